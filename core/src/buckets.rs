@@ -1,0 +1,248 @@
+//! From a latency to the index of its histogram bucket, and back. Pure arithmetic.
+//!
+//! # The layout of the buckets
+//!
+//! Values are nanoseconds. The scale is log-linear: every octave (from a power of two to the
+//! next) is cut into `2^p` buckets of equal width, where `p` is the *precision*. A bucket is
+//! thus at most `2^-p` of its lower bound wide, and both directions are a few instructions:
+//!
+//! * below `2^(p+1)` a bucket is 1 wide, and the index is the value itself;
+//! * above, with `s = floor(log2(v)) - p`, the top `p + 1` bits of the value are `v >> s`,
+//!   between `2^p` and `2^(p+1) - 1`, and the index is `(s << p) + (v >> s)`. At
+//!   `v = 2^(p+1)` this continues the first rule without a gap.
+//!
+//! This is the layout known as H2; it is described in the documentation of Pelikan's
+//! histograms and used by iopsystems' `histogram`. With `p = 4` and `p = 7` the buckets are
+//! those of an HdrHistogram of 1 and 2 significant digits, and each bucket of `p` lies wholly
+//! inside one bucket of any smaller precision, so converting to either loses nothing but
+//! resolution.
+//!
+//! A value of `2^max_exponent` or more is counted in the last bucket.
+//!
+//! # Groups
+//!
+//! `2^p` neighbouring buckets form a *group*, one for each octave above the first two. A slot
+//! keeps one bit for each group that was ever touched, which is why there are at most 64.
+
+/// The bucket arithmetic for one precision and one range.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::Buckets;
+///
+/// let buckets = Buckets::new(5, 48).unwrap();
+/// let index = buckets.index(1_000_000); // 1 ms
+/// assert!(buckets.lower(index) <= 1_000_000 && 1_000_000 <= buckets.upper(index));
+/// // never wider than 1/32 of its lower bound
+/// assert!((buckets.upper(index) - buckets.lower(index)) * 32 < buckets.lower(index));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Buckets {
+    precision: u8,
+    max_exponent: u8,
+}
+
+impl Buckets {
+    /// The greatest precision: 128 buckets an octave.
+    pub const MAX_PRECISION: u8 = 7;
+    /// The greatest exponent of the range.
+    pub const MAX_EXPONENT: u8 = 63;
+
+    /// The arithmetic for `2^precision` buckets an octave over values below `2^max_exponent`.
+    ///
+    /// `None` unless `precision <= 7` and `precision < max_exponent <= 63`.
+    #[must_use]
+    pub const fn new(precision: u8, max_exponent: u8) -> Option<Self> {
+        if precision > Self::MAX_PRECISION
+            || max_exponent > Self::MAX_EXPONENT
+            || precision >= max_exponent
+        {
+            return None;
+        }
+        Some(Self {
+            precision,
+            max_exponent,
+        })
+    }
+
+    /// Buckets in an octave, as a power of two.
+    #[must_use]
+    pub const fn precision(self) -> u8 {
+        self.precision
+    }
+
+    /// The range ends below two to this power, in nanoseconds.
+    #[must_use]
+    pub const fn max_exponent(self) -> u8 {
+        self.max_exponent
+    }
+
+    /// The greatest value that has a bucket of its own width; what is above shares its bucket.
+    #[must_use]
+    #[inline]
+    pub const fn max_value(self) -> u64 {
+        (1 << self.max_exponent) - 1
+    }
+
+    /// How many buckets there are.
+    #[must_use]
+    #[inline]
+    pub const fn count(self) -> usize {
+        self.groups() << self.precision
+    }
+
+    /// How many groups of `2^precision` buckets there are; at most 64.
+    #[must_use]
+    #[inline]
+    pub const fn groups(self) -> usize {
+        (self.max_exponent - self.precision + 1) as usize
+    }
+
+    /// The index of the bucket that counts `value`; below [`count`](Self::count) for any value.
+    #[must_use]
+    #[inline]
+    pub const fn index(self, value: u64) -> usize {
+        let value = if value > self.max_value() {
+            self.max_value()
+        } else {
+            value
+        };
+        // With a leading one at bit p the two rules of the file's head become one: below
+        // 2^(p+1) the shift is 0.
+        let shift = (63 - (value | (1 << self.precision)).leading_zeros()) - self.precision as u32;
+        ((shift as usize) << self.precision) + (value >> shift) as usize
+    }
+
+    /// The least value that the bucket counts.
+    ///
+    /// An index past the last bucket is taken for the last.
+    #[must_use]
+    pub const fn lower(self, index: usize) -> u64 {
+        let index = self.clamped(index);
+        let shift = self.shift(index);
+        ((index - (shift << self.precision)) as u64) << shift
+    }
+
+    /// The greatest value that the bucket counts, those beyond the range apart.
+    ///
+    /// An index past the last bucket is taken for the last.
+    #[must_use]
+    pub const fn upper(self, index: usize) -> u64 {
+        let index = self.clamped(index);
+        self.lower(index) + ((1 << self.shift(index)) - 1)
+    }
+
+    const fn clamped(self, index: usize) -> usize {
+        if index < self.count() {
+            index
+        } else {
+            self.count() - 1
+        }
+    }
+
+    /// The width of the bucket as a power of two.
+    const fn shift(self, index: usize) -> usize {
+        (index >> self.precision).saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_buckets() -> impl Strategy<Value = Buckets> {
+        (0..=Buckets::MAX_PRECISION)
+            .prop_flat_map(|p| (Just(p), p + 1..=Buckets::MAX_EXPONENT))
+            .prop_map(|(p, max)| Buckets::new(p, max).unwrap())
+    }
+
+    /// Values of every magnitude, not only huge ones.
+    fn any_value() -> impl Strategy<Value = u64> {
+        (any::<u64>(), 0..64_u32).prop_map(|(bits, shift)| bits >> shift)
+    }
+
+    #[test]
+    fn the_ranges_of_the_arguments() {
+        assert!(Buckets::new(0, 1).is_some());
+        assert!(Buckets::new(7, 63).is_some());
+        assert!(Buckets::new(8, 48).is_none());
+        assert!(Buckets::new(5, 64).is_none());
+        assert!(Buckets::new(5, 5).is_none());
+        let buckets = Buckets::new(5, 48).unwrap();
+        assert_eq!((buckets.precision(), buckets.max_exponent()), (5, 48));
+        assert_eq!((buckets.groups(), buckets.count()), (44, 1408));
+        assert_eq!(buckets.max_value(), (1 << 48) - 1);
+    }
+
+    #[test]
+    fn the_buckets_tile_the_range_without_gap_or_overlap() {
+        for p in 0..=Buckets::MAX_PRECISION {
+            for max in p + 1..=Buckets::MAX_EXPONENT {
+                let buckets = Buckets::new(p, max).unwrap();
+                let mut next = 0;
+                for index in 0..buckets.count() {
+                    assert_eq!(buckets.lower(index), next);
+                    assert!(buckets.upper(index) >= next);
+                    assert_eq!(buckets.index(next), index);
+                    assert_eq!(buckets.index(buckets.upper(index)), index);
+                    next = buckets.upper(index).wrapping_add(1);
+                }
+                assert_eq!(next, buckets.max_value() + 1);
+                assert!(buckets.groups() <= 64);
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_past_the_end_is_the_last() {
+        let buckets = Buckets::new(3, 9).unwrap();
+        let last = buckets.count() - 1;
+        assert_eq!(buckets.lower(usize::MAX), buckets.lower(last));
+        assert_eq!(buckets.upper(last + 1), buckets.max_value());
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_holds_its_value_and_is_narrow(buckets in any_buckets(), value in any_value()) {
+            let index = buckets.index(value);
+            prop_assert!(index < buckets.count());
+            let value = value.min(buckets.max_value());
+            let (lower, upper) = (buckets.lower(index), buckets.upper(index));
+            prop_assert!(lower <= value && value <= upper);
+            let width = u128::from(upper - lower + 1);
+            prop_assert!(width == 1 || width << buckets.precision() <= u128::from(lower));
+        }
+
+        #[test]
+        fn the_index_is_monotonic(buckets in any_buckets(), a in any_value(), b in any_value()) {
+            let (low, high) = (a.min(b), a.max(b));
+            prop_assert!(buckets.index(low) <= buckets.index(high));
+        }
+
+        #[test]
+        fn a_bucket_nests_in_one_of_each_coarser_precision(
+            value in any_value(), fine in 0_u8..=7, coarse in 0_u8..=7,
+        ) {
+            prop_assume!(coarse <= fine);
+            let fine = Buckets::new(fine, 48).unwrap();
+            let coarse = Buckets::new(coarse, 48).unwrap();
+            let index = fine.index(value);
+            prop_assert_eq!(coarse.index(fine.lower(index)), coarse.index(fine.upper(index)));
+            prop_assert_eq!(coarse.index(fine.lower(index)), coarse.index(value));
+        }
+
+        #[test]
+        fn precisions_4_and_7_are_hdrhistograms_of_1_and_2_digits(value in any_value()) {
+            let value = value.min((1 << 48) - 1);
+            for (precision, digits) in [(4, 1), (7, 2)] {
+                let buckets = Buckets::new(precision, 48).unwrap();
+                let hdr = hdrhistogram::Histogram::<u64>::new_with_bounds(1, (1 << 48) - 1, digits).unwrap();
+                let index = buckets.index(value);
+                prop_assert_eq!(hdr.lowest_equivalent(value), buckets.lower(index));
+                prop_assert_eq!(hdr.highest_equivalent(value), buckets.upper(index));
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Where each word of a slot lies, for a precision, a range and a number of stripes.
+//!
+//! A slot is a run of 64-bit words, cut into as many equal *stripes* as there are threads
+//! that should not disturb each other. Each stripe holds every counter once:
+//!
+//! | words | content |
+//! | --- | --- |
+//! | 0 to 7 | what every success and failure touches, one cache line |
+//! | 8 to 21 | cancelled sum and occupancy, `retried`, `recovered`, one counter for each error kind |
+//! | 22, 23 | not used: the header fills three cache lines |
+//! | 24 and on | the buckets, group by group; in each group first those of success, then failure, then cancelled |
+//!
+//! The three outcomes of a group lie side by side because the calls of one tool tend to take
+//! similar time however they end: the pages that a tool touches, and so its resident memory,
+//! stay few.
+
+use crate::buckets::Buckets;
+use crate::outcome::{ErrorKind, OutcomeClass};
+use core::fmt;
+
+/// Words in a cache line of 64 bytes.
+const LINE: usize = 8;
+
+/// The words of a stripe before its buckets.
+pub(crate) const HEADER: usize = 3 * LINE;
+
+/// Indices into the header of a stripe.
+pub(crate) mod word {
+    use super::{ErrorKind, OutcomeClass};
+
+    pub(crate) const STARTED: usize = 0;
+    pub(crate) const LAST_FINISHED_AT: usize = 1;
+    pub(crate) const LAST_LATENCY: usize = 2;
+    pub(crate) const LAST_FAILURE: usize = 3;
+    const SUCCESS_SUM: usize = 4;
+    const SUCCESS_OCCUPANCY: usize = 5;
+    const FAILURE_SUM: usize = 6;
+    const FAILURE_OCCUPANCY: usize = 7;
+    const CANCELLED_SUM: usize = 8;
+    const CANCELLED_OCCUPANCY: usize = 9;
+    pub(crate) const RETRIED: usize = 10;
+    pub(crate) const RECOVERED: usize = 11;
+    const FAILURES: usize = 12;
+
+    const _: () = assert!(FAILURES + ErrorKind::COUNT <= super::HEADER);
+
+    #[inline]
+    pub(crate) const fn sum(class: OutcomeClass) -> usize {
+        match class {
+            OutcomeClass::Success => SUCCESS_SUM,
+            OutcomeClass::Failure => FAILURE_SUM,
+            OutcomeClass::Cancelled => CANCELLED_SUM,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
+        match class {
+            OutcomeClass::Success => SUCCESS_OCCUPANCY,
+            OutcomeClass::Failure => FAILURE_OCCUPANCY,
+            OutcomeClass::Cancelled => CANCELLED_OCCUPANCY,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn failures(kind: ErrorKind) -> usize {
+        FAILURES + kind.index()
+    }
+}
+
+/// The shape of a slot: the arithmetic of its buckets, and how many stripes it has.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::Layout;
+///
+/// const LAYOUT: Layout = match Layout::new(5, 48, 2) {
+///     Ok(layout) => layout,
+///     Err(_) => panic!("the layout is out of range"),
+/// };
+/// assert_eq!(LAYOUT.stripes(), 2);
+/// assert_eq!(LAYOUT.words() * 8, 67_968); // bytes of address space, most never touched
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    buckets: Buckets,
+    stripes: u16,
+}
+
+impl Layout {
+    /// The most stripes that a slot can have.
+    pub const MAX_STRIPES: usize = 256;
+
+    /// A layout of `2^precision` buckets an octave, for latencies below `2^max_exponent`
+    /// nanoseconds, in `stripes` stripes.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] unless `precision` is 0 to 7, `max_exponent` is above `precision` and
+    /// at most 63, and `stripes` is a power of two from 1 to 256.
+    pub const fn new(precision: u8, max_exponent: u8, stripes: usize) -> Result<Self, LayoutError> {
+        if precision > Buckets::MAX_PRECISION {
+            return Err(LayoutError::Precision(precision));
+        }
+        let Some(buckets) = Buckets::new(precision, max_exponent) else {
+            return Err(LayoutError::MaxExponent {
+                max_exponent,
+                precision,
+            });
+        };
+        if !stripes.is_power_of_two() || stripes > Self::MAX_STRIPES {
+            return Err(LayoutError::Stripes(stripes));
+        }
+        Ok(Self {
+            buckets,
+            stripes: stripes as u16,
+        })
+    }
+
+    /// The arithmetic of the buckets.
+    #[must_use]
+    #[inline]
+    pub const fn buckets(self) -> Buckets {
+        self.buckets
+    }
+
+    /// How many stripes there are: a power of two.
+    #[must_use]
+    #[inline]
+    pub const fn stripes(self) -> usize {
+        self.stripes as usize
+    }
+
+    /// How many words a slot of this layout needs.
+    #[must_use]
+    #[inline]
+    pub const fn words(self) -> usize {
+        self.stripe_words() * self.stripes()
+    }
+
+    /// How many words one stripe takes: whole cache lines.
+    #[must_use]
+    #[inline]
+    pub(crate) const fn stripe_words(self) -> usize {
+        (HEADER + OutcomeClass::COUNT * self.buckets.count()).next_multiple_of(LINE)
+    }
+
+    /// Where the stripe that a caller names begins; numbers beyond the last start over.
+    #[inline]
+    pub(crate) const fn stripe_start(self, stripe: usize) -> usize {
+        (stripe & (self.stripes() - 1)) * self.stripe_words()
+    }
+
+    /// Where, after the header, the bucket of this class and index lies.
+    #[inline]
+    pub(crate) const fn bucket(self, class: OutcomeClass, index: usize) -> usize {
+        let precision = self.buckets.precision();
+        let within = index & ((1 << precision) - 1);
+        self.group_start(class, index >> precision) + within
+    }
+
+    /// Where, after the header, the buckets of this class and group begin.
+    #[inline]
+    pub(crate) const fn group_start(self, class: OutcomeClass, group: usize) -> usize {
+        (group * OutcomeClass::COUNT + class.index()) << self.buckets.precision()
+    }
+}
+
+/// Why [`Layout::new`] refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// The precision is not 0 to 7.
+    Precision(u8),
+    /// The range does not reach beyond the first group, or is above 63.
+    MaxExponent {
+        /// The exponent that was asked for.
+        max_exponent: u8,
+        /// The precision it has to exceed.
+        precision: u8,
+    },
+    /// The number of stripes is not a power of two from 1 to 256.
+    Stripes(usize),
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Precision(precision) => {
+                write!(f, "precision {precision} is out of range: use 0 to 7")
+            }
+            Self::MaxExponent {
+                max_exponent,
+                precision,
+            } => write!(
+                f,
+                "max_exponent {max_exponent} is out of range: use {} to 63",
+                precision + 1
+            ),
+            Self::Stripes(stripes) => write!(
+                f,
+                "{stripes} stripes are out of range: use a power of two from 1 to 256"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for LayoutError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_out_of_range_is_refused_with_the_range() {
+        let refused = |p, e, s| Layout::new(p, e, s).unwrap_err().to_string();
+        assert_eq!(refused(8, 48, 1), "precision 8 is out of range: use 0 to 7");
+        assert_eq!(
+            refused(5, 5, 1),
+            "max_exponent 5 is out of range: use 6 to 63"
+        );
+        assert_eq!(
+            refused(5, 64, 1),
+            "max_exponent 64 is out of range: use 6 to 63"
+        );
+        for stripes in [0, 3, 512] {
+            assert_eq!(
+                refused(5, 48, stripes),
+                format!(
+                    "{stripes} stripes are out of range: use a power of two from 1 to 256"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn every_counter_has_a_word_of_its_own() {
+        let layout = Layout::new(3, 9, 4).unwrap();
+        let mut taken = BTreeSet::new();
+        let mut take = |word: usize| assert!(taken.insert(word), "word {word} is taken twice");
+        for word in [
+            word::STARTED,
+            word::LAST_FINISHED_AT,
+            word::LAST_LATENCY,
+            word::LAST_FAILURE,
+            word::RETRIED,
+            word::RECOVERED,
+        ] {
+            take(word);
+        }
+        for kind in ErrorKind::ALL {
+            take(word::failures(kind));
+        }
+        for class in OutcomeClass::ALL {
+            take(word::sum(class));
+            take(word::occupancy(class));
+            for index in 0..layout.buckets().count() {
+                take(HEADER + layout.bucket(class, index));
+            }
+        }
+        assert!(taken.last().unwrap() < &layout.stripe_words());
+        assert_eq!(layout.stripe_words() % LINE, 0);
+    }
+
+    #[test]
+    fn a_stripe_number_beyond_the_last_starts_over() {
+        let layout = Layout::new(3, 9, 4).unwrap();
+        assert_eq!(layout.stripe_start(3), 3 * layout.stripe_words());
+        assert_eq!(layout.stripe_start(4), 0);
+        assert_eq!(layout.words(), 4 * layout.stripe_words());
+    }
+}

@@ -1,0 +1,66 @@
+//! The lock-free counters of toolmeter: what a metered tool call writes, and how it is read.
+//!
+//! This crate is `no_std`, never allocates and contains no `unsafe`, so firmware can meter
+//! into a `static` with the same code that a server meters into chunks of memory. It knows
+//! nothing of registries, events or threads: the caller brings the memory, the number of the
+//! stripe it writes, and a clock.
+//!
+//! The files, in the order in which a call travels:
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `sync` | the switch between the real primitives and loom's |
+//! | [`clock`] | nanoseconds from a fixed origin, and a clock that tests turn by hand |
+//! | [`outcome`] | how a call can end: success, failure of a kind, cancelled |
+//! | [`buckets`] | from a latency to the index of its histogram bucket and back |
+//! | [`layout`] | where each word of a slot lies |
+//! | [`slot`] | one tool's counters: start, finish, read; the table of orderings |
+//! | [`reading`] | what was read: counts, sums, differences |
+//!
+//! # Example
+//!
+//! ```
+//! use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+//!
+//! const LAYOUT: Layout = match Layout::new(5, 48, 2) {
+//!     Ok(layout) => layout,
+//!     Err(_) => panic!("the layout is out of range"),
+//! };
+//! static WORDS: [Word; LAYOUT.words()] = [const { Word::new(0) }; LAYOUT.words()];
+//!
+//! let slot = Slot::new(&WORDS, LAYOUT)?;
+//! slot.start(0, 1);
+//! slot.finish(0, Finish::new(Outcome::Success, 1, 0, 1_500));
+//!
+//! let mut reading = Reading::<FixedCounts<8>>::default();
+//! slot.read(&mut reading)?;
+//! assert_eq!(reading.count(Outcome::SUCCESS), 1);
+//! assert_eq!(reading.in_flight(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg_attr(
+    not(any(test, feature = "std", toolmeter_loom, toolmeter_locked_word)),
+    no_std
+)]
+
+#[cfg(toolmeter_loom)]
+#[doc(hidden)]
+pub mod stand_in;
+#[doc(hidden)]
+pub mod sync;
+
+pub mod buckets;
+pub mod clock;
+pub mod layout;
+pub mod outcome;
+pub mod reading;
+pub mod slot;
+
+pub use buckets::Buckets;
+pub use clock::{Clock, ManualClock};
+pub use layout::{Layout, LayoutError};
+pub use outcome::{ErrorKind, Outcome, OutcomeClass};
+pub use reading::{BucketCounts, CountsFull, FixedCounts, LastFailure, LastFinish, Reading};
+pub use slot::{Finish, Slot, SlotTooSmall};
+pub use sync::Word;

@@ -1,0 +1,316 @@
+//! One tool's counters over borrowed atomic words: start, finish, read.
+//!
+//! # What a call writes
+//!
+//! A call writes the stripe that its caller names, ideally one that no other thread writes at
+//! that moment. Stripes are a matter of speed only: every write is an atomic addition, so any
+//! number of threads may share one, and a call may start on one stripe and finish on another.
+//!
+//! * A start adds 1 to `started`, and to `retried` if it is not the first attempt.
+//! * A finish adds the latency to the sum of its outcome, 1 to its error kind, sets the
+//!   occupancy bit of its bucket's group, and then, last of all, adds 1 to the bucket. That
+//!   addition *is* the count: there is no other, so a count and its histogram never disagree.
+//!
+//! Nothing is ever zeroed; see [`reading`](crate::reading) for how a reset works all the same.
+//!
+//! # What a reader sees
+//!
+//! A reader first loads the occupancy and the buckets of all stripes, then everything else
+//! that a finish wrote, then `started` of all stripes. Of this follows, while calls run:
+//!
+//! 1. *In flight is never negative.* A bucket increment that the reader saw happened after the
+//!    `started` increment of its call, on whichever thread, and the reader loads `started`
+//!    after the bucket.
+//! 2. *A counted finish is complete.* If the reader saw the bucket of a call, it sees its
+//!    kind, its latency and its `recovered` too. It may see those of a call whose bucket it
+//!    missed; the next reading then counts that call.
+//! 3. *No reading goes back.* Each word only grows, so what a later reader in the same or a
+//!    synchronised thread sees is at least what was seen before.
+//!
+//! At rest, everything agrees.
+//!
+//! # Orderings
+//!
+//! | field | operation | ordering | pairs with | model that fails when it is weakened |
+//! | --- | --- | --- | --- | --- |
+//! | bucket | `fetch_add` in `finish` | `Release` | the reader's load of the bucket | `in_flight_is_never_negative`, `a_counted_finish_is_complete` |
+//! | bucket | `load` in `read` | `Acquire` | the addition in `finish` | the same two |
+//! | all others | any | `Relaxed` | ordered by the bucket | |
+//!
+//! The bucket's release covers the start, too: it precedes the finish in the thread that runs
+//! the call, or happened before it if the call was handed to another thread. Additions by
+//! other threads to the same bucket continue the release sequence, so a reader that sees a
+//! count of 5 has synchronised with all five finishes.
+//!
+//! The last finish is two words, and calls that finish at the same moment on a shared stripe
+//! may mix theirs: a time of one, a latency of the other.
+
+use crate::layout::{HEADER, Layout, word};
+use crate::outcome::{ErrorKind, Outcome, OutcomeClass};
+use crate::reading::{BucketCounts, CountsFull, LastFailure, LastFinish, Reading};
+use crate::sync::{Ordering, Word};
+use core::fmt;
+
+/// The most that one call adds to a latency sum: 2^53 ns, 104 days.
+///
+/// So a clock that errs by centuries cannot make a sum useless.
+pub const MAX_SUMMED_LATENCY_NS: u64 = 1 << 53;
+
+/// How a call ended, for [`Slot::finish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Which attempt it was, counted from 1.
+    pub attempt: u16,
+    /// When it ended, in nanoseconds of the clock.
+    pub finished_at_ns: u64,
+    /// How long it took, in nanoseconds.
+    pub latency_ns: u64,
+}
+
+impl Finish {
+    /// The end of a call that started at `started_ns` and took `latency_ns`.
+    #[must_use]
+    #[inline]
+    pub const fn new(outcome: Outcome, attempt: u16, started_ns: u64, latency_ns: u64) -> Self {
+        Self {
+            outcome,
+            attempt,
+            finished_at_ns: started_ns.saturating_add(latency_ns),
+            latency_ns,
+        }
+    }
+}
+
+/// A view of the words of one tool.
+///
+/// Copying it is free; all methods take `&self`, from any number of threads at once, and none
+/// of them waits, allocates or makes a system call.
+///
+/// # Examples
+///
+/// See the [crate's example](crate).
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'a> {
+    words: &'a [Word],
+    layout: Layout,
+}
+
+impl<'a> Slot<'a> {
+    /// Views `words`, which must be zero when they are used for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotTooSmall`] if there are fewer than [`Layout::words`].
+    #[inline]
+    pub const fn new(words: &'a [Word], layout: Layout) -> Result<Self, SlotTooSmall> {
+        if words.len() < layout.words() {
+            return Err(SlotTooSmall {
+                words: words.len(),
+                needed: layout.words(),
+            });
+        }
+        Ok(Self { words, layout })
+    }
+
+    /// Counts the start of a call; `attempt` counts from 1, and every later one is a retry.
+    ///
+    /// A `stripe` beyond the last starts over from the first.
+    #[inline]
+    pub fn start(&self, stripe: usize, attempt: u16) {
+        let stripe = self.stripe(stripe);
+        stripe.add(word::STARTED, 1);
+        if attempt > 1 {
+            stripe.add(word::RETRIED, 1);
+        }
+    }
+
+    /// Counts the end of a call. Each start must be followed by one finish, on any thread.
+    ///
+    /// A `stripe` beyond the last starts over from the first. A latency beyond the range of
+    /// the layout is counted in the last bucket, and is added to the sum as
+    /// [`MAX_SUMMED_LATENCY_NS`] at most. A failure of kind [`Rejected`](ErrorKind::Rejected)
+    /// did not run and leaves no last finish.
+    #[inline]
+    pub fn finish(&self, stripe: usize, finish: Finish) {
+        let stripe = self.stripe(stripe);
+        let class = finish.outcome.class();
+        let mut ran = true;
+        match finish.outcome {
+            Outcome::Success => {
+                if finish.attempt > 1 {
+                    stripe.add(word::RECOVERED, 1);
+                }
+            }
+            Outcome::Failure(kind) => {
+                stripe.add(word::failures(kind), 1);
+                let failure = LastFailure::new(kind, finish.attempt, finish.finished_at_ns);
+                stripe.header[word::LAST_FAILURE].store(failure.to_word(), Ordering::Relaxed);
+                ran = kind as u8 != ErrorKind::Rejected as u8;
+            }
+            Outcome::Cancelled => ran = false,
+        }
+        let buckets = self.layout.buckets();
+        if ran {
+            let latency_ns = if finish.latency_ns > buckets.max_value() {
+                buckets.max_value()
+            } else {
+                finish.latency_ns
+            };
+            stripe.header[word::LAST_FINISHED_AT].store(finish.finished_at_ns, Ordering::Relaxed);
+            stripe.header[word::LAST_LATENCY].store(latency_ns, Ordering::Relaxed);
+        }
+        let summed_ns = finish.latency_ns.min(MAX_SUMMED_LATENCY_NS);
+        stripe.add(word::sum(class), summed_ns);
+        let index = buckets.index(finish.latency_ns);
+        let group = 1 << (index >> buckets.precision());
+        let occupancy = &stripe.header[word::occupancy(class)];
+        if occupancy.load(Ordering::Relaxed) & group == 0 {
+            occupancy.fetch_or(group, Ordering::Relaxed);
+        }
+        stripe.buckets[self.layout.bucket(class, index)].fetch_add(1, Ordering::Release);
+    }
+
+    /// Reads everything into `reading`, replacing what it held.
+    ///
+    /// Calls may start and finish meanwhile; the head of [this file](crate::slot) says what is
+    /// then seen. Only groups of buckets that were ever used are visited.
+    ///
+    /// # Errors
+    ///
+    /// [`CountsFull`] if `reading` has no room for all buckets that are not empty; it is then
+    /// left cleared.
+    pub fn read<C: BucketCounts>(&self, reading: &mut Reading<C>) -> Result<(), CountsFull> {
+        reading.clear();
+        for class in OutcomeClass::ALL {
+            if let Err(full) = self.read_histogram(class, &mut reading.counts[class.index()]) {
+                reading.clear();
+                return Err(full);
+            }
+        }
+        for stripe in self.all_stripes() {
+            reading.retried = reading.retried.wrapping_add(stripe.get(word::RETRIED));
+            reading.recovered = reading.recovered.wrapping_add(stripe.get(word::RECOVERED));
+            for kind in ErrorKind::ALL {
+                let failures = &mut reading.failures[kind.index()];
+                *failures = failures.wrapping_add(stripe.get(word::failures(kind)));
+            }
+            for class in OutcomeClass::ALL {
+                let sum_ns = &mut reading.sums_ns[class.index()];
+                *sum_ns = sum_ns.wrapping_add(stripe.get(word::sum(class)));
+            }
+            reading.note_failure(LastFailure::from_word(stripe.get(word::LAST_FAILURE)));
+            reading.note_finish(LastFinish {
+                at_ns: stripe.get(word::LAST_FINISHED_AT),
+                latency_ns: stripe.get(word::LAST_LATENCY),
+            });
+        }
+        for stripe in self.all_stripes() {
+            reading.started = reading.started.wrapping_add(stripe.get(word::STARTED));
+        }
+        // An untouched slot has noted a finish of zeros; less nothing, it has none.
+        reading.subtract(&Reading::<C>::default());
+        Ok(())
+    }
+
+    /// The number of calls that started, without reading anything else.
+    ///
+    /// While it stays the same and nothing was in flight, nothing happened.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.all_stripes().fold(0, |sum, stripe| {
+            sum.wrapping_add(stripe.get(word::STARTED))
+        })
+    }
+
+    fn read_histogram<C: BucketCounts>(
+        &self,
+        class: OutcomeClass,
+        counts: &mut C,
+    ) -> Result<(), CountsFull> {
+        const MAX_WIDTH: usize = 1 << crate::Buckets::MAX_PRECISION;
+        let width = 1 << self.layout.buckets().precision();
+        let mut groups = self
+            .all_stripes()
+            .fold(0, |groups, stripe| groups | stripe.get(word::occupancy(class)));
+        while groups != 0 {
+            let group = groups.trailing_zeros() as usize;
+            groups &= groups - 1;
+            let mut sums = [0_u64; MAX_WIDTH];
+            for stripe in self.all_stripes() {
+                if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
+                    continue;
+                }
+                let start = self.layout.group_start(class, group);
+                let buckets = &stripe.buckets[start..start + width];
+                for (sum, bucket) in sums.iter_mut().zip(buckets) {
+                    *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
+                }
+            }
+            for (within, &count) in sums[..width].iter().enumerate() {
+                if count != 0 {
+                    counts.push(((group * width + within) as u32, count))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn all_stripes(&self) -> impl Iterator<Item = Stripe<'a>> {
+        let slot = *self;
+        (0..slot.layout.stripes()).map(move |stripe| slot.stripe(stripe))
+    }
+
+    #[inline]
+    fn stripe(&self, stripe: usize) -> Stripe<'a> {
+        let start = self.layout.stripe_start(stripe);
+        let words = &self.words[start..start + self.layout.stripe_words()];
+        let Some((header, buckets)) = words.split_first_chunk() else {
+            unreachable!("a stripe is longer than its header, by the arithmetic of Layout")
+        };
+        Stripe { header, buckets }
+    }
+}
+
+/// The words of one stripe.
+struct Stripe<'a> {
+    header: &'a [Word; HEADER],
+    buckets: &'a [Word],
+}
+
+impl Stripe<'_> {
+    #[inline]
+    fn add(&self, word: usize, addend: u64) {
+        self.header[word].fetch_add(addend, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn get(&self, word: usize) -> u64 {
+        self.header[word].load(Ordering::Relaxed)
+    }
+}
+
+/// [`Slot::new`] was given too few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotTooSmall {
+    /// How many words there were.
+    pub words: usize,
+    /// How many the layout needs.
+    pub needed: usize,
+}
+
+impl fmt::Display for SlotTooSmall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a slot of this layout needs {} words, but there are {}",
+            self.needed, self.words
+        )
+    }
+}
+
+impl core::error::Error for SlotTooSmall {}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests;
