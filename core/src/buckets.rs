@@ -12,8 +12,8 @@
 //!   `v = 2^(p+1)` this continues the first rule without a gap.
 //!
 //! This is the layout known as H2; it is described in the documentation of Pelikan's
-//! histograms and used by iopsystems' `histogram`. With `p = 4` and `p = 7` the buckets are
-//! those of an HdrHistogram of 1 and 2 significant digits, and each bucket of `p` lies wholly
+//! histograms and used by the `histogram` crate. With `p = 4` and `p = 7` the buckets are
+//! those of an `HdrHistogram` of 1 and 2 significant digits, and each bucket of `p` lies wholly
 //! inside one bucket of any smaller precision, so converting to either loses nothing but
 //! resolution.
 //!

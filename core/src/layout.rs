@@ -228,9 +228,7 @@ mod tests {
         for stripes in [0, 3, 512] {
             assert_eq!(
                 refused(5, 48, stripes),
-                format!(
-                    "{stripes} stripes are out of range: use a power of two from 1 to 256"
-                )
+                format!("{stripes} stripes are out of range: use a power of two from 1 to 256")
             );
         }
     }

@@ -359,7 +359,10 @@ impl<C: BucketCounts> Reading<C> {
 
     /// Notes a finish that some stripe holds, if it is the latest so far.
     pub(crate) fn note_finish(&mut self, finish: LastFinish) {
-        if self.last_finish.is_none_or(|last| last.at_ns <= finish.at_ns) {
+        if self
+            .last_finish
+            .is_none_or(|last| last.at_ns <= finish.at_ns)
+        {
             self.last_finish = Some(finish);
         }
     }
@@ -540,7 +543,10 @@ mod tests {
     }
 
     fn pairs(histogram: &BTreeMap<u32, u64>) -> Vec<BucketCount> {
-        histogram.iter().map(|(&index, &count)| (index, count)).collect()
+        histogram
+            .iter()
+            .map(|(&index, &count)| (index, count))
+            .collect()
     }
 
     proptest! {

@@ -219,9 +219,8 @@ impl<'a> Slot<'a> {
     /// While it stays the same and nothing was in flight, nothing happened.
     #[must_use]
     pub fn started(&self) -> u64 {
-        self.all_stripes().fold(0, |sum, stripe| {
-            sum.wrapping_add(stripe.get(word::STARTED))
-        })
+        self.all_stripes()
+            .fold(0, |sum, stripe| sum.wrapping_add(stripe.get(word::STARTED)))
     }
 
     fn read_histogram<C: BucketCounts>(
@@ -231,9 +230,9 @@ impl<'a> Slot<'a> {
     ) -> Result<(), CountsFull> {
         const MAX_WIDTH: usize = 1 << crate::Buckets::MAX_PRECISION;
         let width = 1 << self.layout.buckets().precision();
-        let mut groups = self
-            .all_stripes()
-            .fold(0, |groups, stripe| groups | stripe.get(word::occupancy(class)));
+        let mut groups = self.all_stripes().fold(0, |groups, stripe| {
+            groups | stripe.get(word::occupancy(class))
+        });
         while groups != 0 {
             let group = groups.trailing_zeros() as usize;
             groups &= groups - 1;

@@ -46,7 +46,9 @@ pub use imp::*;
 /// Takes the lock, poisoned or not.
 #[cfg(feature = "std")]
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(toolmeter_locked_word)]

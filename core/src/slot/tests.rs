@@ -57,7 +57,10 @@ fn each_outcome_has_its_count_its_sum_and_its_histogram() {
     let summary = OutcomeClass::ALL.map(|class| (reading.count(class), reading.sum_ns(class)));
     assert_eq!(summary, [(2, 300), (1, 30), (1, 5_000)]);
     for kind in ErrorKind::ALL {
-        assert_eq!(reading.failures(kind), u64::from(kind == ErrorKind::Timeout));
+        assert_eq!(
+            reading.failures(kind),
+            u64::from(kind == ErrorKind::Timeout)
+        );
     }
     let buckets = LAYOUT.buckets();
     assert_eq!(

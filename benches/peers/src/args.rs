@@ -1,0 +1,200 @@
+//! The command line.
+
+use lexopt::prelude::{Long, Short, ValueExt};
+use std::ffi::OsString;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+The cost of a metered call: toolmeter next to its peers, all doing the same work.
+
+Usage: toolmeter-peers [OPTIONS]
+
+  --json          print one JSON object instead of the table
+  --svg PATH      also write a plot of cost against threads to PATH
+  --tail          percentiles of single calls of toolmeter, next to a bare clock pair
+  --memory        resident memory of toolmeter
+  --seconds S     how long to measure altogether (default 30; 0.1 to 3600)
+  --rounds N      rounds of the table, each with every row (default 41; 1 to 10000)
+  --help          print this text
+
+--json and --svg belong to the table, --rounds does too; --memory is not timed.
+";
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Print [`HELP`].
+    Help,
+    /// Measure and print the table.
+    Table(TableOptions),
+    /// Print percentiles of single calls, measured for so long.
+    Tail(Duration),
+    /// Print resident memory.
+    Memory,
+    /// Print one figure of `--memory`, in bytes: what the program starts itself for.
+    MemoryFigure { figure: String, stripes: usize },
+}
+
+/// How to measure and show the table.
+#[derive(Debug)]
+pub(crate) struct TableOptions {
+    pub(crate) json: bool,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) measure_for: Duration,
+    pub(crate) rounds: usize,
+}
+
+/// Arguments that make no sense, in one line.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whatever an argument held, the answer stays one line.
+        let line = self.0.replace(char::is_control, " ");
+        write!(f, "{line} (see --help)")
+    }
+}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+const DEFAULT_SECONDS: f64 = 30.0;
+const DEFAULT_ROUNDS: usize = 41;
+
+/// Reads the arguments, program name excluded.
+///
+/// # Errors
+///
+/// When one is unknown, malformed or out of range, or does not go with another.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut json = false;
+    let mut svg = None;
+    let mut seconds = None;
+    let mut rounds = None;
+    let mut tail = false;
+    let mut memory = false;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("json") => json = true,
+            Long("svg") => svg = Some(PathBuf::from(parser.value()?)),
+            Long("tail") => tail = true,
+            Long("memory") => memory = true,
+            Long("seconds") => {
+                let value = parser.value()?.string()?;
+                seconds = Some(in_range(&value, "--seconds", &(0.1..=3600.0))?);
+            }
+            Long("rounds") => {
+                let value = parser.value()?.string()?;
+                rounds = Some(in_range(&value, "--rounds", &(1..=10_000))?);
+            }
+            Long("memory-figure") => {
+                let figure = parser.value()?.string()?;
+                let stripes = parser.value()?.string()?;
+                let stripes = in_range(&stripes, "--memory-figure", &(1..=64))?;
+                return Ok(Command::MemoryFigure { figure, stripes });
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let misplaced = [
+        (json && (tail || memory), "--json"),
+        (svg.is_some() && (tail || memory), "--svg"),
+        (rounds.is_some() && (tail || memory), "--rounds"),
+        (seconds.is_some() && memory, "--seconds"),
+        (tail && memory, "--tail"),
+    ];
+    if let Some((_, option)) = misplaced.iter().find(|(is_misplaced, _)| *is_misplaced) {
+        let mode = if memory { "--memory" } else { "--tail" };
+        return Err(UsageError(format!("{option} does not go with {mode}")));
+    }
+    if memory {
+        return Ok(Command::Memory);
+    }
+    let measure_for = Duration::from_secs_f64(seconds.unwrap_or(DEFAULT_SECONDS));
+    if tail {
+        return Ok(Command::Tail(measure_for));
+    }
+    Ok(Command::Table(TableOptions {
+        json,
+        svg,
+        measure_for,
+        rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
+    }))
+}
+
+fn in_range<T>(value: &str, option: &str, range: &RangeInclusive<T>) -> Result<T, UsageError>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    match value.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(UsageError(format!(
+            "{option} takes a number from {} to {}, not `{value}`",
+            range.start(),
+            range.end()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, UsageError> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_table_is_the_default() {
+        let Ok(Command::Table(options)) = parsed("") else {
+            panic!("not the table");
+        };
+        assert!(!options.json);
+        assert_eq!(options.rounds, DEFAULT_ROUNDS);
+        let Ok(Command::Table(options)) = parsed("--json --rounds 3 --seconds 0.5 --svg p.svg")
+        else {
+            panic!("not the table");
+        };
+        assert!(options.json);
+        assert_eq!(options.rounds, 3);
+        assert_eq!(options.measure_for, Duration::from_millis(500));
+        assert_eq!(options.svg, Some(PathBuf::from("p.svg")));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_in_one_line() {
+        for (line, names) in [
+            ("--sideways", "--sideways"),
+            ("table", "table"),
+            ("--seconds", "--seconds"),
+            ("--seconds soon", "soon"),
+            ("--seconds NaN", "NaN"),
+            ("--seconds 0", "0.1 to 3600"),
+            ("--rounds 0", "1 to 10000"),
+            ("--rounds -1", "-1"),
+            ("--tail --json", "--json does not go with --tail"),
+            ("--memory --tail", "--tail does not go with --memory"),
+            (
+                "--memory --seconds 3",
+                "--seconds does not go with --memory",
+            ),
+        ] {
+            let error = parsed(line).expect_err(line).to_string();
+            assert!(error.contains(names), "{line}: {error}");
+            assert_eq!(error.lines().count(), 1, "{line}: {error}");
+        }
+        let odd = parse([OsString::from("--rounds=1\n2")]).expect_err("two lines");
+        assert_eq!(odd.to_string().lines().count(), 1, "{odd}");
+    }
+}

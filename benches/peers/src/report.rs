@@ -1,0 +1,149 @@
+//! The figures as a table for people and as JSON for programs.
+
+use crate::harness::{Measured, THREADS};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+/// All rows with the floor they are compared with.
+pub(crate) struct Report {
+    /// Two reads of toolmeter's clock.
+    pub(crate) floor: Measured,
+    /// Two reads of [`Instant`](std::time::Instant), which is what the peers start from.
+    pub(crate) instant: Measured,
+    /// Two reads of toolmeter's clock at the pace of `toolmeter/subscribed`.
+    pub(crate) paced_floor: Measured,
+    /// toolmeter's rows, then the peers'; the first is `toolmeter/idle`.
+    pub(crate) rows: Vec<Measured>,
+    /// What toolmeter's clock reads.
+    pub(crate) clock: &'static str,
+}
+
+#[derive(Serialize)]
+struct JsonReport {
+    floor_ns: BTreeMap<usize, f64>,
+    rows: Vec<JsonRow>,
+}
+
+#[derive(Serialize)]
+struct JsonRow {
+    name: &'static str,
+    threads: usize,
+    median_ns: f64,
+    min_ns: f64,
+    max_ns: f64,
+    x_floor: f64,
+    x_toolmeter: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_per_second: Option<f64>,
+}
+
+impl Report {
+    /// One JSON object in one line.
+    ///
+    /// Rows with a subscriber also have `lost` (events) and `calls_per_second` (of one thread).
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        let floor_ns = THREADS
+            .iter()
+            .zip(&self.floor.cells)
+            .map(|(&threads, cell)| (threads, cell.median_ns()))
+            .collect();
+        let mut rows = Vec::new();
+        for measured in &self.rows {
+            for (at, (&threads, cell)) in THREADS.iter().zip(&measured.cells).enumerate() {
+                rows.push(JsonRow {
+                    name: measured.row.name(),
+                    threads,
+                    median_ns: cell.median_ns(),
+                    min_ns: cell.min_ns(),
+                    max_ns: cell.max_ns(),
+                    x_floor: cell.median_ns() / self.floor.cells[at].median_ns(),
+                    x_toolmeter: cell.median_ns() / self.idle().cells[at].median_ns(),
+                    lost: cell.lost,
+                    calls_per_second: cell.lost.map(|_| cell.calls_per_second()),
+                });
+            }
+        }
+        serde_json::to_string(&JsonReport { floor_ns, rows })
+    }
+
+    /// What every row is compared with, beside the floor.
+    pub(crate) fn idle(&self) -> &Measured {
+        &self.rows[0]
+    }
+
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, measured: &Measured) -> fmt::Result {
+        write!(f, "{:<28}", measured.row.name())?;
+        for (at, cell) in measured.cells.iter().enumerate() {
+            let median_ns = cell.median_ns();
+            write!(
+                f,
+                " |{median_ns:>7.1} {:>15} {:>6.2} {:>6.2}",
+                format!("{:.1}..{:.1}", cell.min_ns(), cell.max_ns()),
+                median_ns / self.floor.cells[at].median_ns(),
+                median_ns / self.idle().cells[at].median_ns(),
+            )?;
+        }
+        f.write_char('\n')
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        writeln!(
+            f,
+            "ns a call: median and range of the rounds, as a multiple of the floor (two reads of \
+             toolmeter's clock,\nhere {}), and as a multiple of toolmeter/idle. {cores} cores; \
+             all threads meter one tool.\n",
+            self.clock
+        )?;
+        write!(f, "{:<28}", "")?;
+        for threads in THREADS {
+            let threads = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
+            write!(f, " |{threads:>37}")?;
+        }
+        write!(f, "\n{:<28}", "")?;
+        for _ in THREADS {
+            write!(
+                f,
+                " |{:>7} {:>15} {:>6} {:>6}",
+                "median", "range", "floor", "idle"
+            )?;
+        }
+        writeln!(f, "\n{}", "-".repeat(28 + THREADS.len() * 39))?;
+        for measured in [&self.floor, &self.instant, &self.paced_floor] {
+            self.write_row(f, measured)?;
+        }
+        for measured in &self.rows {
+            self.write_row(f, measured)?;
+        }
+        writeln!(f)?;
+        if cores > 1 && self.floor.cells[1].median_ns() > 1.3 * self.floor.cells[0].median_ns() {
+            writeln!(
+                f,
+                "Two threads took turns on one core while the floor was measured: something else \
+                 kept the machine busy.\nNeither contention nor its absence shows in such a run; \
+                 measure again.\n"
+            )?;
+        }
+        for measured in &self.rows {
+            for (threads, cell) in THREADS.iter().zip(&measured.cells) {
+                if let Some(lost) = cell.lost {
+                    let rate = cell.calls_per_second() / 1e6;
+                    let name = measured.row.name();
+                    writeln!(
+                        f,
+                        "{name} with {threads} thread{}: {rate:.2} million calls a second a \
+                         thread, {lost} events lost of {}",
+                        if *threads == 1 { "" } else { "s" },
+                        cell.events(),
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

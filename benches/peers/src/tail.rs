@@ -1,0 +1,211 @@
+//! `--tail`: percentiles of single calls, next to those of a bare clock pair.
+//!
+//! Each sample lies between two more reads of the clock, and a call and a bare pair take turns
+//! within one loop, so whatever the machine does falls on both. Both columns contain the cost of
+//! the sampling itself (about one read of the clock), and the difference of two rows is what
+//! metering adds. Who goes first changes with each sample.
+//!
+//! `idle`, `subscribed` and `overload` are as in the table; each gets a slice of 50 ms in turn.
+
+use crate::harness::Pacer;
+use crate::toolmeter_rows::{Metered, clock_pair};
+use hdrhistogram::Histogram;
+use std::error::Error;
+use std::fmt::Write;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+use toolmeter::{Clock, HostClock};
+
+const SLICE: Duration = Duration::from_millis(50);
+/// Samples between two looks at the time.
+const CHUNK: u64 = 100;
+const THREADS: [usize; 2] = [1, 2];
+const PERCENTILES: [f64; 4] = [50.0, 99.0, 99.9, 99.99];
+/// Samples above 10 s count as 10 s.
+const MAX_SAMPLE_NS: u64 = 10_000_000_000;
+
+/// Latencies of calls and of bare pairs, taken in turn.
+struct Samples {
+    call: Histogram<u64>,
+    pair: Histogram<u64>,
+}
+
+impl Samples {
+    fn new() -> Result<Self, hdrhistogram::CreationError> {
+        let histogram = || Histogram::new_with_bounds(1, MAX_SAMPLE_NS, 2);
+        Ok(Self {
+            call: histogram()?,
+            pair: histogram()?,
+        })
+    }
+
+    fn add(&mut self, other: &Self) -> Result<(), hdrhistogram::AdditionError> {
+        self.call.add(&other.call)?;
+        self.pair.add(&other.pair)
+    }
+}
+
+struct Case {
+    name: &'static str,
+    metered: Metered,
+    paced: bool,
+    /// One for each of [`THREADS`].
+    samples: Vec<Samples>,
+}
+
+/// Measures for about `measure_for` and hands back the table.
+///
+/// # Errors
+///
+/// When a registry cannot be built.
+pub(crate) fn report(measure_for: Duration) -> Result<String, Box<dyn Error>> {
+    let mut cases = [
+        case("idle", Metered::idle()?, false)?,
+        case("subscribed", Metered::subscribed()?, true)?,
+        case("overload", Metered::overloaded()?, false)?,
+    ];
+    let start = Instant::now();
+    while start.elapsed() < measure_for {
+        for case in &mut cases {
+            for (at, threads) in THREADS.into_iter().enumerate() {
+                for samples in sample(case, threads)? {
+                    case.samples[at].add(&samples)?;
+                }
+                case.metered.drain();
+            }
+        }
+    }
+    Ok(table(&cases))
+}
+
+fn case(name: &'static str, metered: Metered, paced: bool) -> Result<Case, Box<dyn Error>> {
+    Ok(Case {
+        name,
+        metered,
+        paced,
+        samples: vec![Samples::new()?, Samples::new()?],
+    })
+}
+
+/// One slice on so many threads; what each of them saw.
+fn sample(case: &Case, threads: usize) -> Result<Vec<Samples>, hdrhistogram::CreationError> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut samples = Samples::new()?;
+                    start.wait();
+                    slice(case, &mut samples);
+                    Ok(samples)
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a metered call panicked"))
+            .collect()
+    })
+}
+
+fn slice(case: &Case, samples: &mut Samples) {
+    let metered = &case.metered;
+    let clock = metered.clock();
+    // A thread's first calls take its place in the registry and warm its caches.
+    for _ in 0..CHUNK {
+        metered.call();
+        clock_pair(clock);
+    }
+    let start = Instant::now();
+    let mut pacer = case.paced.then(|| Pacer::new(start));
+    while start.elapsed() < SLICE {
+        let count = if let Some(pacer) = &mut pacer {
+            pacer.wait();
+            Pacer::burst()
+        } else {
+            CHUNK
+        };
+        for _ in 0..count / 2 {
+            samples
+                .call
+                .saturating_record(timed(clock, || metered.call()));
+            samples
+                .pair
+                .saturating_record(timed(clock, || clock_pair(clock)));
+            samples
+                .pair
+                .saturating_record(timed(clock, || clock_pair(clock)));
+            samples
+                .call
+                .saturating_record(timed(clock, || metered.call()));
+        }
+    }
+}
+
+#[inline(always)]
+fn timed(clock: &HostClock, what: impl FnOnce()) -> u64 {
+    let started_ns = clock.now_ns();
+    what();
+    clock.now_ns().saturating_sub(started_ns)
+}
+
+fn table(cases: &[Case]) -> String {
+    let mut text = String::from(
+        "ns of single calls, each next to that of a bare clock pair sampled in turn with it.\n\
+         All figures contain the cost of sampling, about one read of the clock.\n\n",
+    );
+    put(&mut text, format_args!("{:<34}{:>10}", "", "samples"));
+    for percentile in PERCENTILES {
+        put(&mut text, format_args!("{:>10}", format!("{percentile}%")));
+    }
+    put(&mut text, format_args!("{:>12}\n", "max"));
+    for case in cases {
+        for (threads, samples) in THREADS.iter().zip(&case.samples) {
+            let name = format!(
+                "toolmeter/{}, {threads} thread{}",
+                case.name,
+                if *threads == 1 { "" } else { "s" }
+            );
+            line(&mut text, &name, &samples.call);
+            line(&mut text, "  bare clock pair", &samples.pair);
+            put(&mut text, format_args!("{:<34}{:>10}", "  ratio", ""));
+            for percentile in PERCENTILES {
+                let ratio = ratio(
+                    samples.call.value_at_percentile(percentile),
+                    samples.pair.value_at_percentile(percentile),
+                );
+                put(&mut text, format_args!("{ratio:>10.2}"));
+            }
+            let ratio = ratio(samples.call.max(), samples.pair.max());
+            put(&mut text, format_args!("{ratio:>12.2}\n"));
+        }
+        if let Some(lost) = case.metered.lost() {
+            put(
+                &mut text,
+                format_args!("  toolmeter/{} lost {lost} events\n", case.name),
+            );
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, samples: &Histogram<u64>) {
+    put(text, format_args!("{name:<34}{:>10}", samples.len()));
+    for percentile in PERCENTILES {
+        put(
+            text,
+            format_args!("{:>10}", samples.value_at_percentile(percentile)),
+        );
+    }
+    put(text, format_args!("{:>12}\n", samples.max()));
+}
+
+fn ratio(call_ns: u64, pair_ns: u64) -> f64 {
+    call_ns as f64 / pair_ns.max(1) as f64
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    let _ = text.write_fmt(what);
+}

@@ -1,0 +1,281 @@
+//! toolmeter's own rows, and the bare clock that everything is compared with.
+//!
+//! `idle` is a registry with nobody listening, made as a host makes it. `by_name` calls a no-op
+//! async tool through [`Registry::invoke`], which does more than the peers' look-ups: it also
+//! hands over arguments and a result, and catches panics. `subscribed` and `overload` have one
+//! subscriber, a thread that receives every batch, and the background pump.
+
+use crate::row::{Counted, Pace, Row, TOOL};
+use serde_json::Value;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+use toolmeter::{
+    CallOptions, Clock, HostClock, Registry, StatsHandle, ToolHandle, ToolSpec, async_tool,
+};
+
+/// Stripes and places of the rings where nothing may be lost: one stripe for each thread of the
+/// largest team, and room for the time in which two cores run four callers before the pump.
+const ROOMY_STRIPES: usize = 8;
+const ROOMY_RING: usize = 65_536;
+/// How long to wait for the pump to empty the rings between two measurements.
+const DRAIN_LIMIT: Duration = Duration::from_millis(100);
+
+/// toolmeter's rows; the first is `toolmeter/idle`.
+///
+/// # Errors
+///
+/// When a registry cannot be built.
+pub(crate) fn rows() -> Result<Vec<Arc<dyn Row>>, Box<dyn Error>> {
+    Ok(vec![
+        Arc::new(Calls::new(
+            "toolmeter/idle",
+            Metered::idle()?,
+            Pace::Unpaced,
+        )),
+        Arc::new(Calls::new(
+            "toolmeter/subscribed",
+            Metered::subscribed()?,
+            Pace::Million,
+        )),
+        Arc::new(Calls::new(
+            "toolmeter/overload",
+            Metered::overloaded()?,
+            Pace::Unpaced,
+        )),
+        Arc::new(Names::new()?),
+    ])
+}
+
+/// The floor at full speed, and the floor at the pace of `toolmeter/subscribed`.
+pub(crate) fn floors(clock: &HostClock) -> [Arc<dyn Row>; 2] {
+    [
+        Arc::new(ClockPair {
+            name: "floor",
+            clock: clock.clone(),
+            pace: Pace::Unpaced,
+        }),
+        Arc::new(ClockPair {
+            name: "floor, 1 million a second",
+            clock: clock.clone(),
+            pace: Pace::Million,
+        }),
+    ]
+}
+
+/// One tool of one registry, with or without a subscriber.
+pub(crate) struct Metered {
+    registry: Registry,
+    tool: ToolHandle,
+    subscriber: Option<StatsHandle>,
+}
+
+impl Metered {
+    /// Nobody listens; all settings are the defaults.
+    pub(crate) fn idle() -> Result<Self, Box<dyn Error>> {
+        Self::new(Registry::new(), false)
+    }
+
+    /// A subscriber, and rings with room for every event at 1 million calls a second.
+    pub(crate) fn subscribed() -> Result<Self, Box<dyn Error>> {
+        let registry = Registry::builder()
+            .stripes(ROOMY_STRIPES)
+            .ring_capacity(ROOMY_RING)
+            .build()?;
+        Self::new(registry, true)
+    }
+
+    /// A subscriber, and rings of the default size, which calls without a pause overflow.
+    pub(crate) fn overloaded() -> Result<Self, Box<dyn Error>> {
+        Self::new(Registry::new(), true)
+    }
+
+    fn new(registry: Registry, subscribe: bool) -> Result<Self, Box<dyn Error>> {
+        let tool = registry.register(ToolSpec::new(TOOL))?;
+        let subscriber = if subscribe {
+            let subscription = registry.subscribe();
+            let stats = subscription.stats_handle();
+            thread::spawn(move || {
+                for batch in subscription.iter() {
+                    black_box(batch.len());
+                }
+            });
+            Some(stats)
+        } else {
+            None
+        };
+        Ok(Self {
+            registry,
+            tool,
+            subscriber,
+        })
+    }
+
+    /// The clock of the registry.
+    pub(crate) fn clock(&self) -> &HostClock {
+        self.registry.clock()
+    }
+
+    /// One metered call.
+    #[inline(always)]
+    pub(crate) fn call(&self) {
+        let Ok(answer) = self.tool.run(|| Ok::<u64, Infallible>(black_box(1)));
+        black_box(answer);
+    }
+
+    /// Events lost so far, in the rings and by the subscriber.
+    pub(crate) fn lost(&self) -> Option<u64> {
+        let stats = self.subscriber.as_ref()?.read();
+        Some(self.registry.events().lost_in_rings + stats.lost)
+    }
+
+    /// Waits until the pump has taken everything out of the rings.
+    pub(crate) fn drain(&self) {
+        if self.subscriber.is_none() {
+            return;
+        }
+        let start = Instant::now();
+        while start.elapsed() < DRAIN_LIMIT {
+            let events = self.registry.events();
+            if events.offered == events.lost_in_rings + events.drained {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+/// What the registry's snapshot says of the tool.
+fn counted(registry: &Registry) -> Counted {
+    let metrics = registry.metrics();
+    metrics
+        .tool(TOOL)
+        .map_or_else(Counted::default, |stats| Counted {
+            successes: stats.success(),
+            samples: stats.latency.success.buckets().iter().map(|(_, n)| n).sum(),
+        })
+}
+
+/// Calls through a handle.
+struct Calls {
+    name: &'static str,
+    metered: Metered,
+    pace: Pace,
+}
+
+impl Calls {
+    fn new(name: &'static str, metered: Metered, pace: Pace) -> Self {
+        Self {
+            name,
+            metered,
+            pace,
+        }
+    }
+}
+
+impl Row for Calls {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            self.metered.call();
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(counted(&self.metered.registry))
+    }
+
+    fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    fn settle(&self) {
+        self.metered.drain();
+    }
+
+    fn lost(&self) -> Option<u64> {
+        self.metered.lost()
+    }
+}
+
+/// Calls by name, of an async tool that does nothing.
+struct Names {
+    registry: Registry,
+}
+
+impl Names {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let registry = Registry::new();
+        registry.register_tool(async_tool(TOOL, |_| async { Ok(Value::Null) }))?;
+        Ok(Self { registry })
+    }
+}
+
+impl Row for Names {
+    fn name(&self) -> &'static str {
+        "toolmeter/by_name"
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            let answer = self
+                .registry
+                .invoke(black_box(TOOL), Value::Null, CallOptions::new());
+            // A call that did not end at once stays out of the counts and fails the check.
+            black_box(poll_once(answer).is_ready());
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(counted(&self.registry))
+    }
+}
+
+/// Polls a future that never waits.
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Two reads of toolmeter's clock around a tool that does nothing.
+struct ClockPair {
+    name: &'static str,
+    clock: HostClock,
+    pace: Pace,
+}
+
+impl Row for ClockPair {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            clock_pair(&self.clock);
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        None
+    }
+
+    fn pace(&self) -> Pace {
+        self.pace
+    }
+}
+
+/// The least that any metered call can cost.
+#[inline(always)]
+pub(crate) fn clock_pair(clock: &HostClock) {
+    let started_ns = clock.now_ns();
+    black_box(1u64);
+    black_box(clock.now_ns().saturating_sub(started_ns));
+}

@@ -1,0 +1,126 @@
+//! Which events a subscription wants.
+//!
+//! A [`Filter`] is data, not code: it runs on the pump's thread, where a host's closure could
+//! wait or panic.
+//!
+//! # Orderings
+//!
+//! None.
+
+use crate::event::{Event, EventKind, ToolId};
+
+/// Which events a subscription wants: all, unless narrowed. Conditions add up.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::{EventKind, Filter, ToolId};
+///
+/// let failed_retries_of_two_tools = Filter::new()
+///     .kinds([EventKind::Failed])
+///     .tools([ToolId::new(3), ToolId::new(5)])
+///     .retries_only();
+/// # let _ = failed_retries_of_two_tools;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// One bit for each kind that is wanted; `None` wants all.
+    kinds: Option<u8>,
+    /// Sorted; `None` wants all.
+    tools: Option<Box<[ToolId]>>,
+    retries_only: bool,
+}
+
+impl Filter {
+    /// Wants every event.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wants these kinds only; replaces kinds set before. An empty list wants nothing.
+    #[must_use]
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
+        self.kinds = Some(kinds.into_iter().fold(0, |bits, kind| bits | bit(kind)));
+        self
+    }
+
+    /// Wants these tools only; replaces tools set before. An empty list wants nothing.
+    #[must_use]
+    pub fn tools(mut self, tools: impl IntoIterator<Item = ToolId>) -> Self {
+        let mut tools: Vec<_> = tools.into_iter().collect();
+        tools.sort_unstable();
+        tools.dedup();
+        self.tools = Some(tools.into());
+        self
+    }
+
+    /// Wants only events of calls whose attempt is above 1.
+    #[must_use]
+    pub fn retries_only(mut self) -> Self {
+        self.retries_only = true;
+        self
+    }
+
+    /// Whether it wants this event.
+    #[must_use]
+    pub fn wants(&self, event: &Event) -> bool {
+        self.kinds
+            .is_none_or(|kinds| kinds & bit(event.kind()) != 0)
+            && (!self.retries_only || event.is_retry())
+            && self
+                .tools
+                .as_ref()
+                .is_none_or(|tools| tools.binary_search(&event.tool()).is_ok())
+    }
+}
+
+const fn bit(kind: EventKind) -> u8 {
+    1 << kind as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{CallId, Draft, EventNumber};
+    use toolmeter_core::{ErrorKind, Outcome};
+
+    fn event(kind: EventKind, tool: u32, attempt: u16) -> Event {
+        let closing =
+            |outcome| Draft::closing(ToolId::new(tool), attempt, 0, 1, outcome, None, None);
+        let draft = match kind {
+            EventKind::Started => Draft::started(ToolId::new(tool), attempt, 0, None),
+            EventKind::Succeeded => closing(Outcome::Success),
+            EventKind::Failed => closing(Outcome::Failure(ErrorKind::Other)),
+            EventKind::Cancelled => closing(Outcome::Cancelled),
+        };
+        draft.into_event(EventNumber::new(0, 0), CallId::new(0, 0))
+    }
+
+    /// Every event there can be, as far as a filter sees them, against the plain conditions.
+    #[test]
+    fn conditions_add_up() {
+        for kind in EventKind::ALL {
+            for (tool, attempt) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+                let event = event(kind, tool, attempt);
+                assert!(Filter::new().wants(&event));
+                assert!(!Filter::new().kinds([]).wants(&event));
+                assert!(!Filter::new().tools([]).wants(&event));
+                assert_eq!(
+                    Filter::new().kinds([kind]).wants(&event),
+                    event.kind() == kind
+                );
+                assert_eq!(Filter::new().retries_only().wants(&event), attempt > 1);
+                let narrow = Filter::new()
+                    .kinds([EventKind::Failed, EventKind::Cancelled])
+                    .tools([ToolId::new(9), ToolId::new(2)])
+                    .retries_only();
+                let ended_badly = matches!(kind, EventKind::Failed | EventKind::Cancelled);
+                assert_eq!(
+                    narrow.wants(&event),
+                    ended_badly && tool == 2 && attempt == 2
+                );
+            }
+        }
+    }
+}

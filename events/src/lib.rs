@@ -1,0 +1,44 @@
+//! Events of metered tool calls: bounded rings, an ordered drain, subscriptions.
+//!
+//! The files, in the order in which an event travels:
+//!
+//! - [`event`](mod@event): what an event says, in 56 bytes.
+//! - [`ring`]: a call offers its event to the ring of its stripe. It never waits; what finds no
+//!   room is lost, and counted.
+//! - [`wake`]: how an offer wakes the pump that sleeps.
+//! - [`channel`]: which bounded channel the rings and the queues are made of.
+//! - [`drain`]: takes events out of all rings and puts them in order.
+//! - [`batch`]: what a subscription receives: events, tool names, wall-clock time.
+//! - [`filter`]: which events a subscription wants.
+//! - [`subscriber`]: the pump's side of a subscription: its queue, and the account of it.
+//! - [`subscription`]: the receiver's side.
+//! - [`hub`]: where subscriptions are made, and rounds handed to all of them.
+//!
+//! Hosts use all of this through the crate `toolmeter`; this one has no clock, no thread and no
+//! registry.
+//!
+//! Every event is accounted for: offered = lost + drained for the rings
+//! ([`RingsAccounting`]), drained = delivered + filtered + lost for each subscription
+//! ([`SubscriptionStats`]).
+// The map links to the files, which are private; who reads the source can follow it.
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod batch;
+mod channel;
+mod drain;
+mod event;
+mod filter;
+mod hub;
+mod ring;
+mod subscriber;
+mod subscription;
+mod wake;
+
+pub use batch::{Batch, Moment, NameTable};
+pub use drain::{Drain, Round};
+pub use event::{CallContext, CallId, Draft, ErrorMessage, Event, EventKind, EventNumber, ToolId};
+pub use filter::Filter;
+pub use hub::{Hub, HubError};
+pub use ring::{Rings, RingsAccounting, RingsError, StripeAccounting};
+pub use subscriber::{StatsHandle, SubscriptionStats};
+pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};

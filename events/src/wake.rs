@@ -1,0 +1,56 @@
+//! The mark of a sleeping pump, and how an offer wakes it.
+//!
+//! Owns one flag and one waker. The pump sets the flag before it sleeps; the offer that sees it
+//! takes it, so that of many offers one alone pays for the waking. That no wake-up is lost is
+//! shown where the flag meets the ticket words, at the top of `ring.rs`.
+//!
+//! # Orderings
+//!
+//! | field | operation | ordering | pairs with | model |
+//! | --- | --- | --- | --- | --- |
+//! | `asleep` | `store`, by the pump | Relaxed | carried by the ticket words, see `ring.rs` | `sleeping_pump` |
+//! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `sleeping_pump` |
+//! | `waker` | `OnceLock` | its own | set before the first sleep | |
+
+use std::sync::OnceLock;
+use toolmeter_core::sync::{AtomicBool, Ordering::Relaxed};
+
+/// What is called to wake the pump.
+pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// Whether the pump sleeps, and how to wake it.
+#[derive(Default)]
+pub(crate) struct SleepMark {
+    asleep: AtomicBool,
+    waker: OnceLock<Waker>,
+}
+
+impl SleepMark {
+    /// Keeps the waker; false if there is one already.
+    pub(crate) fn set_waker(&self, waker: Waker) -> bool {
+        self.waker.set(waker).is_ok()
+    }
+
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        self.asleep.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self) {
+        self.asleep.store(true, Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.asleep.store(false, Relaxed);
+    }
+
+    /// Takes the mark and, if it was there to take, wakes the pump.
+    #[cold]
+    pub(crate) fn wake(&self) {
+        if self.asleep.swap(false, Relaxed)
+            && let Some(waker) = self.waker.get()
+        {
+            waker();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Reading only what is new: interval cursors, and the reset.
+//!
+//! Both keep the last reading of every tool as a baseline and report what is beyond it. A call
+//! is therefore counted on exactly one side of each baseline, and as nothing is ever zeroed,
+//! cursors disturb neither each other nor a reset, nor the calls that run meanwhile. All
+//! intervals of a cursor added up are what happened since it was made.
+//!
+//! While calls finish, an interval may hold the latency of a call, in its sum, whose count the
+//! next one holds: such an interval can have a sum and no count, and then it has no mean.
+
+use crate::registry::Registry;
+use crate::shared::{Baselines, CursorMark, Shared, Total};
+use crate::snapshot::Snapshot;
+use std::sync::Arc;
+use toolmeter_core::sync::{Ordering, Word, lock};
+
+/// A cursor that reads what is new since it read last; see [`Registry::intervals`].
+///
+/// It may outlive the registry, and then reads what the handles that are left count. A tool
+/// that was deregistered stays visible until every living cursor has read it to its end, so
+/// drop a cursor that is not read any more.
+#[derive(Debug)]
+pub struct Intervals {
+    shared: Arc<Shared>,
+    mark: Arc<CursorMark>,
+    baselines: Baselines,
+}
+
+impl Registry {
+    /// A cursor whose first interval begins now.
+    ///
+    /// Any number of cursors read independently of each other and of
+    /// [`reset_metrics`](Self::reset_metrics).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// shell.start().succeed();
+    /// let mut intervals = registry.intervals();
+    /// shell.start().succeed();
+    /// shell.start().succeed();
+    /// assert_eq!(intervals.read().tools["shell"].success(), 2);
+    /// assert_eq!(intervals.read().tools["shell"].success(), 0);
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 3);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn intervals(&self) -> Intervals {
+        let shared = Arc::clone(self.shared());
+        let mark = Arc::new(CursorMark {
+            read_epoch: Word::new(shared.epoch.load(Ordering::Acquire)),
+        });
+        lock(&shared.cursors).push(Arc::downgrade(&mark));
+        let unknown_tool_calls = shared.unknown_tool_calls();
+        let baselines = baselines_of(&shared.totals(), unknown_tool_calls);
+        Intervals {
+            shared,
+            mark,
+            baselines,
+        }
+    }
+
+    /// Starts counting from zero, and hands back what was counted until now.
+    ///
+    /// Every call is counted either in what this returns or in what
+    /// [`metrics`](Self::metrics) shows from now on, never in both. Calls in flight stay in
+    /// flight and are counted when they end. All tools are reset at once: no snapshot sees some
+    /// of them reset and others not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// shell.start().succeed();
+    /// let running = shell.start();
+    /// let cleared = registry.reset_metrics();
+    /// assert_eq!(cleared.tools["shell"].success(), 1);
+    /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
+    /// running.succeed();
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 1);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    pub fn reset_metrics(&self) -> Snapshot {
+        let shared = self.shared();
+        let _resetting = lock(&shared.resetting);
+        let before = shared.baselines.load_full();
+        let unknown_tool_calls = shared.unknown_tool_calls();
+        let totals = shared.totals();
+        shared
+            .baselines
+            .store(Arc::new(baselines_of(&totals, unknown_tool_calls)));
+        shared.difference(totals, unknown_tool_calls, &before)
+    }
+}
+
+impl Intervals {
+    /// What is new since the last reading, or since the cursor was made.
+    ///
+    /// Calls in flight are all that are in flight now. The last error and the last latency show
+    /// only if they are new.
+    pub fn read(&mut self) -> Snapshot {
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let unknown_tool_calls = self.shared.unknown_tool_calls();
+        let totals = self.shared.totals();
+        let next = baselines_of(&totals, unknown_tool_calls);
+        let before = std::mem::replace(&mut self.baselines, next);
+        let interval = self.shared.difference(totals, unknown_tool_calls, &before);
+        self.mark.read_epoch.store(epoch, Ordering::Relaxed);
+        interval
+    }
+}
+
+fn baselines_of(totals: &[Total], unknown_tool_calls: u64) -> Baselines {
+    let tools = totals
+        .iter()
+        .map(|total| (total.slot.id, Arc::new(total.reading.clone())));
+    Baselines {
+        tools: tools.collect(),
+        unknown_tool_calls,
+    }
+}

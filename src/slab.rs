@@ -1,0 +1,183 @@
+//! Where slots live: zeroed chunks of memory, carved into slots that are reused when freed.
+//!
+//! A slot is tens of kilobytes of address space of which a tool touches a page or two. Chunks
+//! are therefore requested zeroed and large, at least 33 MiB: the allocator then maps them
+//! afresh from the operating system, and a page that nobody touches costs no memory. (Below
+//! 32 MiB glibc may hand out a used block and zero it by hand, which would make every page
+//! resident.) Only the first chunk is smaller, enough for 64 tools.
+//!
+//! A freed slot is handed out again as it is. Nothing is zeroed: the next owner takes a
+//! reading of what it holds and counts from there, as every interval does.
+
+use std::sync::Arc;
+use toolmeter_core::{Layout, Slot, Word};
+
+/// Slots in the first chunk, so that a small host stays small.
+const FIRST_SLOTS: usize = if cfg!(toolmeter_loom) { 1 } else { 64 };
+
+/// The size of every later chunk, in bytes, at least.
+const CHUNK_BYTES: usize = if cfg!(toolmeter_loom) { 1 } else { 33 << 20 };
+
+/// The words in a cache line, on which each slot begins.
+const LINE_WORDS: usize = 8;
+
+/// A run of zeroed words, from which slots are carved.
+#[derive(Debug)]
+struct Chunk {
+    words: Box<[Word]>,
+}
+
+/// One slot's words. Cloning it shares them.
+#[derive(Clone, Debug)]
+pub(crate) struct SlotMemory {
+    chunk: Arc<Chunk>,
+    start: usize,
+    layout: Layout,
+}
+
+impl SlotMemory {
+    /// The slot that lives here.
+    #[inline]
+    pub(crate) fn slot(&self) -> Slot<'_> {
+        let words = &self.chunk.words[self.start..self.start + self.layout.words()];
+        match Slot::new(words, self.layout) {
+            Ok(slot) => slot,
+            Err(_) => unreachable!("the slice is as long as the layout asks"),
+        }
+    }
+}
+
+/// The allocator of slots of one layout.
+#[derive(Debug)]
+pub(crate) struct Slab {
+    layout: Layout,
+    free: Vec<SlotMemory>,
+    chunk: Option<Arc<Chunk>>,
+    next: usize,
+}
+
+/// The operating system gave no memory for another chunk.
+#[derive(Debug)]
+pub(crate) struct OutOfMemory;
+
+impl Slab {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            free: Vec::new(),
+            chunk: None,
+            next: 0,
+        }
+    }
+
+    /// A slot that was freed, if there is one; it holds whatever it held.
+    pub(crate) fn take_used(&mut self) -> Option<SlotMemory> {
+        self.free.pop()
+    }
+
+    /// A slot that was never used, all zero.
+    pub(crate) fn take_fresh(&mut self) -> Result<SlotMemory, OutOfMemory> {
+        let words = self.layout.words();
+        let chunk = match &self.chunk {
+            Some(chunk) if self.next + words <= chunk.words.len() => Arc::clone(chunk),
+            earlier => {
+                let slots = if earlier.is_none() {
+                    FIRST_SLOTS
+                } else {
+                    CHUNK_BYTES.div_ceil(words * size_of::<Word>())
+                };
+                let chunk = Arc::new(Chunk {
+                    words: zeroed(slots * words + LINE_WORDS - 1)?,
+                });
+                self.next = to_line(&chunk.words);
+                self.chunk.insert(chunk).clone()
+            }
+        };
+        let start = self.next;
+        self.next += words;
+        Ok(SlotMemory {
+            chunk,
+            start,
+            layout: self.layout,
+        })
+    }
+
+    /// Takes a slot back that nobody writes any more.
+    pub(crate) fn put_back(&mut self, memory: SlotMemory) {
+        self.free.push(memory);
+    }
+}
+
+/// How many words come before the first that begins a cache line. Asking the allocator for
+/// the alignment would make std zero the memory by hand.
+fn to_line(words: &[Word]) -> usize {
+    words
+        .as_ptr()
+        .align_offset(LINE_WORDS * size_of::<Word>())
+        .min(LINE_WORDS - 1)
+}
+
+#[cfg(not(any(toolmeter_loom, toolmeter_locked_word, not(target_has_atomic = "64"))))]
+fn zeroed(words: usize) -> Result<Box<[Word]>, OutOfMemory> {
+    bytemuck::allocation::try_zeroed_slice_box(words).map_err(|()| OutOfMemory)
+}
+
+/// Words that are not plain integers inside have to be filled in one by one.
+#[cfg(any(toolmeter_loom, toolmeter_locked_word, not(target_has_atomic = "64")))]
+fn zeroed(words: usize) -> Result<Box<[Word]>, OutOfMemory> {
+    let mut filled = Vec::new();
+    filled.try_reserve_exact(words).map_err(|_| OutOfMemory)?;
+    filled.extend((0..words).map(|_| Word::new(0)));
+    Ok(filled.into_boxed_slice())
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const LAYOUT: Layout = match Layout::new(5, 48, 16) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the layout is out of range"),
+    };
+
+    fn address(memory: &SlotMemory) -> usize {
+        memory.chunk.words[memory.start..].as_ptr().addr()
+    }
+
+    #[test]
+    fn slots_are_fresh_apart_and_begin_a_cache_line() {
+        let mut slab = Slab::new(LAYOUT);
+        let slots: Vec<_> = (0..200).map(|_| slab.take_fresh().unwrap()).collect();
+        let mut starts: Vec<_> = slots.iter().map(address).collect();
+        assert!(starts.iter().all(|start| start % 64 == 0));
+        starts.sort_unstable();
+        let bytes = LAYOUT.words() * size_of::<Word>();
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= bytes));
+        assert!(slots.iter().all(|memory| memory.slot().started() == 0));
+    }
+
+    #[test]
+    fn later_chunks_are_mapped_by_the_operating_system() {
+        let mut slab = Slab::new(LAYOUT);
+        let slots: Vec<_> = (0..200).map(|_| slab.take_fresh().unwrap()).collect();
+        let chunks: HashSet<_> = slots
+            .iter()
+            .map(|memory| memory.chunk.words.len() * size_of::<Word>())
+            .collect();
+        assert!(chunks.len() == 2 && chunks.iter().any(|bytes| *bytes >= CHUNK_BYTES));
+    }
+
+    #[test]
+    fn a_freed_slot_is_handed_out_again_as_it_is() {
+        let mut slab = Slab::new(LAYOUT);
+        let memory = slab.take_fresh().unwrap();
+        memory.slot().start(0, 1);
+        let start = address(&memory);
+        slab.put_back(memory);
+        let again = slab.take_used().unwrap();
+        assert!(slab.take_used().is_none());
+        assert_eq!(address(&again), start);
+        assert_eq!(again.slot().started(), 1);
+    }
+}

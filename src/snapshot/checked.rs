@@ -1,0 +1,397 @@
+//! Which JSON is a snapshot, and what is wrong with the rest: the reading side.
+//!
+//! A snapshot may come from another host, another version or somebody's editor. Whatever it
+//! holds, reading it does not panic, and takes memory in proportion to the input: nothing is
+//! reserved on the input's word. It is read tool by tool into raw types, which serde derives,
+//! and checked from there:
+//!
+//! * buckets are in range, ascending and not empty, so that all arithmetic on them is sound;
+//! * what follows from the buckets may be left out, but if it is given, it must agree: a reader
+//!   that believes the counts and one that believes the buckets shall see the same;
+//! * each error names the field, by its path from the outermost type that is being read.
+
+use super::Snapshot;
+use super::json::{MAX_LATENCY_NS, ns_from_ms, to_ms, uptime_from_ms};
+use super::latency::{LatencyStats, PRECISIONS, layout};
+use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
+use super::wall_time::from_timestamp;
+use crate::text::{MAX_NAME_BYTES, escaped};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use toolmeter_core::ErrorKind;
+
+/// How much of a text from the input an error repeats, in bytes.
+const MAX_QUOTED_BYTES: usize = 64;
+
+/// What is wrong with a field. It reaches the caller as the text of serde's own error.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` {problem}")]
+struct Invalid {
+    path: String,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("is {given}, but the buckets say {expected}: correct it or leave it out")]
+    Disagrees { given: String, expected: String },
+    #[error("is {0}: use 3 to 7")]
+    Precision(u64),
+    #[error("holds index {index}, but with precision {precision} the last is {last}")]
+    IndexOutOfRange {
+        index: u32,
+        precision: u64,
+        last: usize,
+    },
+    #[error("holds index {index} after {before}: sort them by index, each index once")]
+    NotAscending { index: u32, before: u32 },
+    #[error("holds a count of 0 at index {0}: leave empty buckets out")]
+    EmptyBucket(u32),
+    #[error("is {ms} ms: use 0 to {max_ms} ms")]
+    Milliseconds { ms: f64, max_ms: f64 },
+    #[error("is `{0}`, which is not a time: use RFC 3339, as in 2026-01-01T00:00:00Z")]
+    Time(String),
+    #[error("must be given if `{0}` is, and only then")]
+    NotBoth(&'static str),
+    #[error("is 0, but attempts count from 1")]
+    Attempt,
+    #[error("is `{0}`, which is no kind of error that is known here")]
+    Kind(String),
+    #[error("has a name of {0} bytes: use 1 to {MAX_NAME_BYTES}")]
+    Name(usize),
+    #[error("is there twice")]
+    Twice,
+}
+
+impl Problem {
+    fn at(self, field: impl Into<String>) -> Invalid {
+        Invalid {
+            path: field.into(),
+            problem: self,
+        }
+    }
+}
+
+impl Invalid {
+    fn within(self, parent: &str) -> Self {
+        Self {
+            path: format!("{parent}.{}", self.path),
+            ..self
+        }
+    }
+}
+
+/// A field that follows from others: left out, or given, and then perhaps as null.
+type Given<T> = Option<Option<T>>;
+
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Given<T>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// What is given must be `expected`, as far as `same` can tell.
+fn agrees<T: fmt::Display + Copy>(
+    field: &str,
+    given: Given<T>,
+    expected: Option<T>,
+    same: impl Fn(T, T) -> bool,
+) -> Result<(), Invalid> {
+    let text =
+        |value: Option<T>| value.map_or_else(|| "null".to_owned(), |value| value.to_string());
+    let agrees = match (given, expected) {
+        (None, _) | (Some(None), None) => true,
+        (Some(Some(given)), Some(expected)) => same(given, expected),
+        (Some(_), _) => false,
+    };
+    if agrees {
+        return Ok(());
+    }
+    Err(Problem::Disagrees {
+        given: text(given.flatten()),
+        expected: text(expected),
+    }
+    .at(field))
+}
+
+fn count_agrees(field: &str, given: Given<u64>, expected: u64) -> Result<(), Invalid> {
+    agrees(field, given, Some(expected), |a, b| a == b)
+}
+
+/// Milliseconds agree if only the last digits differ, which some parsers round differently.
+fn ms_agrees(field: &str, given: Given<f64>, expected: Option<Duration>) -> Result<(), Invalid> {
+    agrees(field, given, expected.map(to_ms), |a, b| {
+        (a - b).abs() <= b.abs() * 4.0 * f64::EPSILON
+    })
+}
+
+fn time(field: &str, text: &str) -> Result<SystemTime, Invalid> {
+    text.parse()
+        .ok()
+        .and_then(from_timestamp)
+        .ok_or_else(|| Problem::Time(escaped(text, MAX_QUOTED_BYTES)).at(field))
+}
+
+fn kind(field: &str, name: &str) -> Result<ErrorKind, Invalid> {
+    ErrorKind::from_name(name)
+        .ok_or_else(|| Problem::Kind(escaped(name, MAX_QUOTED_BYTES)).at(field))
+}
+
+#[derive(Deserialize)]
+struct RawLatency {
+    precision: u64,
+    sum_ns: u64,
+    buckets: Vec<(u32, u64)>,
+    #[serde(default, deserialize_with = "given")]
+    count: Given<u64>,
+    #[serde(default, deserialize_with = "given")]
+    min: Given<f64>,
+    #[serde(default, deserialize_with = "given")]
+    mean: Given<f64>,
+    #[serde(default, deserialize_with = "given")]
+    p50: Given<f64>,
+    #[serde(default, deserialize_with = "given")]
+    p90: Given<f64>,
+    #[serde(default, deserialize_with = "given")]
+    p99: Given<f64>,
+    #[serde(default, deserialize_with = "given")]
+    p999: Given<f64>,
+    #[serde(default, deserialize_with = "given")]
+    max: Given<f64>,
+}
+
+impl RawLatency {
+    fn check(self) -> Result<LatencyStats, Invalid> {
+        let precision = u8::try_from(self.precision)
+            .ok()
+            .filter(|precision| PRECISIONS.contains(precision))
+            .ok_or_else(|| Problem::Precision(self.precision).at("precision"))?;
+        let buckets = layout(precision).count();
+        let mut before = None;
+        for &(index, count) in &self.buckets {
+            let problem = if index as usize >= buckets {
+                Problem::IndexOutOfRange {
+                    index,
+                    precision: self.precision,
+                    last: buckets - 1,
+                }
+            } else if let Some(before) = before.filter(|&before| before >= index) {
+                Problem::NotAscending { index, before }
+            } else if count == 0 {
+                Problem::EmptyBucket(index)
+            } else {
+                before = Some(index);
+                continue;
+            };
+            return Err(problem.at("buckets"));
+        }
+        let stats = LatencyStats::new(precision, self.sum_ns, self.buckets);
+        count_agrees("count", self.count, stats.count())?;
+        ms_agrees("min", self.min, stats.min())?;
+        ms_agrees("mean", self.mean, stats.mean())?;
+        ms_agrees("p50", self.p50, stats.p50())?;
+        ms_agrees("p90", self.p90, stats.p90())?;
+        ms_agrees("p99", self.p99, stats.p99())?;
+        ms_agrees("p999", self.p999, stats.p999())?;
+        ms_agrees("max", self.max, stats.max())?;
+        Ok(stats)
+    }
+}
+
+#[derive(Deserialize)]
+struct RawByOutcome {
+    success: RawLatency,
+    failure: RawLatency,
+    cancelled: RawLatency,
+}
+
+impl RawByOutcome {
+    fn check(self) -> Result<LatencyByOutcome, Invalid> {
+        let check = |raw: RawLatency, field| raw.check().map_err(|error| error.within(field));
+        Ok(LatencyByOutcome {
+            success: check(self.success, "success")?,
+            failure: check(self.failure, "failure")?,
+            cancelled: check(self.cancelled, "cancelled")?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RawError {
+    kind: String,
+    message: Option<String>,
+    attempt: u16,
+    at: String,
+}
+
+impl RawError {
+    fn check(self) -> Result<LastError, Invalid> {
+        if self.attempt == 0 {
+            return Err(Problem::Attempt.at("attempt"));
+        }
+        Ok(LastError {
+            kind: kind("kind", &self.kind)?,
+            message: self.message,
+            attempt: self.attempt,
+            at: time("at", &self.at)?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RawTool {
+    in_flight: u64,
+    retried: u64,
+    recovered: u64,
+    last_error: Option<RawError>,
+    last_latency_ms: Option<f64>,
+    last_finished_at: Option<String>,
+    failures_by_kind: BTreeMap<String, u64>,
+    latency_ms: RawByOutcome,
+    #[serde(default)]
+    retired: bool,
+    #[serde(default, deserialize_with = "given")]
+    success: Given<u64>,
+    #[serde(default, deserialize_with = "given")]
+    failure: Given<u64>,
+    #[serde(default, deserialize_with = "given")]
+    cancelled: Given<u64>,
+    #[serde(default, deserialize_with = "given")]
+    total_latency_ms: Given<f64>,
+}
+
+impl RawTool {
+    fn check(self) -> Result<ToolStats, Invalid> {
+        let last_error = self.last_error.map(RawError::check).transpose();
+        let mut failures_by_kind = BTreeMap::new();
+        for (name, count) in self.failures_by_kind {
+            let kind = kind("failures_by_kind", &name)?;
+            if count > 0 {
+                failures_by_kind.insert(kind, count);
+            }
+        }
+        let stats = ToolStats {
+            in_flight: self.in_flight,
+            retried: self.retried,
+            recovered: self.recovered,
+            last_error: last_error.map_err(|error| error.within("last_error"))?,
+            last_finish: last_finish(self.last_latency_ms, self.last_finished_at.as_deref())?,
+            failures_by_kind,
+            latency: (self.latency_ms.check()).map_err(|error| error.within("latency_ms"))?,
+            retired: self.retired,
+        };
+        count_agrees("success", self.success, stats.success())?;
+        count_agrees("failure", self.failure, stats.failure())?;
+        count_agrees("cancelled", self.cancelled, stats.cancelled())?;
+        let total = Some(stats.total_latency());
+        ms_agrees("total_latency_ms", self.total_latency_ms, total)?;
+        Ok(stats)
+    }
+}
+
+fn last_finish(latency_ms: Option<f64>, at: Option<&str>) -> Result<Option<LastCall>, Invalid> {
+    let (ms, at) = match (latency_ms, at) {
+        (None, None) => return Ok(None),
+        (Some(ms), Some(at)) => (ms, at),
+        (Some(_), None) => return Err(Problem::NotBoth("last_latency_ms").at("last_finished_at")),
+        (None, Some(_)) => return Err(Problem::NotBoth("last_finished_at").at("last_latency_ms")),
+    };
+    let latency_ns = ns_from_ms(ms, MAX_LATENCY_NS).ok_or_else(|| {
+        let max_ms = to_ms(Duration::from_nanos(MAX_LATENCY_NS));
+        Problem::Milliseconds { ms, max_ms }.at("last_latency_ms")
+    })?;
+    Ok(Some(LastCall {
+        latency: Duration::from_nanos(latency_ns),
+        at: time("last_finished_at", at)?,
+    }))
+}
+
+/// The tools, each checked as soon as it is read.
+struct Tools(BTreeMap<Arc<str>, Arc<ToolStats>>);
+
+impl<'de> Deserialize<'de> for Tools {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByName;
+
+        impl<'de> Visitor<'de> for ByName {
+            type Value = Tools;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map from the names of tools to their stats")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tools, A::Error> {
+                let mut tools = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let path = format!("tools.{}", escaped(&name, MAX_NAME_BYTES));
+                    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+                        return Err(A::Error::custom(Problem::Name(name.len()).at(path)));
+                    }
+                    let Entry::Vacant(entry) = tools.entry(Arc::from(name)) else {
+                        return Err(A::Error::custom(Problem::Twice.at(path)));
+                    };
+                    let stats = map.next_value::<RawTool>()?.check();
+                    let stats = stats.map_err(|error| A::Error::custom(error.within(&path)))?;
+                    entry.insert(Arc::new(stats));
+                }
+                Ok(Tools(tools))
+            }
+        }
+
+        deserializer.deserialize_map(ByName)
+    }
+}
+
+#[derive(Deserialize)]
+struct RawSnapshot {
+    instance: String,
+    taken_at: String,
+    uptime_ms: f64,
+    unknown_tool_calls: u64,
+    tools: Tools,
+}
+
+impl RawSnapshot {
+    fn check(self) -> Result<Snapshot, Invalid> {
+        let ms = self.uptime_ms;
+        let uptime = uptime_from_ms(ms).ok_or_else(|| {
+            let max_ms = to_ms(super::MAX_UPTIME);
+            Problem::Milliseconds { ms, max_ms }.at("uptime_ms")
+        })?;
+        let taken_at = time("taken_at", &self.taken_at)?;
+        Ok(Snapshot::new(
+            self.instance,
+            taken_at,
+            uptime,
+            self.unknown_tool_calls,
+            self.tools.0,
+        ))
+    }
+}
+
+/// Reads the raw type, then checks it.
+macro_rules! deserialize_checked {
+    ($($raw:ident => $checked:ident),+ $(,)?) => {$(
+        impl<'de> Deserialize<'de> for $checked {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $raw::deserialize(deserializer)?.check().map_err(D::Error::custom)
+            }
+        }
+    )+};
+}
+
+deserialize_checked! {
+    RawSnapshot => Snapshot,
+    RawTool => ToolStats,
+    RawByOutcome => LatencyByOutcome,
+    RawLatency => LatencyStats,
+    RawError => LastError,
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests;

@@ -1,0 +1,133 @@
+//! The table that people read: `Display` of a [`Snapshot`].
+//!
+//! A line about the whole, then one row for each tool. Latencies in the table are those of
+//! successful calls: failures are often fast, and a call that was rejected counts with 0, so a
+//! mixture would flatter a tool that fails. A snapshot may have been read from anywhere, so
+//! every text is escaped here, whatever was done to it before.
+
+use super::Snapshot;
+use super::tool_stats::{LastError, ToolStats};
+use super::wall_time::to_timestamp;
+use crate::text::escaped;
+use comfy_table::{CellAlignment, Table};
+use std::fmt;
+use std::time::Duration;
+
+/// The longest error message in a row, and the longest list of instances, in bytes.
+const MAX_TEXT_BYTES: usize = 60;
+
+const HEADER: [&str; 12] = [
+    "tool",
+    "success",
+    "failure",
+    "cancelled",
+    "in flight",
+    "retried",
+    "recovered",
+    "mean",
+    "p50",
+    "p99",
+    "max",
+    "last error",
+];
+
+/// The columns between the name and the last error hold numbers, which align to the right.
+const NUMBERS: std::ops::Range<usize> = 1..HEADER.len() - 1;
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} at {:.3}, up {}, {} calls of unknown tools; latencies are those of successful calls",
+            shortened(&self.instance),
+            to_timestamp(self.taken_at),
+            human_duration(self.uptime),
+            self.unknown_tool_calls,
+        )?;
+        let mut table = Table::new();
+        table
+            .load_style(comfy_table::presets::ASCII_MARKDOWN)
+            .set_header(HEADER);
+        for (name, stats) in &self.tools {
+            table.add_row(row(name, stats));
+        }
+        for index in NUMBERS {
+            if let Some(column) = table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        write!(f, "{table}")
+    }
+}
+
+fn row(name: &str, stats: &ToolStats) -> [String; HEADER.len()] {
+    let latency = &stats.latency.success;
+    let or_dash =
+        |latency: Option<Duration>| latency.map_or_else(|| "-".to_owned(), human_duration);
+    let mut name = escaped(name, usize::MAX);
+    if stats.retired {
+        name.push_str(" (retired)");
+    }
+    [
+        name,
+        stats.success().to_string(),
+        stats.failure().to_string(),
+        stats.cancelled().to_string(),
+        stats.in_flight.to_string(),
+        stats.retried.to_string(),
+        stats.recovered.to_string(),
+        or_dash(latency.mean()),
+        or_dash(latency.p50()),
+        or_dash(latency.p99()),
+        or_dash(latency.max()),
+        stats
+            .last_error
+            .as_ref()
+            .map_or_else(String::new, last_error),
+    ]
+}
+
+fn last_error(error: &LastError) -> String {
+    match &error.message {
+        Some(message) => format!("{}: {}", error.kind, shortened(message)),
+        None => error.kind.to_string(),
+    }
+}
+
+/// The text, escaped, with an ellipsis if it had to be cut.
+fn shortened(text: &str) -> String {
+    // One byte more tells whether there is more; a text of megabytes is not escaped whole.
+    let mut short = escaped(text, MAX_TEXT_BYTES);
+    if escaped(text, MAX_TEXT_BYTES + 16).len() > short.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// A duration to 3 significant digits, in the unit that fits: `7 ns`, `1.50 us`, `152 ms`, and
+/// from 1,000 s whole seconds.
+fn human_duration(duration: Duration) -> String {
+    const UNITS: [(&str, u128); 3] = [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+    let ns = duration.as_nanos();
+    if ns < 1_000 {
+        return format!("{ns} ns");
+    }
+    for (unit, unit_ns) in UNITS {
+        // Rounding may carry into a fourth digit: 999.6 us has no decimal, and is 1.00 ms.
+        for decimals in [2_usize, 1, 0] {
+            let scale = 10_u128.pow(decimals as u32);
+            let rounded = (ns * scale + unit_ns / 2) / unit_ns;
+            if rounded >= 1_000 {
+                continue;
+            }
+            return match decimals {
+                0 => format!("{rounded} {unit}"),
+                _ => format!("{}.{:0decimals$} {unit}", rounded / scale, rounded % scale),
+            };
+        }
+    }
+    format!("{} s", (ns + 500_000_000) / 1_000_000_000)
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests;

@@ -1,0 +1,117 @@
+//! From the time of the clock, nanoseconds since an origin of its own, to the time of day, and
+//! from there to what is written and back.
+//!
+//! The two clocks are read together at one moment; every other time is told from there. So
+//! times that are told from one pair keep their distances whatever happens to the time of day.
+
+use jiff::Timestamp;
+use std::time::{Duration, SystemTime};
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WallTime {
+    /// The time of day.
+    pub(crate) wall: SystemTime,
+    /// The registry's clock, in nanoseconds since its origin.
+    pub(crate) clock_ns: u64,
+}
+
+impl WallTime {
+    /// The time of day when the clock stood at `ns`, before or after the pair was read.
+    ///
+    /// A time that a `SystemTime` cannot hold is told as that of the pair.
+    pub(crate) fn at(&self, ns: u64) -> SystemTime {
+        let distance = Duration::from_nanos(ns.abs_diff(self.clock_ns));
+        let at = if ns < self.clock_ns {
+            self.wall.checked_sub(distance)
+        } else {
+            self.wall.checked_add(distance)
+        };
+        at.unwrap_or(self.wall)
+    }
+}
+
+/// The time as it is written: RFC 3339 in UTC. Years before -9999 and after 9999 cannot be, and
+/// become the nearest time that can.
+pub(crate) fn to_timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(if time < SystemTime::UNIX_EPOCH {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+/// The inverse of [`to_timestamp`]; `None` where the system's clock cannot tell such a time.
+pub(crate) fn from_timestamp(timestamp: Timestamp) -> Option<SystemTime> {
+    let since_epoch = timestamp.as_duration();
+    if since_epoch.is_negative() {
+        SystemTime::UNIX_EPOCH.checked_sub(since_epoch.unsigned_abs())
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(since_epoch.unsigned_abs())
+    }
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_on_both_sides_of_the_pair() {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let pair = WallTime {
+            wall,
+            clock_ns: 500,
+        };
+        assert_eq!(pair.at(500), wall);
+        assert_eq!(pair.at(400), wall - Duration::from_nanos(100));
+        assert_eq!(pair.at(501), wall + Duration::from_nanos(1));
+        assert_eq!(
+            pair.at(u64::MAX),
+            wall + Duration::from_nanos(u64::MAX - 500)
+        );
+    }
+
+    /// The last second that this system can tell.
+    fn end_of_time() -> SystemTime {
+        (0..64).rev().fold(SystemTime::UNIX_EPOCH, |time, bit| {
+            time.checked_add(Duration::from_secs(1 << bit))
+                .unwrap_or(time)
+        })
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_told_is_that_of_the_pair() {
+        let wall = end_of_time();
+        let pair = WallTime { wall, clock_ns: 0 };
+        assert_eq!(pair.at(u64::MAX), wall);
+    }
+
+    #[test]
+    fn times_are_written_to_the_nanosecond_and_clamped_at_the_ends() {
+        for distance in [
+            Duration::ZERO,
+            Duration::new(1, 1),
+            Duration::new(1 << 37, 999_999_999),
+        ] {
+            for time in [
+                SystemTime::UNIX_EPOCH + distance,
+                SystemTime::UNIX_EPOCH - distance,
+            ] {
+                let written = to_timestamp(time).to_string();
+                assert_eq!(
+                    from_timestamp(written.parse().unwrap()),
+                    Some(time),
+                    "{written}"
+                );
+            }
+        }
+        assert_eq!(to_timestamp(end_of_time()), Timestamp::MAX);
+        let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(1 << 40);
+        assert_eq!(to_timestamp(long_ago), Timestamp::MIN);
+        for end in [Timestamp::MIN, Timestamp::MAX] {
+            let written = end.to_string();
+            assert_eq!(written.parse::<Timestamp>().unwrap(), end);
+            assert_eq!(to_timestamp(from_timestamp(end).unwrap()), end);
+        }
+    }
+}

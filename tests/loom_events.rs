@@ -1,0 +1,353 @@
+//! Models of the events: each proves one property over every interleaving.
+//!
+//! `--cfg toolmeter_loom` explores them; without it each body runs once as a plain test. The
+//! channel is the stand-in of `toolmeter_core::stand_in`, which opens with what that leaves out.
+//! Which ordering each model holds in place is in the tables of `ring.rs` and `hub.rs`.
+
+mod loom_support;
+
+#[cfg(toolmeter_loom)]
+use loom::sync::Condvar;
+use loom_support::model;
+#[cfg(not(toolmeter_loom))]
+use std::sync::Condvar;
+use std::{collections::BTreeSet, sync::Arc as StdArc, time::SystemTime};
+use toolmeter_core::{
+    Outcome,
+    sync::{Arc, Mutex, lock, thread},
+};
+use toolmeter_events::{
+    CallId, Draft, Drain, Event, EventKind, Filter, Hub, Moment, NameTable, Rings, RingsAccounting,
+    Round, Subscription, ToolId, TryRecvError,
+};
+
+const TOOL: ToolId = ToolId::new(1);
+
+fn open_rings(stripes: usize, capacity: usize) -> Arc<Rings> {
+    let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
+    rings.open();
+    rings
+}
+
+fn start(rings: &Rings, stripe: usize) -> CallId {
+    rings.offer(stripe, Draft::started(TOOL, 1, 1, None), None)
+}
+
+fn end(rings: &Rings, stripe: usize, call: Option<CallId>) -> CallId {
+    let draft = Draft::closing(TOOL, 1, 1, 1, Outcome::Success, None, None);
+    rings.offer(stripe, draft, call)
+}
+
+/// The clock of the models stands still, later than every event.
+fn round(drain: &mut Drain) -> Round {
+    drain.round(|| 10)
+}
+
+#[track_caller]
+fn assert_balanced(accounting: &RingsAccounting) {
+    assert_eq!(
+        accounting.offered,
+        accounting.lost + accounting.drained,
+        "{accounting:?}"
+    );
+    assert_eq!(accounting.found_full, 0, "the channel was tried when full");
+}
+
+/// Two producers and the drain on one place: the channel is never tried when full, an account
+/// never tells of more than was offered, and at rest every gap in the numbers is a counted loss.
+#[test]
+fn ring_with_tickets() {
+    model("ring_with_tickets", || {
+        let rings = open_rings(1, 1);
+        let producers = [1, 1].map(|events| {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || {
+                for _ in 0..events {
+                    start(&rings, 0);
+                }
+            })
+        });
+        let mut drain = Drain::new(&rings, 0);
+        let mut events = round(&mut drain).events;
+        let meanwhile = rings.accounting();
+        assert!(
+            meanwhile.offered >= meanwhile.lost + meanwhile.drained,
+            "{meanwhile:?}"
+        );
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        events.extend(round(&mut drain).events);
+
+        let accounting = rings.accounting();
+        assert_balanced(&accounting);
+        assert_eq!((accounting.offered, rings.waiting()), (2, 0));
+        let numbers: BTreeSet<_> = events.iter().map(|event| event.number().ticket()).collect();
+        assert_eq!(numbers.len(), events.len(), "a number came twice");
+        assert!(numbers.iter().all(|&number| number < accounting.offered));
+        let gaps = accounting.offered - numbers.len() as u64;
+        assert_eq!(gaps, accounting.lost, "a gap is a loss");
+    });
+}
+
+/// A call that starts on one stripe and ends on another while the drain passes over both: its
+/// start is never delivered after its end.
+#[test]
+fn drain_across_stripes() {
+    model("drain_across_stripes", || {
+        let rings = open_rings(2, 2);
+        let caller = {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || {
+                let call = start(&rings, 0);
+                end(&rings, 1, Some(call));
+            })
+        };
+        let mut drain = Drain::new(&rings, 0);
+        let mut events = round(&mut drain).events;
+        caller.join().unwrap();
+        // What was held is delivered at the latest when nothing comes any more.
+        events.extend(round(&mut drain).events);
+
+        let kinds: Vec<_> = events.iter().map(Event::kind).collect();
+        assert_eq!(kinds, [EventKind::Started, EventKind::Succeeded]);
+        assert_balanced(&rings.accounting());
+    });
+}
+
+fn fan_out(hub: &Hub, round: Round) {
+    let names = StdArc::new(NameTable::default());
+    hub.fan_out(round, &names, Moment::new(SystemTime::UNIX_EPOCH, 10));
+}
+
+fn received(subscription: &Subscription) -> Vec<(CallId, EventKind)> {
+    std::iter::from_fn(|| subscription.try_recv().ok())
+        .flat_map(|batch| {
+            batch
+                .iter()
+                .map(|e| (e.call(), e.kind()))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// A subscription begins between two calls while the pump works: it gets the second call whole,
+/// of the first the end alone, and nothing once it was dropped.
+#[test]
+fn gate_and_floors() {
+    model("gate_and_floors", || {
+        let rings = Arc::new(Rings::new(1, 4).unwrap());
+        let hub = Hub::new(4, 4).unwrap();
+        assert!(!rings.is_open());
+        let other = hub.subscribe(&rings, Filter::new(), 0, None).unwrap();
+        let pump = {
+            let (hub, mut drain) = (hub.clone(), Drain::new(&rings, 0));
+            thread::spawn(move || {
+                fan_out(&hub, round(&mut drain));
+                drain
+            })
+        };
+
+        let before = start(&rings, 0);
+        let subscription = hub.subscribe(&rings, Filter::new(), 1, None).unwrap();
+        assert!(rings.is_open());
+        end(&rings, 0, Some(before));
+        let after = start(&rings, 0);
+        drop(other);
+        assert!(rings.is_open());
+        end(&rings, 0, Some(after));
+        let mut drain = pump.join().unwrap();
+        fan_out(&hub, round(&mut drain));
+
+        let expected = [
+            (before, EventKind::Succeeded),
+            (after, EventKind::Started),
+            (after, EventKind::Succeeded),
+        ];
+        let got = received(&subscription);
+        assert_eq!(got.len(), expected.len(), "{got:?}");
+        assert!(expected.iter().all(|event| got.contains(event)), "{got:?}");
+        let stats = subscription.stats_handle();
+        drop(subscription);
+        assert!(!rings.is_open());
+        let at_the_end = stats.read();
+        assert_eq!(
+            at_the_end.drained,
+            at_the_end.delivered + at_the_end.filtered + at_the_end.lost
+        );
+        assert_eq!((at_the_end.delivered, at_the_end.lost), (3, 0));
+        start(&rings, 0);
+        fan_out(&hub, round(&mut drain));
+        assert_eq!(
+            stats.read(),
+            at_the_end,
+            "something came after it was dropped"
+        );
+        assert_balanced(&rings.accounting());
+    });
+}
+
+/// A subscription is dropped while the pump hands out a round: the round is counted for it whole
+/// or not at all, and nothing after it.
+#[test]
+fn dropped_while_delivering() {
+    model("dropped_while_delivering", || {
+        let rings = Arc::new(Rings::new(1, 4).unwrap());
+        let hub = Hub::new(4, 4).unwrap();
+        let subscription = hub.subscribe(&rings, Filter::new(), 0, None).unwrap();
+        let stats = subscription.stats_handle();
+        let call = start(&rings, 0);
+        end(&rings, 0, Some(call));
+        let pump = {
+            let (hub, mut drain) = (hub.clone(), Drain::new(&rings, 0));
+            thread::spawn(move || fan_out(&hub, round(&mut drain)))
+        };
+        drop(subscription);
+        let at_the_end = stats.read();
+        assert!(at_the_end.drained == 0 || at_the_end.drained == 2);
+        assert_eq!(at_the_end.drained, at_the_end.delivered);
+        pump.join().unwrap();
+        assert_eq!(
+            stats.read(),
+            at_the_end,
+            "something came after it was dropped"
+        );
+        assert!(!rings.is_open());
+    });
+}
+
+/// The rings close while a producer offers, and the last drain takes its time: whatever was
+/// admitted is delivered, the rest is counted, and the subscription is told that it is over.
+#[test]
+fn closing() {
+    model("closing", || {
+        let rings = Arc::new(Rings::new(1, 1).unwrap());
+        let hub = Hub::new(4, 4).unwrap();
+        let subscription = hub.subscribe(&rings, Filter::new(), 0, None).unwrap();
+        let producer = {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || {
+                let call = start(&rings, 0);
+                end(&rings, 0, Some(call));
+            })
+        };
+        let mut drain = Drain::new(&rings, 0);
+        fan_out(&hub, drain.finish(|| false));
+        hub.close();
+        producer.join().unwrap();
+
+        let accounting = rings.accounting();
+        assert_balanced(&accounting);
+        assert_eq!((accounting.offered, rings.waiting()), (2, 0));
+        assert_eq!(received(&subscription).len() as u64, accounting.drained);
+        assert_eq!(
+            subscription.try_recv().unwrap_err(),
+            TryRecvError::Disconnected
+        );
+    });
+}
+
+/// The last drain has no time, while two producers offer: what it leaves is counted as lost,
+/// whenever it comes; and if it says that it left nothing, nothing comes.
+#[test]
+fn closing_without_waiting() {
+    model("closing_without_waiting", || {
+        let rings = open_rings(1, 1);
+        let producers = [(); 2].map(|()| {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || start(&rings, 0))
+        });
+        let mut drain = Drain::new(&rings, 0);
+        let mut out_of_time = false;
+        let last = drain.finish(|| {
+            out_of_time = true;
+            true
+        });
+        assert!(round(&mut drain).events.is_empty());
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        assert!(out_of_time || rings.waiting() == 0, "it left an event");
+        let accounting = rings.accounting();
+        assert_balanced(&accounting);
+        let delivered = last.events.len() as u64;
+        assert_eq!((accounting.offered, accounting.drained), (2, delivered));
+    });
+}
+
+/// Park and unpark as std has them: a token that is kept until it is used. loom's own `unpark`
+/// keeps none for a thread that yields, and wakes a thread out of `join`.
+#[derive(Default)]
+struct Parker {
+    token: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Parker {
+    fn park(&self) {
+        let mut token = lock(&self.token);
+        while !*token {
+            token = self.changed.wait(token).unwrap();
+        }
+        *token = false;
+    }
+
+    fn unpark(&self) {
+        *lock(&self.token) = true;
+        self.changed.notify_one();
+    }
+}
+
+/// A pump that sleeps without a time limit until it has so many events. Were a wake-up lost, all
+/// threads would wait, which is an error.
+fn pump_until(rings: &Arc<Rings>, events: usize) {
+    let parker = StdArc::new(Parker::default());
+    let waker = StdArc::clone(&parker);
+    assert!(rings.set_waker(move || waker.unpark()));
+    let mut drain = Drain::new(rings, 0);
+    let mut drained = 0;
+    while drained < events {
+        if drain.fall_asleep() {
+            parker.park();
+            rings.stay_awake();
+        } else {
+            thread::yield_now();
+        }
+        drained += round(&mut drain).events.len();
+    }
+}
+
+/// A producer offers two events, while the pump falls asleep at any moment: it wakes for both.
+#[test]
+fn sleeping_pump() {
+    model("sleeping_pump", || {
+        let rings = open_rings(1, 2);
+        let producer = {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || {
+                let call = start(&rings, 0);
+                end(&rings, 0, Some(call));
+            })
+        };
+        pump_until(&rings, 2);
+        producer.join().unwrap();
+        assert_balanced(&rings.accounting());
+    });
+}
+
+/// Two producers offer an event each: only one finds the mark, and the pump gets both.
+#[test]
+fn sleeping_pump_of_two() {
+    model("sleeping_pump_of_two", || {
+        let rings = open_rings(1, 2);
+        let producers = [(); 2].map(|()| {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || start(&rings, 0))
+        });
+        pump_until(&rings, 2);
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        assert_balanced(&rings.accounting());
+    });
+}

@@ -1,0 +1,38 @@
+//! What all models share: run a body over every interleaving, and say how many there were.
+
+/// Runs `body` over all interleavings and prints how many there are; fails if there is only one,
+/// since then nothing was shown. Without loom it runs `body` once, as a plain test.
+///
+/// No bound, from here or from the environment: loom ends a bounded search with success.
+pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    #[cfg(not(toolmeter_loom))]
+    {
+        body();
+        println!("{name}: ran once; `--cfg toolmeter_loom` explores it");
+    }
+    #[cfg(toolmeter_loom)]
+    {
+        use std::sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        };
+        let explored = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&explored);
+        let began = std::time::Instant::now();
+        let mut builder = loom::model::Builder::new();
+        builder.max_duration = None;
+        builder.max_permutations = None;
+        builder.preemption_bound = None;
+        builder.max_branches = 10_000;
+        builder.check(move || {
+            count.fetch_add(1, Relaxed);
+            body();
+        });
+        let explored = explored.load(Relaxed);
+        println!(
+            "{name}: {explored} interleavings in {:.1?}",
+            began.elapsed()
+        );
+        assert!(explored > 1, "{name}: one interleaving shows nothing");
+    }
+}
