@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const LAYOUT: Layout = match Layout::new(5, 48, 16) {
+    const LAYOUT: Layout = match Layout::new(5, 48, 2) {
         Ok(layout) => layout,
         Err(_) => panic!("the layout is out of range"),
     };
