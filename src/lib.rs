@@ -71,9 +71,15 @@ mod swap;
 mod text;
 mod tool;
 
+#[cfg(feature = "tokio")]
+pub mod auto_run;
+
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
+#[cfg(feature = "tokio")]
+#[doc(inline)]
+pub use auto_run::AutoRun;
 pub use builder::{BuildError, RegistryBuilder};
 pub use call::{Call, CallGuard, CallOptions, OwnedCall};
 pub use classify::{Classify, Verdict, classify_mcp};

@@ -4,11 +4,16 @@
 //! takes it, so that of many offers one alone pays for the waking. That no wake-up is lost is
 //! shown where the flag meets the ticket words, at the top of `ring.rs`.
 //!
+//! Every write of the flag is a read-modify-write, so that its writes follow each other in one
+//! order that nobody has to derive. (Plain stores by the pump would do: an offer's `swap` comes
+//! right after the store that it read, hence before the pump's next one. loom does not draw that
+//! conclusion, and reports a wake-up lost where none is.)
+//!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `asleep` | `store`, by the pump | Relaxed | carried by the ticket words, see `ring.rs` | `sleeping_pump` |
+//! | `asleep` | `swap`, by the pump | Relaxed | carried by the ticket words, see `ring.rs` | `sleeping_pump` |
 //! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `sleeping_pump` |
 //! | `waker` | `OnceLock` | its own | set before the first sleep | |
 
@@ -37,11 +42,11 @@ impl SleepMark {
     }
 
     pub(crate) fn set(&self) {
-        self.asleep.store(true, Relaxed);
+        self.asleep.swap(true, Relaxed);
     }
 
     pub(crate) fn clear(&self) {
-        self.asleep.store(false, Relaxed);
+        self.asleep.swap(false, Relaxed);
     }
 
     /// Takes the mark and, if it was there to take, wakes the pump.

@@ -29,8 +29,9 @@ const BURST: u64 = 100;
 const BURST_EVERY: Duration = Duration::from_micros(100);
 /// A paced thread that is further behind than this gives up catching up.
 const CATCH_UP: Duration = Duration::from_millis(1);
-/// Calls of each thread before a row is timed, to see whether all of them are counted.
-const CHECK_CALLS: u64 = 10_000;
+/// Calls of each thread before a row is timed, to see whether all of them are counted; enough
+/// for their events to have touched every place of the largest rings.
+const CHECK_CALLS: u64 = 40_000;
 
 /// The numbers of threads that are measured.
 pub(crate) const THREADS: [usize; 3] = [1, 2, 4];

@@ -77,7 +77,7 @@ fn table(options: &TableOptions) -> Result<String, Box<dyn Error>> {
     let [floor, paced_floor] = toolmeter_rows::floors(registry.clock());
     let mut rows: Vec<Arc<dyn Row>> = vec![floor, Arc::new(InstantPair), paced_floor];
     rows.extend(toolmeter_rows::rows()?);
-    rows.extend(peers::all()?);
+    if env::var_os("NOPEERS").is_none() { rows.extend(peers::all()?); }
 
     let slices = options.rounds * rows.len() * harness::THREADS.len();
     let slice = (options.measure_for / u32::try_from(slices)?).max(SHORTEST_SLICE);

@@ -49,7 +49,7 @@ pub(crate) fn rows() -> Result<Vec<Arc<dyn Row>>, Box<dyn Error>> {
             Metered::overloaded()?,
             Pace::Unpaced,
         )),
-        Arc::new(Names::new()?),
+        Arc::new(Calls::new("toolmeter/idle paced", Metered::idle()?, Pace::Million)), Arc::new(Names::new()?),
     ])
 }
 
@@ -86,7 +86,7 @@ impl Metered {
     pub(crate) fn subscribed() -> Result<Self, Box<dyn Error>> {
         let registry = Registry::builder()
             .stripes(ROOMY_STRIPES)
-            .ring_capacity(ROOMY_RING)
+            .ring_capacity(std::env::var("RING").map_or(ROOMY_RING, |v| v.parse().unwrap()))
             .build()?;
         Self::new(registry, true)
     }

@@ -1,0 +1,90 @@
+//! The command line: what it may say, and what it says wrong.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Plays recorded agent sessions through AutoRun and shows what toolmeter counted.
+
+Usage: agent_host [--trace FILE...] [--speed X] [--sessions N] [--seconds S] [--json]
+
+  --trace FILE...  play these recordings (JSON lines) instead of the built-in one,
+                   whose calls really run, on this checkout
+  --speed X        divide all recorded times by X (above 0; default 1); only with --trace
+  --sessions N     how many sessions run at once (from 1; default: all of them)
+  --seconds S      begin sessions again, in turn, until S seconds have passed; each is
+                   played at least once, and those under way are played to their end
+  --json           print one JSON object on stdout and nothing else
+  --help           print this
+
+Exit status: 0 if all adds up, 1 if it does not, 2 if the input cannot be used.
+";
+
+/// What to do.
+#[derive(Debug)]
+pub struct Args {
+    /// Recordings to play; none for the built-in one.
+    pub traces: Vec<PathBuf>,
+    /// By what the recorded times are divided.
+    pub speed: f64,
+    /// How many sessions run at once; `None` for all.
+    pub sessions: Option<usize>,
+    /// Until when sessions begin again; `None` to play each once.
+    pub repeat: Option<Duration>,
+    /// Whether to print JSON.
+    pub json: bool,
+    /// Whether to print the help only.
+    pub help: bool,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+///
+/// One line that says what does not fit.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
+    let mut args = Args {
+        traces: Vec::new(),
+        speed: 1.0,
+        sessions: None,
+        repeat: None,
+        json: false,
+        help: false,
+    };
+    read(&mut args, words).map_err(|error| format!("{error}; see --help"))?;
+    if !(args.speed.is_finite() && args.speed > 0.0) {
+        return Err(format!("--speed is {}, but must be a number above 0", args.speed));
+    }
+    if args.sessions == Some(0) {
+        return Err("--sessions is 0, but must be at least 1".into());
+    }
+    Ok(args)
+}
+
+fn read(
+    args: &mut Args,
+    words: impl IntoIterator<Item = OsString>,
+) -> Result<(), lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_args(words);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("trace") => args.traces.extend(parser.values()?.map(PathBuf::from)),
+            Long("speed") => args.speed = parser.value()?.parse()?,
+            Long("sessions") => args.sessions = Some(parser.value()?.parse()?),
+            Long("seconds") => {
+                let seconds = parser.value()?.parse_with(|text| {
+                    let seconds: f64 = text.parse().map_err(|_| "not a number")?;
+                    Duration::try_from_secs_f64(seconds).map_err(|_| "not a time")
+                })?;
+                args.repeat = Some(seconds);
+            }
+            Long("json") => args.json = true,
+            Long("help") | Short('h') => args.help = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Whether it adds up: what the runs say, what the registry counted, and where the events went.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use toolmeter::{EventsAccounting, Snapshot, SubscriptionStats};
+
+/// What the sessions did, as their runs report it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Played {
+    /// Sessions that were played.
+    pub sessions: u64,
+    /// Turns of them.
+    pub turns: u64,
+    /// Attempts, each one.
+    pub calls: u64,
+    /// Sessions that ended otherwise than by the model being done.
+    pub unfinished: u64,
+}
+
+impl Played {
+    /// Adds what another worker played.
+    pub fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.turns += other.turns;
+        self.calls += other.calls;
+        self.unfinished += other.unfinished;
+    }
+}
+
+/// Everything that was counted, at rest.
+#[derive(Debug)]
+pub struct Books {
+    /// What the runs say.
+    pub played: Played,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What the registry counted.
+    pub metrics: Snapshot,
+    /// What became of the events up to the subscriptions.
+    pub events: EventsAccounting,
+    /// What became of them in the subscription.
+    pub subscription: SubscriptionStats,
+    /// Events that were read from the subscription.
+    pub received: u64,
+}
+
+/// Finished calls, failures and calls in flight, over all tools.
+pub fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
+    metrics.tools.values().fold((0, 0, 0), |(finished, failures, in_flight), tool| {
+        (
+            finished + tool.finished(),
+            failures + tool.failure(),
+            in_flight + tool.in_flight,
+        )
+    })
+}
+
+impl Books {
+    /// What does not add up, a line each.
+    pub fn errors(&self) -> Vec<String> {
+        let (finished, _, in_flight) = totals(&self.metrics);
+        let unknown = self.metrics.unknown_tool_calls;
+        let (events, sub) = (&self.events, &self.subscription);
+        let checks = [
+            (
+                "calls = success + failure + cancelled + unknown",
+                self.played.calls,
+                finished + unknown,
+            ),
+            ("in flight = 0", in_flight, 0),
+            (
+                "offered = lost in rings + drained",
+                events.offered,
+                events.lost_in_rings + events.drained,
+            ),
+            (
+                "drained = delivered + filtered + lost by the subscriber",
+                events.drained,
+                sub.delivered + sub.filtered + sub.lost,
+            ),
+            ("received = delivered", self.received, sub.delivered),
+            ("unfinished sessions = 0", self.played.unfinished, 0),
+        ];
+        checks
+            .into_iter()
+            .filter(|(_, left, right)| left != right)
+            .map(|(rule, left, right)| format!("does not add up: {rule}: {left} is not {right}"))
+            .collect()
+    }
+
+    /// All of it as one object.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot cannot be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<Value> {
+        let metrics = serde_json::to_value(&self.metrics)?;
+        Ok(json!({
+            "calls": self.played.calls,
+            "unknown_tool_calls": self.metrics.unknown_tool_calls,
+            "sessions": self.played.sessions,
+            "turns": self.played.turns,
+            "elapsed_ms": self.elapsed.as_secs_f64() * 1e3,
+            "tools": metrics["tools"],
+            "events": {
+                "offered": self.events.offered,
+                "lost_in_rings": self.events.lost_in_rings,
+                "drained": self.events.drained,
+                "filtered": self.subscription.filtered,
+                "lost_by_subscriber": self.subscription.lost,
+                "delivered": self.subscription.delivered,
+                "late": self.events.late,
+            },
+        }))
+    }
+
+    /// The table and the accounts, for people.
+    pub fn to_text(&self) -> String {
+        let (played, events, sub) = (&self.played, &self.events, &self.subscription);
+        let seconds = self.elapsed.as_secs_f64();
+        format!(
+            "{}\n{} calls ({} of unknown tools) in {} turns of {} sessions, {seconds:.1} s\n\
+             events: {} offered = {} lost in rings + {} drained\n\
+             drained: {} delivered + {} filtered + {} lost by the subscriber; {} late",
+            self.metrics,
+            played.calls,
+            self.metrics.unknown_tool_calls,
+            played.turns,
+            played.sessions,
+            events.offered,
+            events.lost_in_rings,
+            events.drained,
+            sub.delivered,
+            sub.filtered,
+            sub.lost,
+            events.late,
+        )
+    }
+}

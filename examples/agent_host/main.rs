@@ -1,0 +1,255 @@
+//! A small agent host: it plays recorded agent sessions through `AutoRun`, many at once, and
+//! shows what toolmeter counted.
+//!
+//! ```text
+//! args -> trace or local recording -> workers, each one AutoRun at a time -> registry
+//!                                         |                                     | events
+//!                                         '--> books: does it all add up? <-----'
+//! ```
+//!
+//! It reads everything before it runs anything, and ends with status 1 if what the runs, the
+//! registry and the events say does not add up.
+
+mod args;
+mod books;
+mod local;
+mod replay;
+mod trace;
+
+use args::Args;
+use books::{Books, Played, totals};
+use local::{LocalModel, Recording};
+use replay::{Drops, Replay};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use toolmeter::auto_run::{AutoRun, ExponentialBuilder, Report, StopReason};
+use toolmeter::{Registry, StatsHandle};
+use trace::Session;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is played.
+enum Source {
+    Trace {
+        sessions: Vec<Session>,
+        speed: f64,
+        drops: Drops,
+    },
+    Local(Recording),
+}
+
+fn main() -> ExitCode {
+    let args = match args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(message) => return refuse(&message),
+    };
+    if args.help {
+        return print(args::HELP.trim_end());
+    }
+    let source = match load(&args) {
+        Ok(source) => source,
+        Err(message) => return refuse(&message),
+    };
+    match host(&args, source) {
+        Ok(status) => status,
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+/// One line about what cannot be used.
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("agent_host: {message}");
+    ExitCode::from(2)
+}
+
+/// Prints; whoever closes stdout early does not want the rest.
+fn print(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stdout(), "{text}");
+    ExitCode::SUCCESS
+}
+
+fn load(args: &Args) -> Result<Source, String> {
+    if args.traces.is_empty() {
+        return Recording::built_in().map(Source::Local);
+    }
+    let mut sessions = Vec::new();
+    for path in &args.traces {
+        let shown = path.display();
+        let bytes = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+        sessions.extend(trace::parse(&bytes).map_err(|error| match error.line {
+            Some(_) => format!("{shown}:{error}"),
+            None => format!("{shown}: {error}"),
+        })?);
+    }
+    Ok(Source::Trace {
+        sessions,
+        speed: args.speed,
+        drops: Drops::default(),
+    })
+}
+
+impl Source {
+    fn register(&self, registry: &Registry) -> Result<(), Error> {
+        match self {
+            Self::Trace { sessions, drops, .. } => replay::register(registry, sessions, drops)?,
+            Self::Local(_) => local::register(registry)?,
+        }
+        Ok(())
+    }
+
+    fn sessions(&self) -> usize {
+        match self {
+            Self::Trace { sessions, .. } => sessions.len(),
+            Self::Local(_) => 1,
+        }
+    }
+
+    async fn play(&self, index: usize, registry: &Registry) -> Played {
+        match self {
+            Self::Trace { sessions, speed, drops } => {
+                let session = &sessions[index];
+                let mut model = Replay::new(session, *speed, drops.clone());
+                // As many at once as were recorded.
+                let run = AutoRun::new(registry)
+                    .session(session.name.as_str())
+                    .concurrency(usize::MAX);
+                played(&run.run(&mut model).await)
+            }
+            Self::Local(recording) => {
+                let pause = ExponentialBuilder::default()
+                    .with_min_delay(Duration::from_millis(10))
+                    .with_max_delay(Duration::from_millis(100));
+                let run = AutoRun::new(registry)
+                    .session("checkout")
+                    .time_limit(Duration::from_secs(30))
+                    .max_attempts(3)
+                    .retry_on([toolmeter::ErrorKind::Network])
+                    .backoff(pause);
+                played(&run.run(&mut LocalModel::new(recording)).await)
+            }
+        }
+    }
+}
+
+fn played<E>(report: &Report<E>) -> Played {
+    Played {
+        sessions: 1,
+        turns: report.turns,
+        calls: report.attempts,
+        unfinished: u64::from(!matches!(report.stop, StopReason::Done(_))),
+    }
+}
+
+fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
+    let registry = Registry::builder().instance("agent_host").build()?;
+    source.register(&registry)?;
+    let subscription = registry.subscribe();
+    let stats = subscription.stats_handle();
+    let reader = thread::spawn(move || {
+        subscription.iter().map(|batch| batch.len() as u64).sum::<u64>()
+    });
+
+    let began = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;
+    let played = runtime.block_on(async {
+        let progress = tokio::spawn(show_progress(registry.clone(), stats.clone(), args.json));
+        let played = play_all(args, Arc::new(source), &registry).await;
+        progress.abort();
+        played
+    });
+    let elapsed = began.elapsed();
+    drop(runtime);
+    registry.shutdown();
+    let Ok(received) = reader.join() else {
+        return Err("the reader of the events panicked".into());
+    };
+
+    let books = Books {
+        played: played?,
+        elapsed,
+        metrics: registry.metrics(),
+        events: registry.events(),
+        subscription: stats.read(),
+        received,
+    };
+    if args.json {
+        print(&books.to_json()?.to_string());
+    } else {
+        print(&books.to_text());
+    }
+    let errors = books.errors();
+    for error in &errors {
+        eprintln!("agent_host: {error}");
+    }
+    Ok(if errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+async fn play_all(args: &Args, source: Arc<Source>, registry: &Registry) -> Result<Played, Error> {
+    let sessions = source.sessions();
+    // The built-in recording is one session; more of them at once play it side by side.
+    let workers = match (&*source, args.sessions) {
+        (Source::Local(_), Some(workers)) => workers,
+        (_, workers) => workers.unwrap_or(sessions).min(sessions),
+    };
+    let once = sessions.max(workers);
+    let until = args.repeat.and_then(|repeat| Instant::now().checked_add(repeat));
+    let repeats = args.repeat.is_some();
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        let (source, registry, next) = (Arc::clone(&source), registry.clone(), Arc::clone(&next));
+        running.spawn(async move {
+            let mut played = Played::default();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let is_over = !repeats || until.is_some_and(|until| Instant::now() >= until);
+                if index >= once && is_over {
+                    return played;
+                }
+                played.add(source.play(index % sessions, &registry).await);
+            }
+        });
+    }
+    let mut all = Played::default();
+    while let Some(worker) = running.join_next().await {
+        all.add(worker?);
+    }
+    Ok(all)
+}
+
+/// A line a second, on stderr if stdout is kept for the JSON.
+async fn show_progress(registry: Registry, stats: StatsHandle, json: bool) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    let (mut calls_before, mut before) = (0, Instant::now());
+    loop {
+        ticks.tick().await;
+        let metrics = registry.metrics();
+        let (finished, failures, in_flight) = totals(&metrics);
+        let calls = finished + in_flight + metrics.unknown_tool_calls;
+        let now = Instant::now();
+        let a_second = (calls - calls_before) as f64 / (now - before).as_secs_f64();
+        (calls_before, before) = (calls, now);
+        let delivered = stats.read();
+        let lost = registry.events().lost_in_rings + delivered.lost;
+        let line = format!(
+            "{calls} calls, {a_second:.0} a second, {in_flight} in flight, {failures} failures, \
+             {} events delivered, {lost} lost",
+            delivered.delivered
+        );
+        if json {
+            eprintln!("{line}");
+        } else {
+            print(&line);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Recorded sessions in JSON lines: one object for each call, checked as a whole.
+//!
+//! Promise: [`parse`] takes any bytes, and gives either every session of them or the first line
+//! that does not fit, with its number; it never panics.
+
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::time::Duration;
+use toolmeter::{ErrorKind, Outcome, ToolSpec};
+
+/// The longest time that a recording may hold: 100 years, in milliseconds.
+const MAX_MS: f64 = 100.0 * 365.0 * 86_400_000.0;
+
+/// One recorded call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The recording's name for it, unique in its file.
+    pub id: String,
+    /// The tool.
+    pub tool: String,
+    /// Equal for equal arguments within the session.
+    pub args_hash: String,
+    /// Time from the begin of the session to the begin of the call.
+    pub start: Duration,
+    /// How long it took.
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// One recorded agent: its turns in order, each with its calls in the order of their starts.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The recording's name for it.
+    pub name: String,
+    /// The calls of each turn.
+    pub turns: Vec<Vec<Call>>,
+}
+
+/// Why a recording cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceError {
+    /// The line, counted from 1; `None` if it is about the file as a whole.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for TraceError {}
+
+#[derive(Deserialize)]
+struct Row {
+    session: String,
+    turn: u64,
+    call_id: String,
+    tool: String,
+    start_ms: f64,
+    duration_ms: Option<f64>,
+    ok: bool,
+    error_class: Option<String>,
+    args_hash: String,
+}
+
+/// The sessions of a file, in the order in which they first appear.
+///
+/// # Errors
+///
+/// The first line that does not fit.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
+    let mut order = Vec::new();
+    let mut sessions: HashMap<String, BTreeMap<u64, Vec<Call>>> = HashMap::new();
+    let mut ids = HashSet::new();
+    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let fail = |message: String| TraceError {
+            line: Some(index + 1),
+            message,
+        };
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let row: Row = serde_json::from_slice(line).map_err(|error| fail(plain(&error)))?;
+        let (session, turn, call) = check(row).map_err(fail)?;
+        if !ids.insert(call.id.clone()) {
+            return Err(fail(format!("call_id {:?} stands on an earlier line too", call.id)));
+        }
+        let turns = sessions.entry(session.clone()).or_insert_with(|| {
+            order.push(session);
+            BTreeMap::new()
+        });
+        turns.entry(turn).or_default().push(call);
+    }
+    if order.is_empty() {
+        return Err(TraceError {
+            line: None,
+            message: "the file holds no call".into(),
+        });
+    }
+    let session = |name: String| {
+        let turns = sessions.remove(&name).unwrap_or_default();
+        let mut turns: Vec<Vec<Call>> = turns.into_values().collect();
+        for turn in &mut turns {
+            turn.sort_by_key(|call| call.start);
+        }
+        Session { name, turns }
+    };
+    Ok(order.into_iter().map(session).collect())
+}
+
+/// What the parser says, without its own line number, which is always 1.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    format!("{} at column {}", &text[..end], error.column())
+}
+
+fn check(row: Row) -> Result<(String, u64, Call), String> {
+    let spec = ToolSpec::new(row.tool.clone());
+    spec.check().map_err(|error| format!("tool: {error}"))?;
+    let call = Call {
+        outcome: outcome(row.ok, row.error_class.as_deref())?,
+        start: time("start_ms", row.start_ms)?,
+        duration: time("duration_ms", row.duration_ms.unwrap_or(0.0))?,
+        id: row.call_id,
+        tool: row.tool,
+        args_hash: row.args_hash,
+    };
+    Ok((row.session, row.turn, call))
+}
+
+fn time(field: &str, ms: f64) -> Result<Duration, String> {
+    if (0.0..=MAX_MS).contains(&ms) {
+        Ok(Duration::from_secs_f64(ms / 1e3))
+    } else {
+        Err(format!("{field} is {ms}, not from 0 to {MAX_MS:e}"))
+    }
+}
+
+fn outcome(ok: bool, class: Option<&str>) -> Result<Outcome, String> {
+    let kind = match (ok, class) {
+        (true, None) => return Ok(Outcome::Success),
+        (true, Some(class)) => return Err(format!("ok is true, but error_class is {class:?}")),
+        (false, Some("cancelled")) => return Ok(Outcome::Cancelled),
+        (false, Some("timeout")) => ErrorKind::Timeout,
+        (false, Some("not_found")) => ErrorKind::NotFound,
+        (false, Some("invalid_args")) => ErrorKind::InvalidArgs,
+        (false, Some("denied")) => ErrorKind::PermissionDenied,
+        (false, None | Some("exit_code" | "other")) => ErrorKind::Other,
+        (false, Some(class)) => return Err(format!("error_class {class:?} is not known")),
+    };
+    Ok(Outcome::Failure(kind))
+}

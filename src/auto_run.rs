@@ -1,0 +1,345 @@
+//! [`AutoRun`]: the loop of an agent host, driven over a registry until the model is done.
+//!
+//! ```text
+//!            results of the last turn
+//!   model ------------------------------> next_turn() -> Done, or the next calls
+//!     ^                                                        |
+//!     '-- in the order of the calls -- each call, concurrently <'   (driver.rs)
+//! ```
+//!
+//! Promises:
+//!
+//! * The calls of a turn run concurrently, at most as many attempts at once as the limit says,
+//!   and their results go back in the order of the calls.
+//! * An attempt is counted from 1 and belongs to its call; a **retry** is an attempt above 1.
+//!   A call whose latest identical one in an earlier turn did not succeed is its next attempt.
+//! * Waiting for approval or for a permit is reported apart and is never part of a latency.
+//! * Dropping the run drops its calls, which are then counted as cancelled.
+//! * Nothing here panics, but a panic of the model goes on unwinding.
+
+mod call;
+mod driver;
+mod report;
+
+pub use backon::{BackoffBuilder, ConstantBuilder, ExponentialBuilder};
+pub use call::{Approval, CallError, CallResult, ToolCall};
+pub use report::{Report, StopReason};
+pub use tokio_util::sync::CancellationToken;
+
+use crate::registry::Registry;
+use call::Identity;
+use driver::Driver;
+use report::Tally;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fmt::{self, Display};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use toolmeter_core::{ErrorKind, Outcome};
+use toolmeter_events::CallContext;
+
+/// What a model answers.
+#[derive(Clone, Debug)]
+pub enum Turn {
+    /// Calls to run, all at once; their results come with the next
+    /// [`next_turn`](Model::next_turn).
+    Calls(Vec<ToolCall>),
+    /// The final answer.
+    Done(Value),
+}
+
+/// The side that decides what to call.
+pub trait Model: Send {
+    /// Why the model can fail.
+    type Error: Display + Send;
+
+    /// Given the results of the last turn in the order of its calls, what to do next. The first
+    /// turn gets no results.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the model from answering; the run ends with it.
+    fn next_turn(
+        &mut self,
+        results: Vec<CallResult>,
+    ) -> impl Future<Output = Result<Turn, Self::Error>> + Send;
+}
+
+type Backoffs = dyn Fn() -> Box<dyn Iterator<Item = Duration> + Send> + Send + Sync;
+type ApprovalFuture = Pin<Box<dyn Future<Output = Approval> + Send>>;
+type Approver = dyn Fn(ToolCall) -> ApprovalFuture + Send + Sync;
+
+/// What the calls of a run have in common.
+#[derive(Clone)]
+struct Settings {
+    time_limit: Option<Duration>,
+    max_attempts: u16,
+    backoff: Arc<Backoffs>,
+    retry_on: Arc<[ErrorKind]>,
+    approver: Option<Arc<Approver>>,
+    cancel_token: CancellationToken,
+}
+
+/// Drives an agent over a registry until it is done.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use std::convert::Infallible;
+/// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, ToolCall, Turn};
+/// use toolmeter::{Registry, async_tool};
+///
+/// /// Asks once for two calls, then answers how many succeeded.
+/// struct Twice;
+///
+/// impl Model for Twice {
+///     type Error = Infallible;
+///
+///     async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, Infallible> {
+///         Ok(if results.is_empty() {
+///             let call = |n: i32| ToolCall::new("echo", json!(n));
+///             Turn::Calls(vec![call(1), call(2)])
+///         } else {
+///             Turn::Done(json!(results.iter().filter(|result| result.answer.is_ok()).count()))
+///         })
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let registry = Registry::new();
+/// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+/// let report = AutoRun::new(&registry).session("demo").run(&mut Twice).await;
+/// assert_eq!(report.stop, StopReason::Done(json!(2)));
+/// assert_eq!((report.turns, report.attempts, report.retries), (1, 2, 0));
+/// # Ok::<(), toolmeter::RegisterError>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing runs before `run`"]
+pub struct AutoRun {
+    registry: Registry,
+    session: Box<str>,
+    concurrency: usize,
+    turn_limit: Option<u64>,
+    settings: Settings,
+}
+
+impl AutoRun {
+    /// A run over the tools of this registry: 8 attempts at once, no turn limit, no time limit,
+    /// no retries, no approval.
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            registry: registry.clone(),
+            session: Box::default(),
+            concurrency: 8,
+            turn_limit: None,
+            settings: Settings {
+                time_limit: None,
+                max_attempts: 1,
+                backoff: backoffs(ExponentialBuilder::default().without_max_times()),
+                retry_on: Arc::new([
+                    ErrorKind::Timeout,
+                    ErrorKind::RateLimited,
+                    ErrorKind::Provider,
+                    ErrorKind::Network,
+                ]),
+                approver: None,
+                cancel_token: CancellationToken::new(),
+            },
+        }
+    }
+
+    /// The host's name for the session; the events of its calls carry it.
+    pub fn session(mut self, name: impl Into<Box<str>>) -> Self {
+        self.session = name.into();
+        self
+    }
+
+    /// How many attempts may run at once; 0 is taken for 1.
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many turns to run. A model that asks for more ends the run; one that then gives its
+    /// final answer is done.
+    pub fn turn_limit(mut self, turns: u64) -> Self {
+        self.turn_limit = Some(turns);
+        self
+    }
+
+    /// How long each attempt may take. After that it is a failure of kind `timeout`.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.settings.time_limit = Some(limit);
+        self
+    }
+
+    /// How many attempts to make at each call that the model asks for; 1 is no retry, and 0 is
+    /// taken for 1.
+    pub fn max_attempts(mut self, attempts: u16) -> Self {
+        self.settings.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// How long to pause before each retry of a call: by default 1 s, then twice as long each
+    /// time, up to 60 s. A backoff that ends ends the retries.
+    pub fn backoff(mut self, backoff: impl BackoffBuilder + Clone + 'static) -> Self {
+        self.settings.backoff = backoffs(backoff);
+        self
+    }
+
+    /// Which failures to retry: by default those of kind timeout, rate limited, provider and
+    /// network.
+    pub fn retry_on(mut self, kinds: impl IntoIterator<Item = ErrorKind>) -> Self {
+        self.settings.retry_on = kinds.into_iter().collect();
+        self
+    }
+
+    /// Asks whether a call may run, once, before its first attempt. A call that is denied is
+    /// counted as a failure of kind `rejected` without a latency; so is one whose approver
+    /// panics. Calls of unknown tools are not asked about.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::auto_run::{Approval, AutoRun};
+    /// use toolmeter::Registry;
+    ///
+    /// let run = AutoRun::new(&Registry::new()).approve_with(|call| async move {
+    ///     if call.name() == "shell" {
+    ///         Approval::Denied { reason: "no shell here".into() }
+    ///     } else {
+    ///         Approval::Approved
+    ///     }
+    /// });
+    /// ```
+    pub fn approve_with<F, Fut>(mut self, approver: F) -> Self
+    where
+        F: Fn(ToolCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Approval> + Send + 'static,
+    {
+        self.settings.approver = Some(Arc::new(move |call| Box::pin(approver(call))));
+        self
+    }
+
+    /// Cancelling this token drops the calls under way and ends the run.
+    pub fn cancel_token(mut self, token: CancellationToken) -> Self {
+        self.settings.cancel_token = token;
+        self
+    }
+
+    /// Runs until the model is done, or anything else ends it.
+    ///
+    /// # Panics
+    ///
+    /// If the model panics; its calls have ended by then. Outside of a tokio runtime with its
+    /// timer enabled.
+    pub async fn run<M: Model>(&self, model: &mut M) -> Report<M::Error> {
+        let settings = Arc::new(self.settings.clone());
+        let permits = Arc::new(Semaphore::new(self.concurrency));
+        let mut tally = Tally::default();
+        let mut unsuccessful = HashMap::new();
+        let mut results = Vec::new();
+        loop {
+            let answer = tokio::select! {
+                biased;
+                () = settings.cancel_token.cancelled() => {
+                    return tally.report(StopReason::Cancelled);
+                }
+                answer = model.next_turn(results) => answer,
+            };
+            let calls = match answer {
+                Err(error) => return tally.report(StopReason::Model(error)),
+                Ok(Turn::Done(value)) => return tally.report(StopReason::Done(value)),
+                Ok(Turn::Calls(_)) if self.turn_limit.is_some_and(|turns| tally.turns >= turns) => {
+                    return tally.report(StopReason::TurnLimit);
+                }
+                Ok(Turn::Calls(calls)) => calls,
+            };
+            if calls.is_empty() {
+                // A model that only ever asks for nothing must not keep the thread.
+                tokio::task::yield_now().await;
+            }
+            results = self
+                .run_turn(calls, &settings, &permits, &mut tally, &mut unsuccessful)
+                .await;
+            tally.turns += 1;
+        }
+    }
+
+    async fn run_turn(
+        &self,
+        calls: Vec<ToolCall>,
+        settings: &Arc<Settings>,
+        permits: &Arc<Semaphore>,
+        tally: &mut Tally,
+        unsuccessful: &mut HashMap<Identity, u16>,
+    ) -> Vec<CallResult> {
+        let mut running = JoinSet::new();
+        for (place, call) in calls.iter().enumerate() {
+            let id = match call.call_id() {
+                Some(id) => Box::from(id),
+                None => format!("{}.{place}", tally.turns).into_boxed_str(),
+            };
+            let last_attempt = unsuccessful.get(&call.identity()).copied().unwrap_or(0);
+            let driver = Driver {
+                registry: self.registry.clone(),
+                settings: Arc::clone(settings),
+                permits: Arc::clone(permits),
+                context: Arc::new(CallContext::new(self.session.clone(), tally.turns, id)),
+                call: call.clone(),
+                first_attempt: last_attempt.saturating_add(1),
+            };
+            running.spawn(async move { (place, driver.run().await) });
+        }
+        let mut ended: Vec<Option<CallResult>> = calls.iter().map(|_| None).collect();
+        while let Some(joined) = running.join_next().await {
+            // A task that did not end was stopped with its runtime: a cancelled call.
+            if let Ok((place, (result, driven))) = joined {
+                tally.add_driven(&driven);
+                ended[place] = Some(result);
+            }
+        }
+        let results: Vec<_> = ended
+            .into_iter()
+            .zip(calls)
+            .map(|(result, call)| result.unwrap_or_else(|| CallResult::never_started(call)))
+            .collect();
+        // In the order of the calls, so that of identical ones in this turn the last one tells.
+        for result in &results {
+            tally.add_result(result);
+            let identity = result.call.identity();
+            match result.outcome {
+                Outcome::Success => {
+                    unsuccessful.remove(&identity);
+                }
+                // What never started is no attempt that another one could follow.
+                _ if result.attempt == 0 => {}
+                _ => {
+                    unsuccessful.insert(identity, result.attempt);
+                }
+            }
+        }
+        results
+    }
+}
+
+fn backoffs(builder: impl BackoffBuilder + Clone + 'static) -> Arc<Backoffs> {
+    Arc::new(move || Box::new(builder.clone().build()))
+}
+
+impl fmt::Debug for AutoRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AutoRun")
+            .field("session", &self.session)
+            .field("concurrency", &self.concurrency)
+            .field("turn_limit", &self.turn_limit)
+            .field("time_limit", &self.settings.time_limit)
+            .field("max_attempts", &self.settings.max_attempts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! [`Report`]: what a run did and why it stopped.
+//!
+//! Promise: `attempts` is the number of calls that the registry counted for this run, those of
+//! unknown tools included.
+
+use super::call::CallResult;
+use super::driver::Driven;
+use serde_json::Value;
+use std::time::Duration;
+use toolmeter_core::Outcome;
+
+/// What a run did. The model's own error is of type `E`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report<E> {
+    /// Turns whose calls were run: the model's answers but for a final one.
+    pub turns: u64,
+    /// Calls that the model asked for.
+    pub calls: u64,
+    /// Attempts, each one: what the registry counted. A tool that blocks and was cancelled while
+    /// it waited for a thread is an attempt here, and not in the registry.
+    pub attempts: u64,
+    /// Attempts above the first of their call.
+    pub retries: u64,
+    /// Calls that succeeded by a retry.
+    pub recovered: u64,
+    /// Calls whose last attempt failed, the denied ones included.
+    pub failures_left: u64,
+    /// Calls that were cancelled, those that never started included.
+    pub cancelled: u64,
+    /// How long calls waited for approval, summed over all calls. No part of any latency.
+    pub approval_wait: Duration,
+    /// How long attempts waited until fewer calls ran than the limit, summed over all attempts.
+    /// No part of any latency.
+    pub permit_wait: Duration,
+    /// Why it stopped.
+    pub stop: StopReason<E>,
+}
+
+/// Why a run stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason<E> {
+    /// The model gave its final answer.
+    Done(Value),
+    /// The model asked for calls beyond the turn limit; they were not run.
+    TurnLimit,
+    /// The run's token was cancelled.
+    Cancelled,
+    /// The model failed.
+    Model(E),
+}
+
+/// What was counted so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) turns: u64,
+    calls: u64,
+    attempts: u64,
+    retries: u64,
+    recovered: u64,
+    failures_left: u64,
+    cancelled: u64,
+    approval_wait_ns: u64,
+    permit_wait_ns: u64,
+}
+
+impl Tally {
+    pub(super) fn add_result(&mut self, result: &CallResult) {
+        self.calls += 1;
+        self.attempts += result.attempts;
+        match result.outcome {
+            Outcome::Success => self.recovered += u64::from(result.attempt > 1),
+            Outcome::Failure(_) => self.failures_left += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+        }
+    }
+
+    pub(super) fn add_driven(&mut self, driven: &Driven) {
+        self.retries += driven.retries;
+        self.approval_wait_ns = self.approval_wait_ns.saturating_add(driven.approval_wait_ns);
+        self.permit_wait_ns = self.permit_wait_ns.saturating_add(driven.permit_wait_ns);
+    }
+
+    pub(super) fn report<E>(self, stop: StopReason<E>) -> Report<E> {
+        Report {
+            turns: self.turns,
+            calls: self.calls,
+            attempts: self.attempts,
+            retries: self.retries,
+            recovered: self.recovered,
+            failures_left: self.failures_left,
+            cancelled: self.cancelled,
+            approval_wait: Duration::from_nanos(self.approval_wait_ns),
+            permit_wait: Duration::from_nanos(self.permit_wait_ns),
+            stop,
+        }
+    }
+}
