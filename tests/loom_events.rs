@@ -6,15 +6,18 @@
 
 mod loom_support;
 
-#[cfg(toolmeter_loom)]
-use loom::sync::Condvar;
 use loom_support::model;
-#[cfg(not(toolmeter_loom))]
-use std::sync::Condvar;
-use std::{collections::BTreeSet, sync::Arc as StdArc, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc as StdArc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::SystemTime,
+};
 use toolmeter_core::{
     Outcome,
-    sync::{Arc, Mutex, lock, thread},
+    sync::{Arc, thread},
 };
 use toolmeter_events::{
     CallId, Draft, Drain, Event, EventKind, Filter, Hub, Moment, NameTable, Rings, RingsAccounting,
@@ -153,10 +156,10 @@ fn gate_and_floors() {
         assert!(rings.is_open());
         end(&rings, 0, Some(before));
         let after = start(&rings, 0);
-        drop(other);
-        assert!(rings.is_open());
         end(&rings, 0, Some(after));
         let mut drain = pump.join().unwrap();
+        drop(other);
+        assert!(rings.is_open());
         fan_out(&hub, round(&mut drain));
 
         let expected = [
@@ -275,69 +278,56 @@ fn closing_without_waiting() {
     });
 }
 
-/// Park and unpark as std has them: a token that is kept until it is used. loom's own `unpark`
-/// keeps none for a thread that yields, and wakes a thread out of `join`.
-#[derive(Default)]
-struct Parker {
-    token: Mutex<bool>,
-    changed: Condvar,
-}
+/// The token that unparking leaves for a parked thread, now or when it parks. The model need not
+/// see it: whether a sleeper was woken is asked once all others are done. (loom's own `unpark`
+/// drops the token of a thread that yields, and wakes a thread out of `join`.)
+#[derive(Clone, Default)]
+struct Token(StdArc<AtomicBool>);
 
-impl Parker {
-    fn park(&self) {
-        let mut token = lock(&self.token);
-        while !*token {
-            token = self.changed.wait(token).unwrap();
-        }
-        *token = false;
+impl Token {
+    /// The token that offers to these rings leave.
+    fn of(rings: &Rings) -> Self {
+        let token = Self::default();
+        let waker = token.clone();
+        assert!(rings.set_waker(move || waker.0.store(true, SeqCst)));
+        token
     }
 
-    fn unpark(&self) {
-        *lock(&self.token) = true;
-        self.changed.notify_one();
+    fn take(&self) -> bool {
+        self.0.swap(false, SeqCst)
     }
 }
 
-/// Makes the parker the one that offers wake.
-fn parker_of(rings: &Rings) -> StdArc<Parker> {
-    let parker = StdArc::new(Parker::default());
-    let waker = StdArc::clone(&parker);
-    assert!(rings.set_waker(move || waker.unpark()));
-    parker
-}
-
-/// The pump falls asleep while two producers offer an event each. Either it sees that an event is
-/// under way, or one of them wakes it: were the wake-up lost, it would wait for ever, which is an
-/// error.
+/// The pump falls asleep while two producers, each on its stripe, offer an event: it sees that an
+/// event is under way, or one of them wakes it.
 #[test]
 fn sleeping_pump() {
     model("sleeping_pump", || {
-        let rings = open_rings(1, 2);
-        let parker = parker_of(&rings);
-        let producers = [(); 2].map(|()| {
+        let rings = open_rings(2, 1);
+        let token = Token::of(&rings);
+        let producers = [0, 1].map(|stripe| {
             let rings = Arc::clone(&rings);
-            thread::spawn(move || start(&rings, 0))
+            thread::spawn(move || start(&rings, stripe))
         });
         let mut drain = Drain::new(&rings, 0);
-        if drain.fall_asleep() {
-            parker.park();
-            rings.stay_awake();
-        }
+        let sleeps = drain.fall_asleep();
         for producer in producers {
             producer.join().unwrap();
         }
+        assert!(!sleeps || token.take(), "a wake-up was lost");
         assert_eq!(round(&mut drain).events.len(), 2);
         assert_balanced(&rings.accounting());
     });
 }
 
-/// A whole pump that drains and sleeps by turns until it has two events of one producer: a mark of
-/// an earlier sleep, taken late, loses no wake-up of a later one.
+/// The pump sleeps, wakes (its time is up, or it was woken), drains and sleeps again, while a
+/// producer offers two events: a mark of the first sleep, taken late, loses no wake-up of the
+/// second.
 #[test]
 fn sleeping_pump_by_turns() {
     model("sleeping_pump_by_turns", || {
         let rings = open_rings(1, 2);
-        let parker = parker_of(&rings);
+        let token = Token::of(&rings);
         let producer = {
             let rings = Arc::clone(&rings);
             thread::spawn(move || {
@@ -346,17 +336,18 @@ fn sleeping_pump_by_turns() {
             })
         };
         let mut drain = Drain::new(&rings, 0);
-        let mut drained = 0;
-        while drained < 2 {
-            if drain.fall_asleep() {
-                parker.park();
-                rings.stay_awake();
-            } else {
-                thread::yield_now();
-            }
-            drained += round(&mut drain).events.len();
+        if drain.fall_asleep() {
+            token.take();
+            rings.stay_awake();
         }
+        let drained = round(&mut drain).events.len();
+        let sleeps = drain.fall_asleep();
         producer.join().unwrap();
+        assert!(
+            !sleeps || drained == 2 || token.take(),
+            "a wake-up was lost"
+        );
+        assert_eq!(drained + round(&mut drain).events.len(), 2);
         assert_balanced(&rings.accounting());
     });
 }

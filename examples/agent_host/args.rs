@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What `--help` prints.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 Plays recorded agent sessions through AutoRun and shows what toolmeter counted.
 
 Usage: agent_host [--trace FILE...] [--speed X] [--sessions N] [--seconds S] [--json]
@@ -24,19 +24,19 @@ Exit status: 0 if all adds up, 1 if it does not, 2 if the input cannot be used.
 
 /// What to do.
 #[derive(Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// Recordings to play; none for the built-in one.
-    pub traces: Vec<PathBuf>,
+    pub(crate) traces: Vec<PathBuf>,
     /// By what the recorded times are divided.
-    pub speed: f64,
+    pub(crate) speed: f64,
     /// How many sessions run at once; `None` for all.
-    pub sessions: Option<usize>,
+    pub(crate) sessions: Option<usize>,
     /// Until when sessions begin again; `None` to play each once.
-    pub repeat: Option<Duration>,
+    pub(crate) repeat: Option<Duration>,
     /// Whether to print JSON.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Whether to print the help only.
-    pub help: bool,
+    pub(crate) help: bool,
 }
 
 /// Reads the command line.
@@ -44,7 +44,7 @@ pub struct Args {
 /// # Errors
 ///
 /// One line that says what does not fit.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
     let mut args = Args {
         traces: Vec::new(),
         speed: 1.0,
@@ -55,7 +55,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
     };
     read(&mut args, words).map_err(|error| format!("{error}; see --help"))?;
     if !(args.speed.is_finite() && args.speed > 0.0) {
-        return Err(format!("--speed is {}, but must be a number above 0", args.speed));
+        return Err(format!(
+            "--speed is {}, but must be a number above 0",
+            args.speed
+        ));
     }
     if args.sessions == Some(0) {
         return Err("--sessions is 0, but must be at least 1".into());
@@ -63,10 +66,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
     Ok(args)
 }
 
-fn read(
-    args: &mut Args,
-    words: impl IntoIterator<Item = OsString>,
-) -> Result<(), lexopt::Error> {
+fn read(args: &mut Args, words: impl IntoIterator<Item = OsString>) -> Result<(), lexopt::Error> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(arg) = parser.next()? {

@@ -6,20 +6,20 @@ use toolmeter::{EventsAccounting, Snapshot, SubscriptionStats};
 
 /// What the sessions did, as their runs report it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Played {
+pub(crate) struct Played {
     /// Sessions that were played.
-    pub sessions: u64,
+    pub(crate) sessions: u64,
     /// Turns of them.
-    pub turns: u64,
+    pub(crate) turns: u64,
     /// Attempts, each one.
-    pub calls: u64,
+    pub(crate) calls: u64,
     /// Sessions that ended otherwise than by the model being done.
-    pub unfinished: u64,
+    pub(crate) unfinished: u64,
 }
 
 impl Played {
     /// Adds what another worker played.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.sessions += other.sessions;
         self.turns += other.turns;
         self.calls += other.calls;
@@ -29,35 +29,38 @@ impl Played {
 
 /// Everything that was counted, at rest.
 #[derive(Debug)]
-pub struct Books {
+pub(crate) struct Books {
     /// What the runs say.
-    pub played: Played,
+    pub(crate) played: Played,
     /// How long it took.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// What the registry counted.
-    pub metrics: Snapshot,
+    pub(crate) metrics: Snapshot,
     /// What became of the events up to the subscriptions.
-    pub events: EventsAccounting,
+    pub(crate) events: EventsAccounting,
     /// What became of them in the subscription.
-    pub subscription: SubscriptionStats,
+    pub(crate) subscription: SubscriptionStats,
     /// Events that were read from the subscription.
-    pub received: u64,
+    pub(crate) received: u64,
 }
 
 /// Finished calls, failures and calls in flight, over all tools.
-pub fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
-    metrics.tools.values().fold((0, 0, 0), |(finished, failures, in_flight), tool| {
-        (
-            finished + tool.finished(),
-            failures + tool.failure(),
-            in_flight + tool.in_flight,
-        )
-    })
+pub(crate) fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
+    metrics
+        .tools
+        .values()
+        .fold((0, 0, 0), |(finished, failures, in_flight), tool| {
+            (
+                finished + tool.finished(),
+                failures + tool.failure(),
+                in_flight + tool.in_flight,
+            )
+        })
 }
 
 impl Books {
     /// What does not add up, a line each.
-    pub fn errors(&self) -> Vec<String> {
+    pub(crate) fn errors(&self) -> Vec<String> {
         let (finished, _, in_flight) = totals(&self.metrics);
         let unknown = self.metrics.unknown_tool_calls;
         let (events, sub) = (&self.events, &self.subscription);
@@ -93,7 +96,7 @@ impl Books {
     /// # Errors
     ///
     /// If the snapshot cannot be written as JSON.
-    pub fn to_json(&self) -> serde_json::Result<Value> {
+    pub(crate) fn to_json(&self) -> serde_json::Result<Value> {
         let metrics = serde_json::to_value(&self.metrics)?;
         Ok(json!({
             "calls": self.played.calls,
@@ -115,7 +118,7 @@ impl Books {
     }
 
     /// The table and the accounts, for people.
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let (played, events, sub) = (&self.played, &self.events, &self.subscription);
         let seconds = self.elapsed.as_secs_f64();
         format!(

@@ -17,9 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use toolmeter::auto_run::{CallResult, CancellationToken, Model, ToolCall, Turn};
-use toolmeter::{
-    ErrorKind, Invocation, RegisterError, Registry, ToolError, async_tool, sync_tool,
-};
+use toolmeter::{ErrorKind, Invocation, RegisterError, Registry, ToolError, async_tool, sync_tool};
 
 const RECORDING: &str = include_str!("../recordings/checkout.jsonl");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -38,7 +36,7 @@ struct Row {
 
 /// The recording: the calls of each turn.
 #[derive(Clone, Debug)]
-pub struct Recording(Vec<Vec<Row>>);
+pub(crate) struct Recording(Vec<Vec<Row>>);
 
 impl Recording {
     /// Reads the built-in recording.
@@ -46,7 +44,7 @@ impl Recording {
     /// # Errors
     ///
     /// The line that does not fit.
-    pub fn built_in() -> Result<Self, String> {
+    pub(crate) fn built_in() -> Result<Self, String> {
         let mut turns: BTreeMap<u64, Vec<Row>> = BTreeMap::new();
         for (index, line) in RECORDING.lines().enumerate() {
             let row: Row = serde_json::from_str(line)
@@ -59,13 +57,13 @@ impl Recording {
 
 /// The agent that was recorded.
 #[derive(Debug)]
-pub struct LocalModel<'a> {
+pub(crate) struct LocalModel<'a> {
     turns: std::slice::Iter<'a, Vec<Row>>,
 }
 
 impl<'a> LocalModel<'a> {
     /// Asks for everything in the recording, from its begin.
-    pub fn new(recording: &'a Recording) -> Self {
+    pub(crate) fn new(recording: &'a Recording) -> Self {
         Self {
             turns: recording.0.iter(),
         }
@@ -104,7 +102,7 @@ fn tool_call(row: &Row) -> ToolCall {
 /// # Errors
 ///
 /// [`RegisterError`] if one of them is registered already.
-pub fn register(registry: &Registry) -> Result<(), RegisterError> {
+pub(crate) fn register(registry: &Registry) -> Result<(), RegisterError> {
     registry.register_tool(sync_tool("list_folder", |call| list_folder(&call)))?;
     registry.register_tool(sync_tool("read_file", |call| read_file(&call)))?;
     registry.register_tool(sync_tool("search_text", |call| search_text(&call)))?;
@@ -119,7 +117,10 @@ pub fn register(registry: &Registry) -> Result<(), RegisterError> {
 
 fn text<'a>(call: &'a Invocation, field: &str) -> Result<&'a str, ToolError> {
     call.args[field].as_str().ok_or_else(|| {
-        let message = format!("`{field}` must be text, but the arguments are {}", call.args);
+        let message = format!(
+            "`{field}` must be text, but the arguments are {}",
+            call.args
+        );
         ToolError::new(ErrorKind::InvalidArgs, message)
     })
 }
@@ -136,7 +137,9 @@ fn path(call: &Invocation) -> Result<PathBuf, ToolError> {
 
 fn contents(path: &Path) -> Result<Vec<u8>, ToolError> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    fs::File::open(path)?
+        .take(MAX_BYTES)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -158,7 +161,10 @@ fn read_file(call: &Invocation) -> Result<Value, ToolError> {
 fn search_text(call: &Invocation) -> Result<Value, ToolError> {
     let wanted = text(call, "text")?;
     // A defect that the recorded agent ran into: an empty text has no first character.
-    assert!(!wanted.is_empty(), "search_text: the text to look for is empty");
+    assert!(
+        !wanted.is_empty(),
+        "search_text: the text to look for is empty"
+    );
     let mut hits = BTreeMap::new();
     for entry in fs::read_dir(path(call)?)? {
         let entry = entry?;
@@ -207,7 +213,10 @@ async fn run_command(call: Invocation) -> Result<Value, ToolError> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut output = Vec::new();
         match stdout {
-            Some(stdout) => stdout.take(MAX_BYTES).read_to_end(&mut output).map(|_| output),
+            Some(stdout) => stdout
+                .take(MAX_BYTES)
+                .read_to_end(&mut output)
+                .map(|_| output),
             None => Ok(output),
         }
     });
@@ -232,7 +241,10 @@ async fn run_command(call: Invocation) -> Result<Value, ToolError> {
 fn package_index(call: &Invocation, asked_before: u64) -> Result<Value, ToolError> {
     let name = text(call, "name")?;
     if asked_before % 3 < 2 {
-        return Err(ToolError::new(ErrorKind::Network, "the index could not be reached"));
+        return Err(ToolError::new(
+            ErrorKind::Network,
+            "the index could not be reached",
+        ));
     }
     let lock = contents(&Path::new(ROOT).join("Cargo.lock"))?;
     let line = format!("name = \"{name}\"");

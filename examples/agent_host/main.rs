@@ -55,6 +55,10 @@ fn main() -> ExitCode {
         Ok(source) => source,
         Err(message) => return refuse(&message),
     };
+    // A tool that panics is a failed call, so a line about it is enough.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("agent_host: {}", panic.to_string().replace('\n', " "));
+    }));
     match host(&args, source) {
         Ok(status) => status,
         Err(error) => refuse(&error.to_string()),
@@ -96,7 +100,9 @@ fn load(args: &Args) -> Result<Source, String> {
 impl Source {
     fn register(&self, registry: &Registry) -> Result<(), Error> {
         match self {
-            Self::Trace { sessions, drops, .. } => replay::register(registry, sessions, drops)?,
+            Self::Trace {
+                sessions, drops, ..
+            } => replay::register(registry, sessions, drops)?,
             Self::Local(_) => local::register(registry)?,
         }
         Ok(())
@@ -111,7 +117,11 @@ impl Source {
 
     async fn play(&self, index: usize, registry: &Registry) -> Played {
         match self {
-            Self::Trace { sessions, speed, drops } => {
+            Self::Trace {
+                sessions,
+                speed,
+                drops,
+            } => {
                 let session = &sessions[index];
                 let mut model = Replay::new(session, *speed, drops.clone());
                 // As many at once as were recorded.
@@ -151,11 +161,16 @@ fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
     let subscription = registry.subscribe();
     let stats = subscription.stats_handle();
     let reader = thread::spawn(move || {
-        subscription.iter().map(|batch| batch.len() as u64).sum::<u64>()
+        subscription
+            .iter()
+            .map(|batch| batch.len() as u64)
+            .sum::<u64>()
     });
 
     let began = Instant::now();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_time()
+        .build()?;
     let played = runtime.block_on(async {
         let progress = tokio::spawn(show_progress(registry.clone(), stats.clone(), args.json));
         let played = play_all(args, Arc::new(source), &registry).await;
@@ -201,7 +216,9 @@ async fn play_all(args: &Args, source: Arc<Source>, registry: &Registry) -> Resu
         (_, workers) => workers.unwrap_or(sessions).min(sessions),
     };
     let once = sessions.max(workers);
-    let until = args.repeat.and_then(|repeat| Instant::now().checked_add(repeat));
+    let until = args
+        .repeat
+        .and_then(|repeat| Instant::now().checked_add(repeat));
     let repeats = args.repeat.is_some();
     let next = Arc::new(AtomicUsize::new(0));
     let mut running = JoinSet::new();

@@ -20,7 +20,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// The tokens of the calls that will be dropped, by a number that their arguments carry.
 #[derive(Clone, Debug, Default)]
-pub struct Drops(Arc<Mutex<DropTable>>);
+pub(crate) struct Drops(Arc<Mutex<DropTable>>);
 
 #[derive(Debug, Default)]
 struct DropTable {
@@ -51,12 +51,14 @@ impl Drops {
 /// # Errors
 ///
 /// [`RegisterError`] if there are more tools than a registry holds.
-pub fn register(
+pub(crate) fn register(
     registry: &Registry,
     sessions: &[Session],
     drops: &Drops,
 ) -> Result<(), RegisterError> {
-    let calls = sessions.iter().flat_map(|session| session.turns.iter().flatten());
+    let calls = sessions
+        .iter()
+        .flat_map(|session| session.turns.iter().flatten());
     let names: BTreeSet<&str> = calls.map(|call| call.tool.as_str()).collect();
     for name in names {
         let drops = drops.clone();
@@ -71,7 +73,10 @@ async fn play(drops: Drops, call: Invocation) -> Result<Value, ToolError> {
     if duration_ns > 0 {
         tokio::time::sleep(Duration::from_nanos(duration_ns)).await;
     }
-    if let Some(token) = call.args["drop"].as_u64().and_then(|number| drops.take(number)) {
+    if let Some(token) = call.args["drop"]
+        .as_u64()
+        .and_then(|number| drops.take(number))
+    {
         token.cancel();
         return pending().await;
     }
@@ -83,7 +88,7 @@ async fn play(drops: Drops, call: Invocation) -> Result<Value, ToolError> {
 
 /// One recorded agent.
 #[derive(Debug)]
-pub struct Replay<'a> {
+pub(crate) struct Replay<'a> {
     session: &'a Session,
     speed: f64,
     drops: Drops,
@@ -94,7 +99,7 @@ pub struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     /// Plays a session `speed` times as fast as it was recorded.
-    pub fn new(session: &'a Session, speed: f64, drops: Drops) -> Self {
+    pub(crate) fn new(session: &'a Session, speed: f64, drops: Drops) -> Self {
         Self {
             session,
             speed,
@@ -143,7 +148,9 @@ impl Model for Replay<'_> {
         self.next_turn += 1;
         let start = calls.first().map_or(self.ended, |call| call.start);
         let pause = self.scaled(start.saturating_sub(self.ended).min(MAX_PAUSE));
-        let ends = calls.iter().map(|call| call.start.saturating_add(call.duration));
+        let ends = calls
+            .iter()
+            .map(|call| call.start.saturating_add(call.duration));
         self.ended = ends.fold(self.ended, Duration::max);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;

@@ -14,37 +14,37 @@ const MAX_MS: f64 = 100.0 * 365.0 * 86_400_000.0;
 
 /// One recorded call.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The recording's name for it, unique in its file.
-    pub id: String,
+    pub(crate) id: String,
     /// The tool.
-    pub tool: String,
+    pub(crate) tool: String,
     /// Equal for equal arguments within the session.
-    pub args_hash: String,
+    pub(crate) args_hash: String,
     /// Time from the begin of the session to the begin of the call.
-    pub start: Duration,
+    pub(crate) start: Duration,
     /// How long it took.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// How it ended.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// One recorded agent: its turns in order, each with its calls in the order of their starts.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// The recording's name for it.
-    pub name: String,
+    pub(crate) name: String,
     /// The calls of each turn.
-    pub turns: Vec<Vec<Call>>,
+    pub(crate) turns: Vec<Vec<Call>>,
 }
 
 /// Why a recording cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceError {
+pub(crate) struct TraceError {
     /// The line, counted from 1; `None` if it is about the file as a whole.
-    pub line: Option<usize>,
+    pub(crate) line: Option<usize>,
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for TraceError {
@@ -76,7 +76,7 @@ struct Row {
 /// # Errors
 ///
 /// The first line that does not fit.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
     let mut order = Vec::new();
     let mut sessions: HashMap<String, BTreeMap<u64, Vec<Call>>> = HashMap::new();
     let mut ids = HashSet::new();
@@ -91,7 +91,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
         let row: Row = serde_json::from_slice(line).map_err(|error| fail(plain(&error)))?;
         let (session, turn, call) = check(row).map_err(fail)?;
         if !ids.insert(call.id.clone()) {
-            return Err(fail(format!("call_id {:?} stands on an earlier line too", call.id)));
+            return Err(fail(format!(
+                "call_id {:?} stands on an earlier line too",
+                call.id
+            )));
         }
         let turns = sessions.entry(session.clone()).or_insert_with(|| {
             order.push(session);

@@ -146,7 +146,9 @@ impl Driver {
 
     fn is_retryable(&self, outcome: Outcome) -> bool {
         let kinds = &self.settings.retry_on;
-        outcome.error_kind().is_some_and(|kind| kinds.contains(&kind))
+        outcome
+            .error_kind()
+            .is_some_and(|kind| kinds.contains(&kind))
     }
 }
 

@@ -78,7 +78,9 @@ impl Tally {
 
     pub(super) fn add_driven(&mut self, driven: &Driven) {
         self.retries += driven.retries;
-        self.approval_wait_ns = self.approval_wait_ns.saturating_add(driven.approval_wait_ns);
+        self.approval_wait_ns = self
+            .approval_wait_ns
+            .saturating_add(driven.approval_wait_ns);
         self.permit_wait_ns = self.permit_wait_ns.saturating_add(driven.permit_wait_ns);
     }
 

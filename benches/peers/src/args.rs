@@ -14,7 +14,7 @@ The cost of a metered call: toolmeter next to its peers, all doing the same work
 
 Usage: toolmeter-peers [OPTIONS]
 
-  --json          print one JSON object instead of the table
+  --json          print one JSON object instead of the table, and nothing else
   --svg PATH      also write a plot of cost against threads to PATH
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter

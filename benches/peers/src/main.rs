@@ -29,7 +29,7 @@ mod toolmeter_rows;
 
 use args::{Command, TableOptions};
 use report::Report;
-use row::{InstantPair, Row};
+use row::Row;
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -37,7 +37,6 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use toolmeter::Registry;
 
 /// A slice shorter than this would be mostly the start of its threads.
 const SHORTEST_SLICE: Duration = Duration::from_micros(500);
@@ -73,11 +72,18 @@ fn run(command: Command) -> Result<String, Box<dyn Error>> {
 }
 
 fn table(options: &TableOptions) -> Result<String, Box<dyn Error>> {
-    let registry = Registry::new();
-    let [floor, paced_floor] = toolmeter_rows::floors(registry.clock());
-    let mut rows: Vec<Arc<dyn Row>> = vec![floor, Arc::new(InstantPair), paced_floor];
+    // Opened first, so that a path that cannot be written is known before a long measurement.
+    let plot = match &options.svg {
+        Some(path) => Some(
+            fs::File::create(path)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?,
+        ),
+        None => None,
+    };
+    let references = toolmeter_rows::references()?;
+    let mut rows: Vec<Arc<dyn Row>> = references.to_vec();
     rows.extend(toolmeter_rows::rows()?);
-    if env::var_os("NOPEERS").is_none() { rows.extend(peers::all()?); }
+    rows.extend(peers::all()?);
 
     let slices = options.rounds * rows.len() * harness::THREADS.len();
     let slice = (options.measure_for / u32::try_from(slices)?).max(SHORTEST_SLICE);
@@ -87,12 +93,12 @@ fn table(options: &TableOptions) -> Result<String, Box<dyn Error>> {
         floor: next()?,
         instant: next()?,
         paced_floor: next()?,
+        paced_idle: next()?,
         rows: measured.collect(),
-        clock: registry.clock().source_name(),
+        clock: toolmeter::Registry::new().clock().source_name(),
     };
-    if let Some(path) = &options.svg {
-        fs::write(path, plot::svg(&report))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    if let Some(mut file) = plot {
+        file.write_all(plot::svg(&report).as_bytes())?;
     }
     if options.json {
         Ok(format!("{}\n", report.to_json()?))

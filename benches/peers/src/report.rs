@@ -1,6 +1,7 @@
 //! The figures as a table for people and as JSON for programs.
 
 use crate::harness::{Measured, THREADS};
+use crate::row::Pace;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -13,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) instant: Measured,
     /// Two reads of toolmeter's clock at the pace of `toolmeter/subscribed`.
     pub(crate) paced_floor: Measured,
+    /// `toolmeter/idle` at the pace of `toolmeter/subscribed`.
+    pub(crate) paced_idle: Measured,
     /// toolmeter's rows, then the peers'; the first is `toolmeter/idle`.
     pub(crate) rows: Vec<Measured>,
     /// What toolmeter's clock reads.
@@ -35,6 +38,10 @@ struct JsonRow {
     x_floor: f64,
     x_toolmeter: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    floor_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    toolmeter_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     calls_per_second: Option<f64>,
@@ -43,7 +50,9 @@ struct JsonRow {
 impl Report {
     /// One JSON object in one line.
     ///
-    /// Rows with a subscriber also have `lost` (events) and `calls_per_second` (of one thread).
+    /// Rows with a subscriber also have `lost` (events) and `calls_per_second` (of one thread). A
+    /// paced row also has what it is compared with: `floor_ns` and `toolmeter_ns`, which are
+    /// paced too.
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         let floor_ns = THREADS
             .iter()
@@ -52,15 +61,20 @@ impl Report {
             .collect();
         let mut rows = Vec::new();
         for measured in &self.rows {
+            let compared = self.compared_with(measured);
+            let is_paced = measured.row.pace() == Pace::Million;
             for (at, (&threads, cell)) in THREADS.iter().zip(&measured.cells).enumerate() {
+                let [floor_ns, idle_ns] = compared.map(|other| other.cells[at].median_ns());
                 rows.push(JsonRow {
                     name: measured.row.name(),
                     threads,
                     median_ns: cell.median_ns(),
                     min_ns: cell.min_ns(),
                     max_ns: cell.max_ns(),
-                    x_floor: cell.median_ns() / self.floor.cells[at].median_ns(),
-                    x_toolmeter: cell.median_ns() / self.idle().cells[at].median_ns(),
+                    x_floor: cell.median_ns() / floor_ns,
+                    x_toolmeter: cell.median_ns() / idle_ns,
+                    floor_ns: is_paced.then_some(floor_ns),
+                    toolmeter_ns: is_paced.then_some(idle_ns),
                     lost: cell.lost,
                     calls_per_second: cell.lost.map(|_| cell.calls_per_second()),
                 });
@@ -69,12 +83,19 @@ impl Report {
         serde_json::to_string(&JsonReport { floor_ns, rows })
     }
 
-    /// What every row is compared with, beside the floor.
-    pub(crate) fn idle(&self) -> &Measured {
-        &self.rows[0]
+    /// The floor and the `toolmeter/idle` that a row is compared with.
+    ///
+    /// A paced row shares the cores with nobody while it waits, so on a machine with fewer cores
+    /// than threads it would look cheap next to rows that do not wait.
+    fn compared_with(&self, measured: &Measured) -> [&Measured; 2] {
+        match measured.row.pace() {
+            Pace::Unpaced => [&self.floor, &self.rows[0]],
+            Pace::Million => [&self.paced_floor, &self.paced_idle],
+        }
     }
 
     fn write_row(&self, f: &mut fmt::Formatter<'_>, measured: &Measured) -> fmt::Result {
+        let [floor, idle] = self.compared_with(measured);
         write!(f, "{:<28}", measured.row.name())?;
         for (at, cell) in measured.cells.iter().enumerate() {
             let median_ns = cell.median_ns();
@@ -82,8 +103,8 @@ impl Report {
                 f,
                 " |{median_ns:>7.1} {:>15} {:>6.2} {:>6.2}",
                 format!("{:.1}..{:.1}", cell.min_ns(), cell.max_ns()),
-                median_ns / self.floor.cells[at].median_ns(),
-                median_ns / self.idle().cells[at].median_ns(),
+                median_ns / floor.cells[at].median_ns(),
+                median_ns / idle.cells[at].median_ns(),
             )?;
         }
         f.write_char('\n')
@@ -97,7 +118,8 @@ impl fmt::Display for Report {
             f,
             "ns a call: median and range of the rounds, as a multiple of the floor (two reads of \
              toolmeter's clock,\nhere {}), and as a multiple of toolmeter/idle. {cores} cores; \
-             all threads meter one tool.\n",
+             all threads meter one tool.\nPaced rows make 1 million calls a second on each thread \
+             and are compared with paced ones, waits excluded;\ntoolmeter/subscribed is one.\n",
             self.clock
         )?;
         write!(f, "{:<28}", "")?;
@@ -114,7 +136,12 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "\n{}", "-".repeat(28 + THREADS.len() * 39))?;
-        for measured in [&self.floor, &self.instant, &self.paced_floor] {
+        for measured in [
+            &self.floor,
+            &self.instant,
+            &self.paced_floor,
+            &self.paced_idle,
+        ] {
             self.write_row(f, measured)?;
         }
         for measured in &self.rows {

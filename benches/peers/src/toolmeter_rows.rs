@@ -5,7 +5,7 @@
 //! hands over arguments and a result, and catches panics. `subscribed` and `overload` have one
 //! subscriber, a thread that receives every batch, and the background pump.
 
-use crate::row::{Counted, Pace, Row, TOOL};
+use crate::row::{Counted, InstantPair, Pace, Row, TOOL};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::error::Error;
@@ -34,39 +34,36 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 /// When a registry cannot be built.
 pub(crate) fn rows() -> Result<Vec<Arc<dyn Row>>, Box<dyn Error>> {
     Ok(vec![
-        Arc::new(Calls::new(
-            "toolmeter/idle",
-            Metered::idle()?,
-            Pace::Unpaced,
-        )),
-        Arc::new(Calls::new(
+        Calls::row("toolmeter/idle", Metered::idle()?, Pace::Unpaced),
+        Calls::row(
             "toolmeter/subscribed",
             Metered::subscribed()?,
             Pace::Million,
-        )),
-        Arc::new(Calls::new(
-            "toolmeter/overload",
-            Metered::overloaded()?,
-            Pace::Unpaced,
-        )),
-        Arc::new(Calls::new("toolmeter/idle paced", Metered::idle()?, Pace::Million)), Arc::new(Names::new()?),
+        ),
+        Calls::row("toolmeter/overload", Metered::overloaded()?, Pace::Unpaced),
+        Arc::new(Names::new()?),
     ])
 }
 
-/// The floor at full speed, and the floor at the pace of `toolmeter/subscribed`.
-pub(crate) fn floors(clock: &HostClock) -> [Arc<dyn Row>; 2] {
-    [
-        Arc::new(ClockPair {
-            name: "floor",
-            clock: clock.clone(),
-            pace: Pace::Unpaced,
-        }),
-        Arc::new(ClockPair {
-            name: "floor, 1 million a second",
-            clock: clock.clone(),
-            pace: Pace::Million,
-        }),
-    ]
+/// What rows are compared with: the floor, the peers' own floor, then the floor and
+/// `toolmeter/idle` at the pace of `toolmeter/subscribed`.
+///
+/// # Errors
+///
+/// When a registry cannot be built.
+pub(crate) fn references() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
+    let paced = Metered::idle()?;
+    let pair = |name, pace| ClockPair {
+        name,
+        clock: paced.clock().clone(),
+        pace,
+    };
+    Ok([
+        Arc::new(pair("floor", Pace::Unpaced)),
+        Arc::new(InstantPair),
+        Arc::new(pair("floor, paced", Pace::Million)),
+        Calls::row("toolmeter/idle, paced", paced, Pace::Million),
+    ])
 }
 
 /// One tool of one registry, with or without a subscriber.
@@ -86,7 +83,7 @@ impl Metered {
     pub(crate) fn subscribed() -> Result<Self, Box<dyn Error>> {
         let registry = Registry::builder()
             .stripes(ROOMY_STRIPES)
-            .ring_capacity(std::env::var("RING").map_or(ROOMY_RING, |v| v.parse().unwrap()))
+            .ring_capacity(ROOMY_RING)
             .build()?;
         Self::new(registry, true)
     }
@@ -170,12 +167,12 @@ struct Calls {
 }
 
 impl Calls {
-    fn new(name: &'static str, metered: Metered, pace: Pace) -> Self {
-        Self {
+    fn row(name: &'static str, metered: Metered, pace: Pace) -> Arc<dyn Row> {
+        Arc::new(Self {
             name,
             metered,
             pace,
-        }
+        })
     }
 }
 

@@ -1,0 +1,682 @@
+//! What the loop of an agent host promises, one test for each sentence: on paused time and a
+//! manual clock, so that nothing waits for real time to pass.
+#![cfg(feature = "tokio")]
+
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use toolmeter::auto_run::{
+    Approval, CallError, CallResult, CancellationToken, ConstantBuilder, Model, StopReason,
+    ToolCall, Turn,
+};
+use toolmeter::{
+    AutoRun, ClockSource, ErrorKind, Event, EventKind, InvokeError, ManualClock, Outcome, Pump,
+    Registry, ToolError, async_tool, sync_tool,
+};
+
+/// Asks for these turns, keeps what it is told, then is done.
+#[derive(Default)]
+struct Script {
+    turns: VecDeque<Vec<ToolCall>>,
+    told: Vec<Vec<CallResult>>,
+}
+
+impl Script {
+    fn new(turns: impl IntoIterator<Item = Vec<ToolCall>>) -> Self {
+        Self {
+            turns: turns.into_iter().collect(),
+            told: Vec::new(),
+        }
+    }
+
+    /// What came of a turn, counted from 0.
+    fn results(&self, turn: usize) -> &[CallResult] {
+        &self.told[turn + 1]
+    }
+}
+
+impl Model for Script {
+    type Error = String;
+
+    async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, String> {
+        self.told.push(results);
+        Ok(match self.turns.pop_front() {
+            Some(calls) => Turn::Calls(calls),
+            None => Turn::Done(json!("done")),
+        })
+    }
+}
+
+fn registry() -> (Registry, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new());
+    let registry = Registry::builder()
+        .pump(Pump::manual())
+        .clock(ClockSource::Manual(Arc::clone(&clock)))
+        .build()
+        .unwrap();
+    (registry, clock)
+}
+
+/// `wait` sleeps for the milliseconds it is given and answers with them.
+fn with_wait() -> Registry {
+    let (registry, _) = registry();
+    let tool = async_tool("wait", |call| async move {
+        sleep(Duration::from_millis(call.args.as_u64().unwrap())).await;
+        Ok(call.args)
+    });
+    registry.register_tool(tool).unwrap();
+    registry
+}
+
+fn wait(ms: u64) -> ToolCall {
+    ToolCall::new("wait", json!(ms))
+}
+
+/// `flaky` fails in this way so many times, then answers with the number of its attempt.
+fn with_flaky(registry: &Registry, kind: ErrorKind, failures: usize) {
+    let asked = AtomicUsize::new(0);
+    let tool = async_tool("flaky", move |call| {
+        let fails = asked.fetch_add(1, Ordering::Relaxed) < failures;
+        async move {
+            if fails {
+                Err(ToolError::new(kind, "not yet"))
+            } else {
+                Ok(json!(call.attempt))
+            }
+        }
+    });
+    registry.register_tool(tool).unwrap();
+}
+
+fn flaky() -> ToolCall {
+    ToolCall::new("flaky", json!({ "a": 1, "b": 2 }))
+}
+
+fn answer(result: &CallResult) -> Value {
+    result.answer.clone().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_of_a_turn_run_concurrently_and_answer_in_their_order() {
+    let registry = with_wait();
+    let mut model = Script::new([vec![wait(300), wait(100), wait(200)]]);
+    let began = Instant::now();
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    assert_eq!(began.elapsed(), Duration::from_millis(300));
+    let answers: Vec<_> = model.results(0).iter().map(answer).collect();
+    assert_eq!(answers, [300, 100, 200]);
+    assert_eq!(report.stop, StopReason::Done(json!("done")));
+    assert_eq!((report.turns, report.calls, report.attempts), (1, 3, 3));
+    assert_eq!(
+        (report.retries, report.failures_left, report.cancelled),
+        (0, 0, 0)
+    );
+    assert!(model.told[0].is_empty(), "the first turn gets no results");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_attempts_run_at_once_than_the_limit_says() {
+    for (limit, expected_ms) in [(0, 400), (1, 400), (2, 200), (3, 200), (4, 100)] {
+        let registry = with_wait();
+        let mut model = Script::new([(0..4).map(|_| wait(100)).collect()]);
+        let began = Instant::now();
+        AutoRun::new(&registry)
+            .concurrency(limit)
+            .run(&mut model)
+            .await;
+        let elapsed = began.elapsed();
+        assert_eq!(elapsed, Duration::from_millis(expected_ms), "limit {limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_starts_no_earlier_than_its_delay() {
+    let registry = with_wait();
+    let late = wait(100).delay(Duration::from_millis(250));
+    let began = Instant::now();
+    AutoRun::new(&registry)
+        .run(&mut Script::new([vec![wait(100), late]]))
+        .await;
+    assert_eq!(began.elapsed(), Duration::from_millis(350));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_has_a_time_limit() {
+    let registry = with_wait();
+    let generous = wait(5_000).time_limit(Duration::from_secs(9));
+    let mut model = Script::new([vec![wait(5_000), generous, wait(10)]]);
+    let limit = Duration::from_secs(1);
+    let report = AutoRun::new(&registry)
+        .time_limit(limit)
+        .run(&mut model)
+        .await;
+    let [late, generous, quick] = model.results(0) else {
+        panic!()
+    };
+    assert_eq!(late.outcome, Outcome::Failure(ErrorKind::Timeout));
+    assert!(matches!(
+        &late.answer,
+        Err(CallError::Failed(InvokeError::TimedOut { limit: l, .. })) if *l == limit
+    ));
+    assert_eq!((answer(generous), answer(quick)), (json!(5_000), json!(10)));
+    assert_eq!(report.failures_left, 1);
+    let stats = &registry.metrics().tools["wait"];
+    assert_eq!(
+        (
+            stats.failures_by_kind[&ErrorKind::Timeout],
+            stats.cancelled()
+        ),
+        (1, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn retryable_failures_are_tried_again_with_backoff() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Network, 2);
+    let mut model = Script::new([vec![flaky()]]);
+    let backoff = ConstantBuilder::default().with_delay(Duration::from_secs(7));
+    let began = Instant::now();
+    let run = AutoRun::new(&registry).max_attempts(5).backoff(backoff);
+    let report = run.run(&mut model).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(14));
+    assert_eq!(answer(&model.results(0)[0]), 3);
+    assert_eq!(
+        (
+            report.calls,
+            report.attempts,
+            report.retries,
+            report.recovered
+        ),
+        (1, 3, 2, 1)
+    );
+    let stats = &registry.metrics().tools["flaky"];
+    assert_eq!((stats.retried, stats.recovered, stats.failure()), (2, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_at_their_limit_and_with_the_backoff() {
+    let run = |attempts, pauses: usize| async move {
+        let (registry, _) = registry();
+        with_flaky(&registry, ErrorKind::Provider, usize::MAX);
+        let backoff = ConstantBuilder::default().with_max_times(pauses);
+        let run = AutoRun::new(&registry)
+            .max_attempts(attempts)
+            .backoff(backoff);
+        let report = run.run(&mut Script::new([vec![flaky()]])).await;
+        assert_eq!(report.failures_left, 1);
+        report.attempts
+    };
+    assert_eq!(run(0, 9).await, 1);
+    assert_eq!(run(1, 9).await, 1);
+    assert_eq!(run(4, 9).await, 4);
+    assert_eq!(run(9, 2).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_failures_are_not_tried_again() {
+    for kind in [
+        ErrorKind::InvalidArgs,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Other,
+    ] {
+        let (registry, _) = registry();
+        with_flaky(&registry, kind, 1);
+        let run = AutoRun::new(&registry).max_attempts(3);
+        let report = run.run(&mut Script::new([vec![flaky()]])).await;
+        assert_eq!((report.attempts, report.failures_left), (1, 1), "{kind}");
+        let (registry, _) = self::registry();
+        with_flaky(&registry, kind, 1);
+        let run = AutoRun::new(&registry).max_attempts(3).retry_on([kind]);
+        let report = run.run(&mut Script::new([vec![flaky()]])).await;
+        assert_eq!((report.attempts, report.failures_left), (2, 0), "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_carries_an_error_is_tried_again() {
+    let (registry, _) = registry();
+    let tool = async_tool("mcp", |call| async move {
+        Ok(json!({ "isError": call.attempt < 2 }))
+    });
+    registry.register_tool(tool).unwrap();
+    let mut model = Script::new([vec![ToolCall::new("mcp", json!(0))]]);
+    let report = AutoRun::new(&registry)
+        .max_attempts(2)
+        .run(&mut model)
+        .await;
+    assert_eq!((report.attempts, report.recovered), (2, 1));
+    assert_eq!(answer(&model.results(0)[0]), json!({ "isError": false }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_new_in_a_later_turn_is_no_retry() {
+    let registry = with_wait();
+    let mut model = Script::new((1..=5).map(|ms| vec![wait(ms)]));
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    assert_eq!((report.turns, report.retries), (5, 0));
+    assert!((0..5).all(|turn| model.results(turn)[0].attempt == 1));
+    assert_eq!(registry.metrics().tools["wait"].retried, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_follows_the_latest_identical_one_that_did_not_succeed() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Other, 2);
+    let other_args = ToolCall::new("flaky", json!({ "a": 1, "b": 3 }));
+    // The same arguments, written in another order.
+    let reordered = ToolCall::new("flaky", json!({ "b": 2, "a": 1 }));
+    let turns = [flaky(), reordered, flaky(), flaky(), other_args];
+    let mut model = Script::new(turns.map(|call| vec![call]));
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    let attempts: Vec<_> = (0..5).map(|turn| model.results(turn)[0].attempt).collect();
+    // It fails twice, recovers; then the latest identical one succeeded; then it is another.
+    assert_eq!(attempts, [1, 2, 3, 1, 1]);
+    assert_eq!(
+        (report.retries, report.recovered, report.failures_left),
+        (2, 1, 2)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn identical_calls_of_one_turn_do_not_follow_each_other() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Other, 2);
+    let mut model = Script::new([vec![flaky(), flaky()], vec![flaky()]]);
+    let report = AutoRun::new(&registry).concurrency(1).run(&mut model).await;
+    let attempts: Vec<_> = model
+        .told
+        .iter()
+        .flatten()
+        .map(|result| result.attempt)
+        .collect();
+    assert_eq!(attempts, [1, 1, 2]);
+    assert_eq!(report.retries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_says_which_calls_are_identical() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Other, 3);
+    let call = |args: u8, key: &str| vec![ToolCall::new("flaky", json!(args)).key(key)];
+    let mut model = Script::new([call(1, "x"), call(2, "x"), call(2, "y")]);
+    AutoRun::new(&registry).run(&mut model).await;
+    let attempts: Vec<_> = model
+        .told
+        .iter()
+        .flatten()
+        .map(|result| result.attempt)
+        .collect();
+    assert_eq!(attempts, [1, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_tool_is_an_attempt_and_its_next_call_a_retry() {
+    let (registry, _) = registry();
+    let call = || vec![ToolCall::new("invented", json!(0))];
+    let mut model = Script::new([call(), call()]);
+    // Nobody is asked about a tool that does not exist.
+    let run = AutoRun::new(&registry).approve_with(|_| async {
+        Approval::Denied {
+            reason: "asked".into(),
+        }
+    });
+    let report = run.run(&mut model).await;
+    assert_eq!(
+        (report.attempts, report.retries, report.failures_left),
+        (2, 1, 2)
+    );
+    assert_eq!(registry.metrics().unknown_tool_calls, 2);
+    assert!(matches!(
+        &model.results(0)[0].answer,
+        Err(CallError::Failed(InvokeError::UnknownTool { name })) if name == "invented"
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_approval_is_no_part_of_the_latency() {
+    let (registry, clock) = registry();
+    let tool_clock = Arc::clone(&clock);
+    let tool = async_tool("shell", move |call| {
+        tool_clock.advance(Duration::from_millis(3));
+        async move { Ok(call.args) }
+    });
+    registry.register_tool(tool).unwrap();
+    let run = AutoRun::new(&registry).approve_with(move |_| {
+        let clock = Arc::clone(&clock);
+        async move {
+            clock.advance(Duration::from_secs(60));
+            Approval::Approved
+        }
+    });
+    let report = run
+        .run(&mut Script::new([vec![ToolCall::new("shell", json!(0))]]))
+        .await;
+    assert_eq!(report.approval_wait, Duration::from_secs(60));
+    assert_eq!(report.permit_wait, Duration::ZERO);
+    let stats = &registry.metrics().tools["shell"];
+    assert_eq!(stats.total_latency(), Duration::from_millis(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_permit_is_no_part_of_the_latency() {
+    let (registry, clock) = registry();
+    let tool = async_tool("shell", move |call| {
+        let clock = Arc::clone(&clock);
+        async move {
+            // The other call queues up meanwhile.
+            sleep(Duration::from_millis(1)).await;
+            clock.advance(Duration::from_secs(10));
+            Ok(call.args)
+        }
+    });
+    registry.register_tool(tool).unwrap();
+    let calls = [0, 1].map(|n| ToolCall::new("shell", json!(n)));
+    let run = AutoRun::new(&registry).concurrency(1);
+    let report = run.run(&mut Script::new([calls.to_vec()])).await;
+    assert_eq!(report.permit_wait, Duration::from_secs(10));
+    assert_eq!(report.approval_wait, Duration::ZERO);
+    let stats = &registry.metrics().tools["shell"];
+    assert_eq!(stats.total_latency(), Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_call_is_rejected_and_never_runs() {
+    let registry = with_wait();
+    let run = AutoRun::new(&registry)
+        .max_attempts(3)
+        .approve_with(|call| async move {
+            match call.args().as_u64() {
+                Some(1) => Approval::Denied {
+                    reason: "not now".into(),
+                },
+                Some(2) => panic!("the approver is broken"),
+                _ => Approval::Approved,
+            }
+        });
+    let mut model = Script::new([vec![wait(1), wait(2), wait(3)]]);
+    let report = run.run(&mut model).await;
+    let [denied, broken, approved] = model.results(0) else {
+        panic!()
+    };
+    let error = denied.answer.as_ref().unwrap_err();
+    assert_eq!(error.to_string(), "the call was not approved: not now");
+    assert_eq!(error.kind(), Some(ErrorKind::Rejected));
+    assert_eq!(broken.outcome, Outcome::Failure(ErrorKind::Rejected));
+    assert_eq!(answer(approved), 3);
+    assert_eq!((report.attempts, report.failures_left), (3, 2));
+    let stats = &registry.metrics().tools["wait"];
+    assert_eq!(
+        (
+            stats.success(),
+            stats.failures_by_kind[&ErrorKind::Rejected]
+        ),
+        (1, 2)
+    );
+    assert_eq!(stats.latency.failure.sum(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_drops_its_call_alone() {
+    let registry = with_wait();
+    let token = CancellationToken::new();
+    let mut model = Script::new([
+        vec![wait(60_000).cancel_token(token.clone()), wait(100)],
+        vec![wait(60_000)],
+    ]);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(50)).await;
+        token.cancel();
+    });
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    let [dropped, other] = model.results(0) else {
+        panic!()
+    };
+    assert!(matches!(dropped.answer, Err(CallError::Cancelled)));
+    assert_eq!((dropped.outcome, dropped.attempts), (Outcome::Cancelled, 1));
+    assert_eq!(answer(other), 100);
+    assert_eq!(
+        model.results(1)[0].attempt,
+        2,
+        "a cancelled call did not succeed"
+    );
+    assert_eq!(
+        (report.cancelled, report.attempts, report.recovered),
+        (1, 3, 1)
+    );
+    let stats = &registry.metrics().tools["wait"];
+    assert_eq!(
+        (stats.success(), stats.cancelled(), stats.in_flight),
+        (2, 1, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_cancelled_before_it_starts_is_no_attempt() {
+    let registry = with_wait();
+    let token = CancellationToken::new();
+    token.cancel();
+    let mut model = Script::new([vec![wait(1).cancel_token(token)], vec![wait(1)]]);
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    assert_eq!(
+        (model.results(0)[0].attempt, model.results(1)[0].attempt),
+        (0, 1)
+    );
+    assert_eq!((report.calls, report.attempts, report.cancelled), (2, 1, 1));
+    assert_eq!(registry.metrics().tools["wait"].finished(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_run_cancels_its_calls() {
+    let registry = with_wait();
+    let run = AutoRun::new(&registry);
+    let mut model = Script::new([vec![wait(60_000), wait(60_000)]]);
+    let limit = Duration::from_secs(1);
+    assert!(
+        tokio::time::timeout(limit, run.run(&mut model))
+            .await
+            .is_err()
+    );
+    // The aborted tasks are dropped by their runtime.
+    sleep(Duration::from_millis(1)).await;
+    let stats = &registry.metrics().tools["wait"];
+    assert_eq!((stats.cancelled(), stats.in_flight), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_run_stops_when_its_token_is_cancelled() {
+    let registry = with_wait();
+    let token = CancellationToken::new();
+    let run = AutoRun::new(&registry).cancel_token(token.clone());
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(10)).await;
+        token.cancel();
+    });
+    let mut model = Script::new([vec![wait(5), wait(60_000)], vec![wait(1)]]);
+    let report = run.run(&mut model).await;
+    assert_eq!(report.stop, StopReason::Cancelled);
+    assert_eq!(
+        (
+            report.turns,
+            report.calls,
+            report.attempts,
+            report.cancelled
+        ),
+        (1, 2, 2, 1)
+    );
+    assert_eq!(model.told.len(), 1, "the model is not asked again");
+    let stats = &registry.metrics().tools["wait"];
+    assert_eq!(
+        (stats.success(), stats.cancelled(), stats.in_flight),
+        (1, 1, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_run_stops_at_the_turn_limit() {
+    let registry = with_wait();
+    let turns = || (1..=3).map(|ms| vec![wait(ms)]);
+    let report = AutoRun::new(&registry)
+        .turn_limit(2)
+        .run(&mut Script::new(turns()))
+        .await;
+    assert_eq!(
+        (report.stop, report.turns, report.calls),
+        (StopReason::TurnLimit, 2, 2)
+    );
+    // Three turns are within a limit of three: the model may still give its answer.
+    let report = AutoRun::new(&registry)
+        .turn_limit(3)
+        .run(&mut Script::new(turns()))
+        .await;
+    assert_eq!(
+        (report.stop, report.turns),
+        (StopReason::Done(json!("done")), 3)
+    );
+}
+
+/// Fails, or panics, at once.
+struct Broken(bool);
+
+impl Model for Broken {
+    type Error = String;
+
+    async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, String> {
+        assert!(!self.0, "the model is broken");
+        Err("no quota left".into())
+    }
+}
+
+#[tokio::test]
+async fn the_models_own_error_ends_the_run() {
+    let (registry, _) = registry();
+    let report = AutoRun::new(&registry).run(&mut Broken(false)).await;
+    assert_eq!(report.stop, StopReason::Model("no quota left".into()));
+    assert_eq!((report.turns, report.attempts), (0, 0));
+}
+
+#[tokio::test]
+#[should_panic(expected = "the model is broken")]
+async fn a_panic_of_the_model_goes_on() {
+    let (registry, _) = registry();
+    AutoRun::new(&registry).run(&mut Broken(true)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_tool_goes_no_further() {
+    let (registry, _) = registry();
+    let tool = async_tool("bad", |_| async { panic!("out of cheese") });
+    registry.register_tool(tool).unwrap();
+    let tool = sync_tool("worse", |_| panic!("out of milk"));
+    registry.register_tool(tool).unwrap();
+    let calls = ["bad", "worse"].map(|name| ToolCall::new(name, json!(0)));
+    let mut model = Script::new([calls.to_vec()]);
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    for result in model.results(0) {
+        assert_eq!(result.outcome, Outcome::Failure(ErrorKind::Panic));
+    }
+    assert_eq!(report.failures_left, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocking_tools_run_elsewhere_and_side_by_side() {
+    let (registry, _) = registry();
+    // Two calls that block until both have come: on one thread they never would.
+    let barrier = Arc::new(std::sync::Barrier::new(2));
+    let tool = sync_tool("meet", move |call| {
+        barrier.wait();
+        Ok(call.args)
+    });
+    registry.register_tool(tool).unwrap();
+    let calls = [1, 2].map(|n| ToolCall::new("meet", json!(n)));
+    let mut model = Script::new([calls.to_vec()]);
+    AutoRun::new(&registry).run(&mut model).await;
+    let answers: Vec<_> = model.results(0).iter().map(answer).collect();
+    assert_eq!(answers, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_event_names_its_session_turn_and_call() {
+    let registry = with_wait();
+    let events = registry.subscribe();
+    let turns = [vec![wait(1)], vec![wait(2).id("call_9f3"), wait(3)]];
+    AutoRun::new(&registry)
+        .session("s-17")
+        .run(&mut Script::new(turns))
+        .await;
+    registry.pump();
+    let names = |event: &Event| {
+        let context = event.context().unwrap();
+        (
+            context.session().to_owned(),
+            context.turn(),
+            context.call().to_owned(),
+        )
+    };
+    let mut started = Vec::new();
+    let mut ended = 0;
+    while let Ok(batch) = events.try_recv() {
+        let starts = batch
+            .iter()
+            .filter(|event| event.kind() == EventKind::Started);
+        started.extend(starts.map(names));
+        ended += batch
+            .iter()
+            .filter(|event| names(event).0 == "s-17")
+            .count();
+    }
+    started.sort();
+    let expected = [(0, "0.0"), (1, "1.1"), (1, "call_9f3")];
+    let expected = expected.map(|(turn, call)| ("s-17".to_owned(), turn, call.to_owned()));
+    assert_eq!(started, expected);
+    assert_eq!(ended, 6, "the closing events name them too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_free_while_a_call_waits_to_be_retried() {
+    let registry = with_wait();
+    with_flaky(&registry, ErrorKind::Network, 1);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&order);
+    let tool = async_tool("note", move |call| {
+        seen.lock().unwrap().push(Instant::now());
+        async move { Ok(call.args) }
+    });
+    registry.register_tool(tool).unwrap();
+    let backoff = ConstantBuilder::default().with_delay(Duration::from_secs(60));
+    let run = AutoRun::new(&registry)
+        .concurrency(1)
+        .max_attempts(2)
+        .backoff(backoff);
+    let began = Instant::now();
+    run.run(&mut Script::new([vec![
+        flaky(),
+        ToolCall::new("note", json!(0)),
+    ]]))
+    .await;
+    assert_eq!(began.elapsed(), Duration::from_secs(60));
+    assert_eq!(
+        *order.lock().unwrap(),
+        [began],
+        "it did not wait for the retry"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_asks_for_nothing_does_not_keep_the_thread() {
+    struct Idle;
+    impl Model for Idle {
+        type Error = String;
+        async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, String> {
+            Ok(Turn::Calls(Vec::new()))
+        }
+    }
+    let (registry, _) = registry();
+    let token = CancellationToken::new();
+    let run = AutoRun::new(&registry).cancel_token(token.clone());
+    tokio::spawn(async move { token.cancel() });
+    assert_eq!(run.run(&mut Idle).await.stop, StopReason::Cancelled);
+}

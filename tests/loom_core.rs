@@ -1,0 +1,173 @@
+//! Models of the slots: what a reader may see while calls start and finish, and that neither a
+//! reset nor an interval loses or doubles a call.
+//!
+//! The layouts are tiny, since loom explores every access: 6 buckets, one or two stripes. The
+//! stripe is passed in, as loom's threads share one operating-system thread.
+
+mod loom_support;
+
+use loom_support::model;
+use toolmeter_core::sync::{Arc, Mutex, Word, lock, thread};
+use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot};
+
+type SmallReading = Reading<FixedCounts<6>>;
+
+struct Words {
+    words: Vec<Word>,
+    layout: Layout,
+}
+
+impl Words {
+    fn new(stripes: usize) -> Arc<Self> {
+        let layout = Layout::new(1, 3, stripes).unwrap();
+        let words = (0..layout.words()).map(|_| Word::new(0)).collect();
+        Arc::new(Self { words, layout })
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        Slot::new(&self.words, self.layout).unwrap()
+    }
+
+    fn call(&self, stripe: usize, outcome: Outcome, latency_ns: u64) {
+        self.slot().start(stripe, 1);
+        self.slot()
+            .finish(stripe, Finish::new(outcome, 1, 0, latency_ns));
+    }
+
+    fn read(&self) -> SmallReading {
+        let mut reading = SmallReading::default();
+        self.slot().read(&mut reading).unwrap();
+        reading
+    }
+}
+
+/// `started - finished`, which the public accessor would saturate.
+fn in_flight(reading: &SmallReading) -> i64 {
+    reading.started() as i64 - reading.finished() as i64
+}
+
+/// A call that starts on one thread and ends on another, read by a third.
+#[test]
+fn in_flight_is_never_negative() {
+    model("in_flight_is_never_negative", || {
+        let words = Words::new(2);
+        let starter = Arc::clone(&words);
+        let first = thread::spawn(move || {
+            starter.slot().start(0, 1);
+            let finisher = Arc::clone(&starter);
+            thread::spawn(move || {
+                finisher
+                    .slot()
+                    .finish(1, Finish::new(Outcome::Success, 1, 0, 2));
+            })
+        });
+        let reading = words.read();
+        assert!((0..=1).contains(&in_flight(&reading)), "{reading:?}");
+        first.join().unwrap().join().unwrap();
+        let reading = words.read();
+        assert_eq!((in_flight(&reading), reading.finished()), (0, 1));
+    });
+}
+
+/// A reader that counts a failure has its kind, its latency and its `recovered`; never the
+/// reverse.
+#[test]
+fn a_counted_finish_is_complete() {
+    model("a_counted_finish_is_complete", || {
+        let words = Words::new(1);
+        let writer = Arc::clone(&words);
+        let thread = thread::spawn(move || {
+            writer.call(0, Outcome::Failure(ErrorKind::Network), 3);
+        });
+        let reading = words.read();
+        let failed = reading.count(Outcome::FAILURE);
+        assert!(
+            failed <= reading.failures(ErrorKind::Network),
+            "{reading:?}"
+        );
+        assert!(
+            failed * 3 <= reading.sum_ns(Outcome::FAILURE),
+            "{reading:?}"
+        );
+        assert!(failed <= u64::from(reading.last_failure().is_some()));
+        thread.join().unwrap();
+        let reading = words.read();
+        assert_eq!(reading.count(Outcome::FAILURE), 1);
+        assert_eq!(reading.sum_ns(Outcome::FAILURE), 3);
+        assert_eq!(reading.failures(ErrorKind::Network), 1);
+    });
+}
+
+/// A reset that swaps its baseline under a lock, against two recorders: what it cleared and
+/// what is left is what they recorded.
+#[test]
+fn a_reset_loses_and_doubles_nothing() {
+    model("a_reset_loses_and_doubles_nothing", || {
+        let words = Words::new(1);
+        let baseline = Arc::new(Mutex::new(SmallReading::default()));
+        // What a start and a last finish add is explored by the models above.
+        words.slot().start(0, 1);
+        words.slot().start(0, 1);
+        let recorders: Vec<_> = (0..2)
+            .map(|_| {
+                let words = Arc::clone(&words);
+                thread::spawn(move || {
+                    let finish = Finish::new(Outcome::Cancelled, 1, 0, 1);
+                    words.slot().finish(0, finish);
+                })
+            })
+            .collect();
+        let cleared = {
+            let mut baseline = lock(&baseline);
+            let total = words.read();
+            let mut cleared = total.clone();
+            cleared.subtract(&*baseline);
+            *baseline = total;
+            cleared
+        };
+        for recorder in recorders {
+            recorder.join().unwrap();
+        }
+        let mut left = words.read();
+        left.subtract(&*lock(&baseline));
+        assert_eq!(
+            cleared.count(Outcome::CANCELLED) + left.count(Outcome::CANCELLED),
+            2
+        );
+        assert_eq!(
+            cleared.sum_ns(Outcome::CANCELLED) + left.sum_ns(Outcome::CANCELLED),
+            2
+        );
+        assert_eq!(in_flight(&words.read()), 0);
+    });
+}
+
+/// The intervals of a cursor that reads twice while a thread records, and once at rest, add up
+/// to what was recorded; another cursor sees the same, undisturbed.
+#[test]
+fn intervals_add_up_and_cursors_do_not_disturb_each_other() {
+    model(
+        "intervals_add_up_and_cursors_do_not_disturb_each_other",
+        || {
+            let words = Words::new(1);
+            let writer = Arc::clone(&words);
+            let recorder = thread::spawn(move || writer.call(0, Outcome::Success, 1));
+            let interval = |baseline: &mut SmallReading| {
+                let total = words.read();
+                let mut new = total.clone();
+                new.subtract(baseline);
+                *baseline = total;
+                (new.count(Outcome::SUCCESS), new.sum_ns(Outcome::SUCCESS))
+            };
+            let (mut first, mut second) = (SmallReading::default(), SmallReading::default());
+            let a = interval(&mut first);
+            let b = interval(&mut second);
+            let c = interval(&mut first);
+            recorder.join().unwrap();
+            let d = interval(&mut first);
+            let e = interval(&mut second);
+            assert_eq!((a.0 + c.0 + d.0, a.1 + c.1 + d.1), (1, 1));
+            assert_eq!((b.0 + e.0, b.1 + e.1), (1, 1));
+        },
+    );
+}
