@@ -87,6 +87,10 @@ impl Registry {
     /// assert_eq!(registry.metrics().tools["shell"].success(), 1);
     /// # Ok::<(), toolmeter::RegisterError>(())
     /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "many callers only want to start from zero"
+    )]
     pub fn reset_metrics(&self) -> Snapshot {
         let shared = self.shared();
         let _resetting = lock(&shared.resetting);
@@ -105,6 +109,7 @@ impl Intervals {
     ///
     /// Calls in flight are all that are in flight now. The last error and the last latency show
     /// only if they are new.
+    #[must_use = "what it returns is not new any more"]
     pub fn read(&mut self) -> Snapshot {
         let epoch = self.shared.epoch.load(Ordering::Acquire);
         let unknown_tool_calls = self.shared.unknown_tool_calls();

@@ -253,7 +253,7 @@ impl<'a> CallBuilder<'a> {
             }
             Err(_) => {
                 let error = TimeLimitExceeded { limit };
-                call.fail(ErrorKind::Timeout, &error);
+                call.fail(ErrorKind::Timeout, error);
                 Err(error)
             }
         }

@@ -45,7 +45,7 @@
 //!
 //! With nobody subscribed, two reads of the clock and a few additions to memory that no other
 //! thread writes: no look-up, no lock, no allocation, no system call. See the
-//! [design](design) for how, and `docs/performance.md` for measurements.
+//! [design](design) for how.
 //!
 //! # Features
 //!
@@ -100,3 +100,8 @@ pub use toolmeter_events::{
     Batch, CallContext, CallId, Event, EventKind, EventNumber, Filter, HubError, RecvError,
     RecvTimeoutError, StatsHandle, Subscription, SubscriptionStats, ToolId, TryRecvError,
 };
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

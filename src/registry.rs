@@ -352,6 +352,10 @@ impl Registry {
     ///
     /// This is how a registry with [`Pump::manual`] is driven; with a background pump it is
     /// allowed too, and does at once what would happen within milliseconds.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "the work is the point, not the count"
+    )]
     pub fn pump(&self) -> usize {
         self.0.pumping.round()
     }

@@ -184,7 +184,7 @@ fn a_panic_is_counted_and_goes_on() {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         tool.run(|| -> Result<(), String> {
             clock.advance(MS);
-            panic!("out of {}", "cheese")
+            std::panic::panic_any("out of cheese".to_owned())
         })
     }));
     let payload = ended.unwrap_err();

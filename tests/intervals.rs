@@ -1,0 +1,360 @@
+//! Reading while calls run: resets, interval cursors and the published snapshot never lose a
+//! call, never count one twice, and never go back in time.
+#![cfg(not(toolmeter_loom))]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use toolmeter::{
+    CallOptions, ClockSource, ErrorKind, LatencyStats, ManualClock, Pump, Registry, Snapshot,
+    ToolHandle, ToolSpec, ToolStats,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new());
+    let registry = Registry::builder()
+        .clock(ClockSource::Manual(Arc::clone(&clock)))
+        .pump(Pump::manual())
+        .stripes(2)
+        .build()
+        .unwrap();
+    let tool = registry.register(ToolSpec::new("tool")).unwrap();
+    (registry, tool, clock)
+}
+
+fn stats(snapshot: &Snapshot) -> Arc<ToolStats> {
+    Arc::clone(&snapshot.tools["tool"])
+}
+
+/// Successes, failures, cancelled calls and calls in flight.
+fn counts(snapshot: &Snapshot) -> (u64, u64, u64, u64) {
+    let stats = stats(snapshot);
+    let (success, failure) = (stats.success(), stats.failure());
+    (success, failure, stats.cancelled(), stats.in_flight)
+}
+
+/// One call of each outcome, of 1, 2 and 4 ms.
+fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
+    let call = tool.with(CallOptions::new().attempt(2)).start();
+    clock.advance(MS);
+    call.succeed();
+    let call = tool.start();
+    clock.advance(2 * MS);
+    call.fail(ErrorKind::Timeout, "too late");
+    let call = tool.start();
+    clock.advance(4 * MS);
+    drop(call);
+}
+
+/// A call by a name that nobody registered.
+fn unknown_call(registry: &Registry) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let call = registry.invoke("nobody", 0.into(), CallOptions::new());
+    assert!(runtime.block_on(call).is_err());
+}
+
+#[test]
+fn a_reset_hands_back_what_it_cleared() {
+    let (registry, tool, clock) = host();
+    one_of_each(&tool, &clock);
+    let before = registry.metrics();
+    let cleared = registry.reset_metrics();
+    assert_eq!(counts(&cleared), (1, 1, 1, 0));
+    assert_eq!(stats(&cleared).latency, stats(&before).latency);
+    assert_eq!(
+        stats(&cleared).failures_by_kind,
+        stats(&before).failures_by_kind
+    );
+    assert_eq!(stats(&cleared).recovered, 1);
+
+    let after = stats(&registry.metrics());
+    assert_eq!(
+        (after.finished(), after.retried, after.recovered),
+        (0, 0, 0)
+    );
+    assert_eq!(after.total_latency(), Duration::ZERO);
+    assert_eq!((&after.last_error, after.last_finish), (&None, None));
+    assert!(after.failures_by_kind.is_empty());
+    assert!(after.latency.cancelled.buckets().is_empty());
+
+    one_of_each(&tool, &clock);
+    assert_eq!(counts(&registry.reset_metrics()), (1, 1, 1, 0));
+    assert_eq!(counts(&registry.reset_metrics()), (0, 0, 0, 0));
+}
+
+#[test]
+fn intervals_add_up_to_the_total() {
+    let (registry, tool, clock) = host();
+    let mut cursor = registry.intervals();
+    let mut sum = cursor.read();
+    for calls in [1, 0, 3] {
+        for _ in 0..calls {
+            one_of_each(&tool, &clock);
+        }
+        let interval = cursor.read();
+        assert_eq!(counts(&interval), (calls, calls, calls, 0));
+        sum.merge(&interval);
+    }
+    let total = registry.metrics();
+    assert_eq!(stats(&sum).latency, stats(&total).latency);
+    assert_eq!(stats(&sum).retried, 4);
+    assert_eq!(stats(&sum).failures_by_kind, stats(&total).failures_by_kind);
+}
+
+#[test]
+fn cursors_and_resets_do_not_disturb_each_other() {
+    let (registry, tool, clock) = host();
+    one_of_each(&tool, &clock);
+    let mut often = registry.intervals();
+    let mut once = registry.intervals();
+    for _ in 0..3 {
+        one_of_each(&tool, &clock);
+        assert_eq!(counts(&often.read()), (1, 1, 1, 0));
+    }
+    registry.reset_metrics();
+    one_of_each(&tool, &clock);
+    assert_eq!(counts(&once.read()), (4, 4, 4, 0));
+    assert_eq!(counts(&often.read()), (1, 1, 1, 0));
+    assert_eq!(counts(&registry.metrics()), (1, 1, 1, 0));
+}
+
+#[test]
+fn calls_in_flight_stay_so_across_resets_and_intervals() {
+    let (registry, tool, clock) = host();
+    let mut cursor = registry.intervals();
+    let (first, second) = (tool.start(), tool.start());
+    assert_eq!(counts(&registry.reset_metrics()), (0, 0, 0, 2));
+    assert_eq!(counts(&registry.metrics()), (0, 0, 0, 2));
+    assert_eq!(counts(&cursor.read()), (0, 0, 0, 2));
+    assert_eq!(counts(&cursor.read()), (0, 0, 0, 2));
+    clock.advance(MS);
+    first.succeed();
+    assert_eq!(counts(&registry.metrics()), (1, 0, 0, 1));
+    assert_eq!(stats(&registry.metrics()).total_latency(), MS);
+    assert_eq!(counts(&cursor.read()), (1, 0, 0, 1));
+    drop(second);
+    assert_eq!(counts(&cursor.read()), (0, 0, 1, 0));
+}
+
+#[test]
+fn the_last_error_and_latency_show_only_if_they_are_new() {
+    let (registry, tool, clock) = host();
+    let mut cursor = registry.intervals();
+    let fail = |text: &str| {
+        clock.advance(MS);
+        let call = tool.start();
+        clock.advance(MS);
+        call.fail(ErrorKind::Network, text);
+    };
+    let last_error = |snapshot: &Snapshot| {
+        let error = stats(snapshot).last_error.clone()?;
+        error.message
+    };
+    fail("first");
+    let interval = cursor.read();
+    assert_eq!(last_error(&interval).as_deref(), Some("first"));
+    assert_eq!(stats(&interval).last_latency(), Some(MS));
+    let interval = cursor.read();
+    assert_eq!(stats(&interval).last_error, None);
+    assert_eq!(stats(&interval).last_latency(), None);
+    assert_eq!(last_error(&registry.metrics()).as_deref(), Some("first"));
+
+    clock.advance(MS);
+    tool.start().succeed();
+    let interval = cursor.read();
+    assert_eq!(stats(&interval).last_error, None);
+    assert_eq!(stats(&interval).last_latency(), Some(Duration::ZERO));
+    registry.reset_metrics();
+    assert_eq!(stats(&registry.metrics()).last_error, None);
+    fail("second");
+    assert_eq!(last_error(&registry.metrics()).as_deref(), Some("second"));
+    assert_eq!(last_error(&cursor.read()).as_deref(), Some("second"));
+}
+
+#[test]
+fn unknown_calls_are_reset_and_read_in_intervals() {
+    let (registry, _tool, _) = host();
+    unknown_call(&registry);
+    let mut cursor = registry.intervals();
+    unknown_call(&registry);
+    unknown_call(&registry);
+    assert_eq!(cursor.read().unknown_tool_calls, 2);
+    assert_eq!(cursor.read().unknown_tool_calls, 0);
+    assert_eq!(registry.reset_metrics().unknown_tool_calls, 3);
+    assert_eq!(registry.metrics().unknown_tool_calls, 0);
+    unknown_call(&registry);
+    assert_eq!(cursor.read().unknown_tool_calls, 1);
+    assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    registry.publish();
+    assert_eq!(registry.published().unknown_tool_calls, 1);
+}
+
+/// Everything in the stats that a call adds to, without what depends on the moment of reading.
+fn sums(stats: &ToolStats) -> ([LatencyStats; 3], u64, u64, Vec<(ErrorKind, u64)>) {
+    let latency = &stats.latency;
+    let by_outcome = [&latency.success, &latency.failure, &latency.cancelled];
+    let kinds = stats.failures_by_kind.iter();
+    (
+        by_outcome.map(Clone::clone),
+        stats.retried,
+        stats.recovered,
+        kinds.map(|(&kind, &count)| (kind, count)).collect(),
+    )
+}
+
+/// Four recorders, one reader of intervals, one that resets: all sums are exact.
+#[test]
+fn under_load_every_call_is_counted_once_on_each_side() {
+    const RECORDERS: u64 = 4;
+    const ROUNDS: u64 = 4_000;
+    let (registry, tool, clock) = host();
+    let mut cursor = registry.intervals();
+    let running = AtomicUsize::new(RECORDERS as usize);
+    let (intervals, resets) = std::thread::scope(|scope| {
+        for _ in 0..RECORDERS {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    one_of_each(&tool, &clock);
+                }
+                running.fetch_sub(1, Ordering::Release);
+            });
+        }
+        let reset = scope.spawn(|| {
+            let mut sum = registry.reset_metrics();
+            while running.load(Ordering::Acquire) > 0 {
+                let cleared = registry.reset_metrics();
+                assert!(stats(&cleared).in_flight <= RECORDERS);
+                sum.merge(&cleared);
+                // A snapshot on one side of a reset never shows less than nothing.
+                assert!(stats(&registry.metrics()).success() <= RECORDERS * ROUNDS);
+            }
+            sum
+        });
+        let mut sum = cursor.read();
+        while running.load(Ordering::Acquire) > 0 {
+            let interval = cursor.read();
+            assert!(stats(&interval).in_flight <= RECORDERS);
+            sum.merge(&interval);
+        }
+        (sum, reset.join().unwrap())
+    });
+    let mut intervals = intervals;
+    intervals.merge(&cursor.read());
+    let mut resets = resets;
+    resets.merge(&registry.metrics());
+
+    let all = RECORDERS * ROUNDS;
+    let sum = stats(&intervals);
+    assert_eq!(
+        (sum.success(), sum.failure(), sum.cancelled()),
+        (all, all, all)
+    );
+    assert_eq!((sum.retried, sum.recovered), (all, all));
+    assert_eq!(sum.failures_by_kind[&ErrorKind::Timeout], all);
+    assert!(sum.latency.success.sum() >= MS * u32::try_from(all).unwrap());
+    assert_eq!(sums(&sum), sums(&stats(&resets)));
+    assert_eq!(stats(&cursor.read()).finished(), 0);
+    assert_eq!(stats(&registry.metrics()).in_flight, 0);
+}
+
+#[test]
+fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
+    let (registry, tool, _) = host();
+    let idle = registry.register(ToolSpec::new("idle")).unwrap();
+    let publish = || {
+        registry.publish();
+        registry.published().into_arc()
+    };
+    idle.start().succeed();
+    let first = publish();
+    tool.start().succeed();
+    let second = publish();
+    let shares =
+        |a: &Snapshot, b: &Snapshot, name: &str| Arc::ptr_eq(&a.tools[name], &b.tools[name]);
+    assert!(shares(&first, &second, "idle"));
+    assert!(!shares(&first, &second, "tool"));
+    assert_eq!((counts(&first).0, counts(&second).0), (0, 1));
+
+    // What is in flight may end without a start, so it is read anew each time.
+    let call = idle.start();
+    let third = publish();
+    assert_eq!(third.tools["idle"].in_flight, 1);
+    call.succeed();
+    let fourth = publish();
+    assert_eq!(fourth.tools["idle"].success(), 2);
+    assert_eq!(fourth.tools["idle"].in_flight, 0);
+    // A reset and a retirement change what is to be shown of a tool that did nothing.
+    registry.reset_metrics();
+    let fifth = publish();
+    assert_eq!(fifth.tools["idle"].success(), 0);
+    registry.deregister("idle").unwrap();
+    assert!(publish().tools["idle"].retired);
+    assert_eq!(first.tools["idle"].success(), 1, "what is held stays");
+}
+
+#[test]
+fn the_pump_publishes_when_it_is_time() {
+    let (registry, tool, clock) = host();
+    assert!(registry.published().tools.is_empty());
+    registry.pump();
+    tool.start().succeed();
+    clock.advance(Duration::from_millis(999));
+    registry.pump();
+    assert_eq!(counts(&registry.published()).0, 0);
+    clock.advance(MS);
+    registry.pump();
+    assert_eq!(counts(&registry.published()).0, 1);
+}
+
+/// The real arc-swap under readers that hold more loans than it has fast slots for.
+#[test]
+fn readers_never_see_an_older_snapshot_after_a_newer_one() {
+    const SNAPSHOTS: u64 = 3_000;
+    let (registry, tool, _) = host();
+    registry.publish();
+    let done = AtomicBool::new(false);
+    let reading = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut newest, mut reads) = (0, 0_u64);
+                    reading.fetch_add(1, Ordering::Relaxed);
+                    loop {
+                        let is_last = done.load(Ordering::Acquire);
+                        let loans: Vec<_> = (0..12).map(|_| registry.published()).collect();
+                        for loan in loans {
+                            let seen = counts(&loan).0;
+                            assert!(seen >= newest, "{seen} after {newest}");
+                            newest = seen;
+                            // What is lent does not change while newer ones are published.
+                            assert_eq!(counts(&loan.into_arc()).0, seen);
+                            reads += 1;
+                        }
+                        if is_last {
+                            return (newest, reads);
+                        }
+                    }
+                })
+            })
+            .collect();
+        while reading.load(Ordering::Relaxed) < 3 {
+            std::thread::yield_now();
+        }
+        for snapshot in 1..=SNAPSHOTS {
+            tool.start().succeed();
+            registry.publish();
+            assert_eq!(counts(&registry.published()).0, snapshot);
+        }
+        done.store(true, Ordering::Release);
+        for reader in readers {
+            let (newest, reads) = reader.join().unwrap();
+            assert_eq!(newest, SNAPSHOTS);
+            assert!(reads >= 12);
+        }
+    });
+}
