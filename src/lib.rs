@@ -45,7 +45,7 @@
 //!
 //! With nobody subscribed, two reads of the clock and a few additions to memory that no other
 //! thread writes: no look-up, no lock, no allocation, no system call. See the
-//! [design](design) for how.
+//! [`design`] for how.
 //!
 //! # Features
 //!

@@ -227,7 +227,6 @@ fn under_load_every_call_is_counted_once_on_each_side() {
             let mut sum = registry.reset_metrics();
             while running.load(Ordering::Acquire) > 0 {
                 let cleared = registry.reset_metrics();
-                assert!(stats(&cleared).in_flight <= RECORDERS);
                 sum.merge(&cleared);
                 // A snapshot on one side of a reset never shows less than nothing.
                 assert!(stats(&registry.metrics()).success() <= RECORDERS * ROUNDS);
@@ -237,7 +236,6 @@ fn under_load_every_call_is_counted_once_on_each_side() {
         let mut sum = cursor.read();
         while running.load(Ordering::Acquire) > 0 {
             let interval = cursor.read();
-            assert!(stats(&interval).in_flight <= RECORDERS);
             sum.merge(&interval);
         }
         (sum, reset.join().unwrap())

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use std::future::{Future, pending};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use toolmeter::{
@@ -31,7 +31,9 @@ fn stats(registry: &Registry) -> Arc<ToolStats> {
 }
 
 /// Successes, failures, cancelled calls and calls in flight.
-fn counts(registry: &Registry) -> (u64, u64, u64, u64) {
+type Counts = (u64, u64, u64, u64);
+
+fn counts(registry: &Registry) -> Counts {
     let stats = stats(registry);
     let (success, failure) = (stats.success(), stats.failure());
     (success, failure, stats.cancelled(), stats.in_flight)
@@ -238,55 +240,61 @@ fn dropping_the_future_cancels_a_call_that_began() {
     assert_eq!(stats(&registry).latency.cancelled.sum(), 4 * MS);
 }
 
-/// Writes down what the registry had counted when it was dropped.
-struct ReadsWhenDropped(Registry, Arc<Mutex<Vec<(u64, u64, u64, u64)>>>);
+#[cfg(feature = "tokio")]
+mod time_limits {
+    use super::*;
+    use std::sync::Mutex;
 
-impl Drop for ReadsWhenDropped {
-    fn drop(&mut self) {
-        self.1.lock().unwrap().push(counts(&self.0));
+    /// Writes down what the registry had counted when it was dropped.
+    struct ReadsWhenDropped(Registry, Arc<Mutex<Vec<Counts>>>);
+
+    impl Drop for ReadsWhenDropped {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().push(counts(&self.0));
+        }
     }
-}
 
-#[tokio::test(start_paused = true)]
-async fn a_time_limit_is_recorded_before_the_tool_is_dropped() {
-    let (registry, clock) = host();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let tool = {
-        // The tool must not own its registry, which owns the tool: only the running call does.
-        let (calls, seen) = (Arc::new(Mutex::new(None)), Arc::clone(&seen));
-        *calls.lock().unwrap() = Some(registry.clone());
-        async_tool("tool", move |call| {
-            let registry = calls.lock().unwrap().take();
-            let reads = registry.map(|registry| ReadsWhenDropped(registry, Arc::clone(&seen)));
-            let clock = Arc::clone(&clock);
-            async move {
-                let _reads = reads;
-                clock.advance(2 * MS);
-                if call.args.is_null() {
-                    pending::<()>().await;
+    #[tokio::test(start_paused = true)]
+    async fn a_time_limit_is_recorded_before_the_tool_is_dropped() {
+        let (registry, clock) = host();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let tool = {
+            // The tool must not own its registry, which owns the tool: only the running call does.
+            let (calls, seen) = (Arc::new(Mutex::new(None)), Arc::clone(&seen));
+            *calls.lock().unwrap() = Some(registry.clone());
+            async_tool("tool", move |call| {
+                let registry = calls.lock().unwrap().take();
+                let reads = registry.map(|registry| ReadsWhenDropped(registry, Arc::clone(&seen)));
+                let clock = Arc::clone(&clock);
+                async move {
+                    let _reads = reads;
+                    clock.advance(2 * MS);
+                    if call.args.is_null() {
+                        pending::<()>().await;
+                    }
+                    Ok(call.args)
                 }
-                Ok(call.args)
-            }
-        })
-    };
-    registry.register_tool(tool).unwrap();
-    let limit = Duration::from_secs(20);
-    let error = registry
-        .invoke_within(limit, "tool", json!(null), CallOptions::new())
-        .await
-        .unwrap_err();
-    assert!(matches!(error, InvokeError::TimedOut { limit: l, .. } if l == limit));
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(*seen.lock().unwrap(), [(0, 1, 0, 0)]);
-    assert_failed_once(&registry, ErrorKind::Timeout);
-    assert_eq!(stats(&registry).total_latency(), 2 * MS);
+            })
+        };
+        registry.register_tool(tool).unwrap();
+        let limit = Duration::from_secs(20);
+        let error = registry
+            .invoke_within(limit, "tool", json!(null), CallOptions::new())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, InvokeError::TimedOut { limit: l, .. } if l == limit));
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(*seen.lock().unwrap(), [(0, 1, 0, 0)]);
+        assert_failed_once(&registry, ErrorKind::Timeout);
+        assert_eq!(stats(&registry).total_latency(), 2 * MS);
 
-    let answer = registry
-        .invoke_within(limit, "tool", json!(1), CallOptions::new())
-        .await;
-    assert_eq!(answer.unwrap(), json!(1));
-    let unknown = registry.invoke_within(limit, "tol", json!(1), CallOptions::new());
-    assert!(unknown.await.is_err());
-    assert_eq!(counts(&registry), (1, 1, 0, 0));
-    assert_eq!(registry.metrics().unknown_tool_calls, 1);
+        let answer = registry
+            .invoke_within(limit, "tool", json!(1), CallOptions::new())
+            .await;
+        assert_eq!(answer.unwrap(), json!(1));
+        let unknown = registry.invoke_within(limit, "tol", json!(1), CallOptions::new());
+        assert!(unknown.await.is_err());
+        assert_eq!(counts(&registry), (1, 1, 0, 0));
+        assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    }
 }

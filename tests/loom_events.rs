@@ -320,14 +320,15 @@ fn sleeping_pump() {
     });
 }
 
-/// The pump sleeps, wakes (its time is up, or it was woken), drains and sleeps again, while a
-/// producer offers two events: a mark of the first sleep, taken late, loses no wake-up of the
-/// second.
+/// The pump sleeps, its time is up, it drains and sleeps again, while a producer offers two
+/// events: the mark of the first sleep, taken late, loses no wake-up of the second.
 #[test]
 fn sleeping_pump_by_turns() {
     model("sleeping_pump_by_turns", || {
         let rings = open_rings(1, 2);
         let token = Token::of(&rings);
+        let mut drain = Drain::new(&rings, 0);
+        assert!(drain.fall_asleep());
         let producer = {
             let rings = Arc::clone(&rings);
             thread::spawn(move || {
@@ -335,11 +336,8 @@ fn sleeping_pump_by_turns() {
                 start(&rings, 0);
             })
         };
-        let mut drain = Drain::new(&rings, 0);
-        if drain.fall_asleep() {
-            token.take();
-            rings.stay_awake();
-        }
+        token.take();
+        rings.stay_awake();
         let drained = round(&mut drain).events.len();
         let sleeps = drain.fall_asleep();
         producer.join().unwrap();

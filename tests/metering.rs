@@ -8,12 +8,12 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use toolmeter::{
     CallOptions, ClockSource, ErrorKind, MAX_MESSAGE_BYTES, ManualClock, Pump, Registry,
-    RegistryBuilder, TimeLimitExceeded, ToolHandle, ToolSpec, ToolStats, Verdict,
+    RegistryBuilder, ToolHandle, ToolSpec, ToolStats, Verdict,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -39,7 +39,9 @@ fn stats(registry: &Registry) -> Arc<ToolStats> {
 }
 
 /// Successes, failures, cancelled calls and calls in flight.
-fn counts(registry: &Registry) -> (u64, u64, u64, u64) {
+type Counts = (u64, u64, u64, u64);
+
+fn counts(registry: &Registry) -> Counts {
     let stats = stats(registry);
     let (success, failure) = (stats.success(), stats.failure());
     (success, failure, stats.cancelled(), stats.in_flight)
@@ -270,46 +272,53 @@ fn a_future_is_a_call_from_its_first_poll() {
     assert_eq!(stats(&registry).total_latency(), MS);
 }
 
-/// Reads the counts of the tool at the moment when it is dropped.
-struct ReadsWhenDropped(Registry, Arc<Mutex<Option<(u64, u64, u64, u64)>>>);
+#[cfg(feature = "tokio")]
+mod time_limits {
+    use super::*;
+    use std::sync::Mutex;
+    use toolmeter::TimeLimitExceeded;
 
-impl Drop for ReadsWhenDropped {
-    fn drop(&mut self) {
-        *self.1.lock().unwrap() = Some(counts(&self.0));
+    /// Reads the counts of the tool at the moment when it is dropped.
+    struct ReadsWhenDropped(Registry, Arc<Mutex<Option<Counts>>>);
+
+    impl Drop for ReadsWhenDropped {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = Some(counts(&self.0));
+        }
     }
-}
 
-#[tokio::test(start_paused = true)]
-async fn a_time_limit_is_a_timeout_and_no_cancellation() {
-    let (registry, tool, clock) = host();
-    let seen = Arc::new(Mutex::new(None));
-    let reads = ReadsWhenDropped(registry.clone(), Arc::clone(&seen));
-    let limit = Duration::from_secs(30);
-    let hangs = async {
-        let _reads = reads;
-        clock.advance(9 * MS);
-        pending::<()>().await;
-    };
-    let error = tool.run_async_within(limit, hangs).await.unwrap_err();
-    assert_eq!(error.limit, limit);
-    assert!(error.to_string().contains("30s"));
-    assert_eq!(
-        *seen.lock().unwrap(),
-        Some((0, 1, 0, 0)),
-        "recorded before the future was dropped"
-    );
-    assert_eq!(counts(&registry), (0, 1, 0, 0));
-    assert_eq!(kinds(&registry), [(ErrorKind::Timeout, 1)]);
-    assert_eq!(stats(&registry).total_latency(), 9 * MS);
+    #[tokio::test(start_paused = true)]
+    async fn a_time_limit_is_a_timeout_and_no_cancellation() {
+        let (registry, tool, clock) = host();
+        let seen = Arc::new(Mutex::new(None));
+        let reads = ReadsWhenDropped(registry.clone(), Arc::clone(&seen));
+        let limit = Duration::from_secs(30);
+        let hangs = async {
+            let _reads = reads;
+            clock.advance(9 * MS);
+            pending::<()>().await;
+        };
+        let error = tool.run_async_within(limit, hangs).await.unwrap_err();
+        assert_eq!(error.limit, limit);
+        assert!(error.to_string().contains("30s"));
+        assert_eq!(
+            *seen.lock().unwrap(),
+            Some((0, 1, 0, 0)),
+            "recorded before the future was dropped"
+        );
+        assert_eq!(counts(&registry), (0, 1, 0, 0));
+        assert_eq!(kinds(&registry), [(ErrorKind::Timeout, 1)]);
+        assert_eq!(stats(&registry).total_latency(), 9 * MS);
 
-    let done: Result<_, TimeLimitExceeded> = tool
-        .run_async_within(limit, async { Err::<(), _>("refused") })
-        .await;
-    assert_eq!(done, Ok(Err("refused")));
-    assert_eq!(
-        kinds(&registry),
-        [(ErrorKind::Timeout, 1), (ErrorKind::Other, 1)]
-    );
+        let done: Result<_, TimeLimitExceeded> = tool
+            .run_async_within(limit, async { Err::<(), _>("refused") })
+            .await;
+        assert_eq!(done, Ok(Err("refused")));
+        assert_eq!(
+            kinds(&registry),
+            [(ErrorKind::Timeout, 1), (ErrorKind::Other, 1)]
+        );
+    }
 }
 
 #[test]

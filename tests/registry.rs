@@ -226,7 +226,7 @@ fn a_retired_tool_stays_until_the_cursor_has_read_it() {
     host.rounds();
     assert!(host.sees("shell"), "the other cursor has not read it");
     drop(dropped);
-    cursor.read();
+    assert_eq!(cursor.read().tools["shell"].success(), 0);
     host.rounds();
     assert!(!host.sees("shell"));
     assert!(cursor.read().tool("shell").is_none());
@@ -369,7 +369,7 @@ fn what_is_left_of_a_dropped_registry_goes_on() {
     drop(owner);
     let kinds: Vec<_> = events
         .iter()
-        .flat_map(|batch| batch.iter().map(|event| event.kind()).collect::<Vec<_>>())
+        .flat_map(|batch| batch.iter().map(toolmeter::Event::kind).collect::<Vec<_>>())
         .collect();
     use EventKind::{Started, Succeeded};
     assert_eq!(kinds.len(), 3, "{kinds:?}");

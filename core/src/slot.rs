@@ -20,7 +20,7 @@
 //!
 //! 1. *In flight is never negative.* A bucket increment that the reader saw happened after the
 //!    `started` increment of its call, on whichever thread, and the reader loads `started`
-//!    after the bucket.
+//!    after the bucket. It may be too high by the calls that began while the slot was read.
 //! 2. *A counted finish is complete.* If the reader saw the bucket of a call, it sees its
 //!    kind, its latency and its `recovered` too. It may see those of a call whose bucket it
 //!    missed; the next reading then counts that call.

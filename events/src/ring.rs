@@ -45,9 +45,9 @@
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
 //! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `ring_with_tickets` |
-//! | `drained` | `load`, in `gone` | Acquire | the above: the place is empty | `ring_with_tickets` |
+//! | `drained` | `load` | Acquire | the above: the place is empty | `ring_with_tickets` |
 //! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `ring_with_tickets` |
-//! | `lost` | `load`, in `gone` | Acquire | the above: `offered` is read no older | `ring_with_tickets` |
+//! | `lost` | `load` | Acquire | the above: `offered` is read no older | `ring_with_tickets` |
 //! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `sleeping_pump` |
 //! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `sleeping_pump` |
 //! | `offered` | `fetch_or`, `load` | Relaxed | order of the one word | |
@@ -345,12 +345,18 @@ impl Stripe {
         }
     }
 
-    /// Tickets that need no place any more. Read before `offered`, it never counts a ticket that
-    /// is not given yet.
+    /// Events drained (and the seal) and events lost. Read before `offered`, the two never count
+    /// a ticket that is not given yet.
+    #[inline]
+    fn drained_and_lost(&self) -> (u64, u64) {
+        let drained = self.drained.load(Acquire);
+        (drained, self.tickets.lost.load(Acquire))
+    }
+
+    /// Tickets that need no place any more.
     #[inline]
     fn gone(&self) -> u64 {
-        let drained = self.drained.load(Acquire);
-        let lost = self.tickets.lost.load(Acquire);
+        let (drained, lost) = self.drained_and_lost();
         drained.wrapping_add(lost)
     }
 
@@ -367,8 +373,12 @@ impl Stripe {
     /// An event that was not admitted, or came before the rings were built.
     #[cold]
     fn count_lost(&self, draft: Draft) {
-        self.tickets.lost.fetch_add(1, Release);
+        self.lose();
         drop(draft);
+    }
+
+    fn lose(&self) {
+        self.tickets.lost.fetch_add(1, Release);
     }
 
     /// An event that the channel refused though it was admitted. It cannot happen, by the proof
@@ -378,13 +388,12 @@ impl Stripe {
         if matches!(refused, TrySendError::Full(_)) {
             self.tickets.found_full.fetch_add(1, Relaxed);
         }
-        self.tickets.lost.fetch_add(1, Release);
+        self.lose();
     }
 
     fn accounting(&self) -> StripeAccounting {
         let found_full = self.tickets.found_full.load(Relaxed);
-        let drained = self.drained.load(Acquire);
-        let lost = self.tickets.lost.load(Acquire);
+        let (drained, lost) = self.drained_and_lost();
         let offered = self.tickets.offered.load(Relaxed) & !CLOSED;
         let total = drained & !SEALED;
         let lost = if drained == total {
