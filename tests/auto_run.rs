@@ -598,6 +598,80 @@ async fn blocking_tools_run_elsewhere_and_side_by_side() {
     assert_eq!(answers, [1, 2]);
 }
 
+/// A runtime with one thread for blocking work, and a tool that blocks until it is let go.
+fn one_blocking_thread() -> (
+    tokio::runtime::Runtime,
+    Registry,
+    std::sync::mpsc::Sender<()>,
+) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(1).build();
+    let (registry, _) = registry();
+    let (let_go, wait) = std::sync::mpsc::channel();
+    let wait = Mutex::new(wait);
+    let tool = sync_tool("block", move |call| {
+        wait.lock().unwrap().recv().unwrap();
+        Ok(call.args)
+    });
+    registry.register_tool(tool).unwrap();
+    (runtime.unwrap(), registry, let_go)
+}
+
+/// The thread cannot be stopped: the call is recorded at its limit, and what the tool gives
+/// after that is discarded. A second call, for which no thread was free, is counted too.
+#[test]
+fn a_blocking_tool_that_runs_too_long_is_a_timeout_once() {
+    let (runtime, registry, let_go) = one_blocking_thread();
+    let calls =
+        [1, 2].map(|n| ToolCall::new("block", json!(n)).time_limit(Duration::from_millis(1)));
+    let mut model = Script::new([calls.to_vec()]);
+    let report = runtime.block_on(AutoRun::new(&registry).run(&mut model));
+    assert_eq!(report.attempts, 2);
+    for result in model.results(0) {
+        assert_eq!(result.outcome, Outcome::Failure(ErrorKind::Timeout));
+    }
+    let_go.send(()).unwrap();
+    drop(runtime);
+    let metrics = registry.metrics();
+    let stats = metrics.tool("block").unwrap();
+    assert_eq!(
+        (stats.success(), stats.failure(), stats.cancelled()),
+        (0, 2, 0)
+    );
+    assert_eq!(stats.in_flight, 0);
+}
+
+/// Two blocking calls are dropped, one while it runs, one while it waits for the thread.
+#[test]
+fn a_blocking_call_that_is_dropped_is_cancelled_whether_or_not_it_began() {
+    let (runtime, registry, let_go) = one_blocking_thread();
+    let token = CancellationToken::new();
+    let calls = [1, 2].map(|n| ToolCall::new("block", json!(n)).cancel_token(token.clone()));
+    let mut model = Script::new([calls.to_vec()]);
+    let run_registry = registry.clone();
+    let report = runtime.block_on(async move {
+        let run = AutoRun::new(&run_registry);
+        let run = run.run(&mut model);
+        let began = async {
+            while run_registry.metrics().tool("block").unwrap().in_flight == 0 {
+                tokio::task::yield_now().await;
+            }
+            token.cancel();
+        };
+        tokio::join!(run, began).0
+    });
+    assert_eq!((report.attempts, report.cancelled), (2, 2));
+    let_go.send(()).unwrap();
+    drop(runtime);
+    let metrics = registry.metrics();
+    let stats = metrics.tool("block").unwrap();
+    assert_eq!(
+        (stats.success(), stats.failure(), stats.cancelled()),
+        (0, 0, 2)
+    );
+    assert_eq!(stats.in_flight, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_event_names_its_session_turn_and_call() {
     let registry = with_wait();

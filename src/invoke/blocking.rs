@@ -9,6 +9,7 @@ use super::{
     Callable, InvokeError, Invoked, call_body, catch_panic, conclude, invocation, time_out,
 };
 use crate::call::{CallGuard, CallOptions, OwnedCall};
+use crate::handle::ToolHandle;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,13 +47,21 @@ impl Shared {
     }
 }
 
-/// Ends the call as cancelled if the caller's future is dropped.
-struct CancelOnDrop(Shared);
+/// Ends the call as cancelled if the caller's future is dropped, also if no thread had begun it.
+struct CancelOnDrop {
+    shared: Shared,
+    handle: ToolHandle,
+    options: CallOptions,
+}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        // Dropping the guard counts the call as cancelled, outside of the lock.
-        drop(self.0.replace(Stage::Ended));
+        // Dropping a guard counts its call as cancelled; here that is outside of the lock.
+        match self.shared.replace(Stage::Ended) {
+            Stage::Waiting => drop(self.handle.with(self.options.clone()).start()),
+            Stage::Running(call) => drop(call),
+            Stage::Ended => {}
+        }
     }
 }
 
@@ -63,7 +72,11 @@ pub(super) async fn run(
     options: CallOptions,
 ) -> Invoked {
     let shared = Shared(Arc::new(Mutex::new(Stage::Waiting)));
-    let _cancel = CancelOnDrop(shared.clone());
+    let _cancel = CancelOnDrop {
+        shared: shared.clone(),
+        handle: callable.handle.clone(),
+        options: options.clone(),
+    };
     let invocation = invocation(args, &options);
     let (handle, body) = (callable.handle.clone(), callable.body);
     let (tool_side, tool_options) = (shared.clone(), options.clone());
@@ -97,6 +110,7 @@ pub(super) async fn run(
         Ok(Some(invoked)) => invoked,
         // Only a runtime that shuts down forgets a task that nobody gave up.
         Ok(None) | Err(_) => {
+            drop(shared.replace(Stage::Ended));
             let name = Arc::clone(&callable.handle.0.slot.name);
             let error = InvokeError::RuntimeStopped { name };
             CallGuard::begin(callable.handle, options).reject(&error);
