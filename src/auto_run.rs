@@ -43,6 +43,16 @@ use toolmeter_core::{ErrorKind, Outcome};
 use toolmeter_events::CallContext;
 
 /// What a model answers.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use toolmeter::auto_run::{ToolCall, Turn};
+///
+/// let turn = Turn::Calls(vec![ToolCall::new("shell", json!({ "command": "ls" }))]);
+/// assert!(matches!(turn, Turn::Calls(calls) if calls[0].name() == "shell"));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Turn {
     /// Calls to run, all at once; their results come with the next
@@ -53,6 +63,29 @@ pub enum Turn {
 }
 
 /// The side that decides what to call.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::Registry;
+/// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, Turn};
+///
+/// /// A model that cannot be reached.
+/// struct Offline;
+///
+/// impl Model for Offline {
+///     type Error = &'static str;
+///
+///     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, &'static str> {
+///         Err("no route to host")
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let report = AutoRun::new(&Registry::new()).run(&mut Offline).await;
+/// assert_eq!(report.stop, StopReason::Model("no route to host"));
+/// # });
+/// ```
 pub trait Model: Send {
     /// Why the model can fail.
     type Error: Display + Send;
@@ -154,12 +187,70 @@ impl AutoRun {
     }
 
     /// The host's name for the session; the events of its calls carry it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{Pump, Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::builder().pump(Pump::manual()).build()?;
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// let events = registry.subscribe();
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
+    /// AutoRun::new(&registry).session("demo").run(&mut model).await;
+    /// registry.shutdown();
+    /// let batch = events.recv()?;
+    /// assert_eq!(batch[0].context().unwrap().session(), "demo");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn session(mut self, name: impl Into<Box<str>>) -> Self {
         self.session = name.into();
         self
     }
 
     /// How many attempts may run at once; 0 is taken for 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![
+    ///     Turn::Calls(vec![ToolCall::new("echo", json!(1)), ToolCall::new("echo", json!(2))]),
+    /// ]);
+    /// // One after the other.
+    /// let report = AutoRun::new(&registry).concurrency(1).run(&mut model).await;
+    /// assert_eq!((report.turns, report.attempts), (1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls.clamp(1, Semaphore::MAX_PERMITS);
         self
@@ -167,12 +258,72 @@ impl AutoRun {
 
     /// How many turns to run. A model that asks for more ends the run; one that then gives its
     /// final answer is done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, StopReason, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![
+    ///     Turn::Calls(vec![ToolCall::new("echo", json!({}))]),
+    ///     Turn::Calls(vec![ToolCall::new("echo", json!({}))]),
+    /// ]);
+    /// let report = AutoRun::new(&registry).turn_limit(1).run(&mut model).await;
+    /// assert_eq!((report.stop, report.turns), (StopReason::TurnLimit, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn turn_limit(mut self, turns: u64) -> Self {
         self.turn_limit = Some(turns);
         self
     }
 
     /// How long each attempt may take. After that it is a failure of kind `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use std::time::Duration;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time().start_paused(true).build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("slow", |_| std::future::pending()))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("slow", json!({}))])]);
+    /// let run = AutoRun::new(&registry).time_limit(Duration::from_secs(5));
+    /// let report = run.run(&mut model).await;
+    /// assert_eq!(report.failures_left, 1);
+    /// let metrics = registry.metrics();
+    /// assert_eq!(metrics.tools["slow"].last_error.as_ref().unwrap().kind.as_str(), "timeout");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.settings.time_limit = Some(limit);
         self
@@ -180,6 +331,38 @@ impl AutoRun {
 
     /// How many attempts to make at each call that the model asks for; 1 is no retry, and 0 is
     /// taken for 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{ErrorKind, Registry, ToolError, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time().start_paused(true).build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("flaky", |call| async move {
+    ///     match call.attempt {
+    ///         1 => Err(ToolError::new(ErrorKind::Network, "connection reset")),
+    ///         _ => Ok(call.args),
+    ///     }
+    /// }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("flaky", json!({}))])]);
+    /// let report = AutoRun::new(&registry).max_attempts(3).run(&mut model).await;
+    /// assert_eq!((report.attempts, report.retries, report.recovered), (2, 1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_attempts(mut self, attempts: u16) -> Self {
         self.settings.max_attempts = attempts.max(1);
         self
@@ -187,6 +370,39 @@ impl AutoRun {
 
     /// How long to pause before each retry of a call: by default 1 s, then twice as long each
     /// time, up to 60 s. A backoff that ends ends the retries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use std::time::Duration;
+    /// use toolmeter::auto_run::{AutoRun, ConstantBuilder, ToolCall, Turn};
+    /// use toolmeter::{ErrorKind, Registry, ToolError, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("flaky", |call| async move {
+    ///     match call.attempt {
+    ///         1 => Err(ToolError::new(ErrorKind::Network, "connection reset")),
+    ///         _ => Ok(call.args),
+    ///     }
+    /// }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("flaky", json!({}))])]);
+    /// let backoff = ConstantBuilder::default().with_delay(Duration::ZERO);
+    /// let report = AutoRun::new(&registry).max_attempts(2).backoff(backoff).run(&mut model).await;
+    /// assert_eq!(report.recovered, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn backoff(mut self, backoff: impl BackoffBuilder + Clone + 'static) -> Self {
         self.settings.backoff = backoffs(backoff);
         self
@@ -194,6 +410,39 @@ impl AutoRun {
 
     /// Which failures to retry: by default those of kind timeout, rate limited, provider and
     /// network.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{ErrorKind, Registry, ToolError, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("flaky", |call| async move {
+    ///     match call.attempt {
+    ///         1 => Err(ToolError::new(ErrorKind::Network, "connection reset")),
+    ///         _ => Ok(call.args),
+    ///     }
+    /// }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("flaky", json!({}))])]);
+    /// let run = AutoRun::new(&registry).max_attempts(3).retry_on([ErrorKind::Timeout]);
+    /// let report = run.run(&mut model).await;
+    /// // It failed by the network.
+    /// assert_eq!((report.retries, report.failures_left), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry_on(mut self, kinds: impl IntoIterator<Item = ErrorKind>) -> Self {
         self.settings.retry_on = kinds.into_iter().collect();
         self
@@ -227,6 +476,32 @@ impl AutoRun {
     }
 
     /// Cancelling this token drops the calls under way and ends the run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, CancellationToken, StopReason};
+    /// use toolmeter::Registry;
+    /// # use toolmeter::auto_run::{CallResult, Model, Turn, ToolCall};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// let token = CancellationToken::new();
+    /// let run = AutoRun::new(&registry).cancel_token(token.clone());
+    /// token.cancel();
+    /// let report = run.run(&mut Script(vec![])).await;
+    /// assert_eq!(report.stop, StopReason::Cancelled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancel_token(mut self, token: CancellationToken) -> Self {
         self.settings.cancel_token = token;
         self
@@ -238,6 +513,33 @@ impl AutoRun {
     ///
     /// If the model panics; its calls have ended by then. Outside of a tokio runtime with its
     /// timer enabled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, StopReason, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
+    /// let report = AutoRun::new(&registry).run(&mut model).await;
+    /// assert_eq!(report.stop, StopReason::Done(json!("done")));
+    /// assert_eq!(registry.metrics().tools["echo"].success(), report.attempts);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn run<M: Model>(&self, model: &mut M) -> Report<M::Error> {
         let settings = Arc::new(self.settings.clone());
         let permits = Arc::new(Semaphore::new(self.concurrency));

@@ -84,6 +84,10 @@ impl RegistryBuilder {
     }
 
     /// Which clock times the calls. Default: [`ClockSource::Auto`].
+    ///
+    /// # Examples
+    ///
+    /// See [`ClockSource`].
     pub fn clock(mut self, clock: ClockSource) -> Self {
         self.clock = clock;
         self
@@ -91,6 +95,15 @@ impl RegistryBuilder {
 
     /// The precision of the latency histograms: `2^precision` buckets an octave, so a quantile
     /// is at most `2^-precision` too high. 3 to 7, default 5 (3%).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{BuildError, Registry};
+    ///
+    /// let error = Registry::builder().precision(8).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::Precision { given: 8 }));
+    /// ```
     pub fn precision(mut self, precision: u8) -> Self {
         self.precision = precision;
         self
@@ -98,6 +111,15 @@ impl RegistryBuilder {
 
     /// How many threads can count without disturbing each other. A power of two from 1 to 256;
     /// default: the number of cores rounded up to one, from 2 to 16.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{BuildError, Registry};
+    ///
+    /// let error = Registry::builder().stripes(3).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::Stripes { given: 3 }));
+    /// ```
     pub fn stripes(mut self, stripes: usize) -> Self {
         self.stripes = Some(stripes);
         self
@@ -105,6 +127,15 @@ impl RegistryBuilder {
 
     /// How many tools may be visible at once, retired ones included. 1 to 1,000,000, default
     /// 10,000.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{BuildError, Registry};
+    ///
+    /// let error = Registry::builder().tool_limit(0).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::ToolLimit { given: 0 }));
+    /// ```
     pub fn tool_limit(mut self, tools: usize) -> Self {
         self.tool_limit = tools;
         self
@@ -112,12 +143,30 @@ impl RegistryBuilder {
 
     /// How many events each stripe's ring holds between two rounds of the pump. 1 to 1,048,576,
     /// default 4,096; 64 bytes each, taken when somebody first subscribes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{BuildError, Registry};
+    ///
+    /// let error = Registry::builder().ring_capacity(0).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::Rings(_)));
+    /// ```
     pub fn ring_capacity(mut self, events: usize) -> Self {
         self.ring_capacity = events;
         self
     }
 
     /// How many events a batch holds at most. 1 to 65,536, default 1,024.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{BuildError, Registry};
+    ///
+    /// let error = Registry::builder().batch_size(0).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::Hub(_)));
+    /// ```
     pub fn batch_size(mut self, events: usize) -> Self {
         self.batch_size = events;
         self
@@ -125,18 +174,54 @@ impl RegistryBuilder {
 
     /// How many batches wait for a slow subscriber before events are lost to it. 1 to 65,536,
     /// default 1,024.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{BuildError, Registry};
+    ///
+    /// let error = Registry::builder().queue_capacity(0).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::Hub(_)));
+    /// ```
     pub fn queue_capacity(mut self, batches: usize) -> Self {
         self.queue_capacity = batches;
         self
     }
 
     /// How often the pump publishes a snapshot, by the registry's clock. Default: each second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
+    ///
+    /// let clock = Arc::new(ManualClock::new());
+    /// let registry = Registry::builder()
+    ///     .clock(ClockSource::Manual(Arc::clone(&clock)))
+    ///     .publish_every(Duration::from_secs(5))
+    ///     .pump(Pump::manual())
+    ///     .build()?;
+    /// registry.pump();
+    /// registry.register(ToolSpec::new("shell"))?;
+    /// registry.pump();
+    /// assert!(registry.published().tools.is_empty());
+    /// clock.advance(Duration::from_secs(5));
+    /// registry.pump();
+    /// assert_eq!(registry.published().tools.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish_every(mut self, interval: Duration) -> Self {
         self.publish_every = interval;
         self
     }
 
     /// Who drains events and publishes snapshots. Default: [`Pump::background`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Pump`].
     pub fn pump(mut self, pump: Pump) -> Self {
         self.pump = pump;
         self
@@ -149,12 +234,17 @@ impl RegistryBuilder {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::Registry;
+    /// use toolmeter::{ErrorKind, Registry, ToolSpec};
     ///
     /// let registry = Registry::builder()
     ///     .redact_errors(|text| text.replace("hunter2", "[password]").into())
     ///     .build()?;
-    /// # Ok::<(), toolmeter::BuildError>(())
+    /// let login = registry.register(ToolSpec::new("login"))?;
+    /// login.start().fail(ErrorKind::Other, "hunter2 was refused");
+    /// let metrics = registry.metrics();
+    /// let error = metrics.tools["login"].last_error.as_ref().unwrap();
+    /// assert_eq!(error.message.as_deref(), Some("[password] was refused"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn redact_errors(
         mut self,
@@ -166,6 +256,20 @@ impl RegistryBuilder {
     }
 
     /// Keeps no error messages at all, only kinds; a failure then allocates nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{ErrorKind, Pump, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::builder().without_error_text().pump(Pump::manual()).build()?;
+    /// let login = registry.register(ToolSpec::new("login"))?;
+    /// login.start().fail(ErrorKind::Other, "hunter2 was refused");
+    /// let metrics = registry.metrics();
+    /// let error = metrics.tools["login"].last_error.as_ref().unwrap();
+    /// assert_eq!((error.kind, error.message.as_deref()), (ErrorKind::Other, None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn without_error_text(mut self) -> Self {
         self.text = TextPolicy::Off;
         self
@@ -184,6 +288,16 @@ impl RegistryBuilder {
     ///
     /// [`BuildError`], naming the setting and its range, or if the operating system gives no
     /// thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let error = Registry::builder().stripes(3).build().unwrap_err();
+    /// assert!(error.to_string().contains("power of two"));
+    /// assert!(Registry::builder().stripes(4).build().is_ok());
+    /// ```
     pub fn build(self) -> Result<Registry, BuildError> {
         if !PRECISIONS.contains(&self.precision) && !cfg!(toolmeter_loom) {
             return Err(BuildError::Precision {
@@ -254,6 +368,16 @@ fn default_instance() -> String {
 }
 
 /// Why [`RegistryBuilder::build`] built nothing.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{BuildError, Registry};
+///
+/// let error = Registry::builder().precision(2).build().unwrap_err();
+/// assert!(matches!(error, BuildError::Precision { given: 2 }));
+/// assert_eq!(error.to_string(), "precision 2 is out of range: use 3 to 7");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -11,6 +11,10 @@
 //! dropped because its thread unwinds has panicked, unless the thread was unwinding already
 //! when the call began.
 //!
+//! NB: the three functions of this path, and the two of the slot, are inlined always: the
+//! compiler by itself leaves them as calls, which costs 1.5 ns of 30 (Zen 4 under KVM, floor of
+//! two clock reads 18.9).
+//!
 //! The guard counts first, then keeps a failure's text, then offers the event. So text and
 //! event of a call never tell what its counters do not.
 
@@ -32,10 +36,15 @@ use toolmeter_events::{CallContext, CallId, Draft};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use toolmeter::{CallContext, CallOptions};
+/// use toolmeter::{CallContext, CallOptions, Registry, ToolSpec};
 ///
+/// let registry = Registry::new();
+/// let shell = registry.register(ToolSpec::new("shell"))?;
 /// let context = Arc::new(CallContext::new("session-17", 4, "call_9f3"));
 /// let options = CallOptions::new().attempt(2).context(context);
+/// let call = shell.with(options).start();
+/// assert_eq!(call.attempt(), 2);
+/// # Ok::<(), toolmeter::RegisterError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct CallOptions {
@@ -55,6 +64,18 @@ impl CallOptions {
 
     /// Which attempt the call is, counted from 1 (0 is taken for 1). Every attempt above 1 is a
     /// retry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{CallOptions, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let call = shell.with(CallOptions::new().attempt(0)).start();
+    /// assert_eq!(call.attempt(), 1);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     #[must_use]
     pub const fn attempt(mut self, attempt: u16) -> Self {
         self.attempt = if attempt == 0 { 1 } else { attempt };
@@ -119,6 +140,20 @@ pub struct CallGuard<H: Borrow<ToolHandle>> {
 
 impl ToolHandle {
     /// Starts a call that lasts until the guard is finished or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let call = shell.start();
+    /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
+    /// call.succeed();
+    /// assert_eq!(registry.metrics().tools["shell"].in_flight, 0);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     #[inline]
     pub fn start(&self) -> Call<'_> {
         CallGuard::begin(self, CallOptions::new())
@@ -145,7 +180,7 @@ impl ToolHandle {
 }
 
 impl<H: Borrow<ToolHandle>> CallGuard<H> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(handle: H, options: CallOptions) -> Self {
         let state = &*handle.borrow().0;
         let stripe = stripe::current();
@@ -178,11 +213,40 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     ///
     /// The message is bounded to 256 bytes, escaped and passed through the host's redactor, or
     /// not even formatted if the host switched messages off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{ErrorKind, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// shell.start().fail(ErrorKind::Timeout, format_args!("killed after {} s", 30));
+    /// let metrics = registry.metrics();
+    /// let error = metrics.tools["shell"].last_error.as_ref().unwrap();
+    /// assert_eq!(error.kind, ErrorKind::Timeout);
+    /// assert_eq!(error.message.as_deref(), Some("killed after 30 s"));
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     pub fn fail(mut self, kind: ErrorKind, message: impl Display) -> Duration {
         self.end(Outcome::Failure(kind), Some(&message))
     }
 
     /// The call gave `result`, which tells by itself how the call ended. Returns its latency.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// shell.start().record(&Ok::<_, String>(()));
+    /// shell.start().record(&Err::<(), _>("no such command".to_string()));
+    /// let metrics = registry.metrics();
+    /// assert_eq!((metrics.tools["shell"].success(), metrics.tools["shell"].failure()), (1, 1));
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     #[inline]
     pub fn record(self, result: &impl Classify) -> Duration {
         self.conclude(&result.classify())
@@ -226,7 +290,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         Duration::from_nanos(clock.now_ns().saturating_sub(self.started_ns))
     }
 
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, outcome: Outcome, message: Option<&dyn Display>) -> Duration {
         let clock = &self.handle.borrow().0.meter.clock;
         // A clock that runs backwards must not poison the sum.
@@ -235,7 +299,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         Duration::from_nanos(latency_ns)
     }
 
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self, outcome: Outcome, latency_ns: u64, message: Option<&dyn Display>) {
         self.ended = true;
         let state = &*self.handle.borrow().0;

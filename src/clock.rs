@@ -13,6 +13,22 @@ use std::time::Instant;
 use toolmeter_core::{Clock, ManualClock};
 
 /// The clock to build a registry with; see [`RegistryBuilder::clock`](crate::RegistryBuilder::clock).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
+///
+/// let clock = Arc::new(ManualClock::new());
+/// let source = ClockSource::Manual(Arc::clone(&clock));
+/// let registry = Registry::builder().clock(source).pump(Pump::manual()).build()?;
+/// let call = registry.register(ToolSpec::new("shell"))?.start_owned();
+/// clock.advance(Duration::from_millis(3));
+/// assert_eq!(call.succeed(), Duration::from_millis(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum ClockSource {
@@ -64,6 +80,17 @@ impl HostClock {
     }
 
     /// What this clock reads: `tsc`, `operating_system` or `manual`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{ClockSource, Pump, Registry};
+    ///
+    /// let builder = Registry::builder().pump(Pump::manual());
+    /// let registry = builder.clock(ClockSource::OperatingSystem).build()?;
+    /// assert_eq!(registry.clock().source_name(), "operating_system");
+    /// # Ok::<(), toolmeter::BuildError>(())
+    /// ```
     #[must_use]
     pub fn source_name(&self) -> &'static str {
         match &self.0 {

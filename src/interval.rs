@@ -19,6 +19,22 @@ use toolmeter_core::sync::{Ordering, Word, lock};
 /// It may outlive the registry, and then reads what the handles that are left count. A tool
 /// that was deregistered stays visible until every living cursor has read it to its end, so
 /// drop a cursor that is not read any more.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{Registry, ToolSpec};
+///
+/// let registry = Registry::new();
+/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// let (mut often, mut seldom) = (registry.intervals(), registry.intervals());
+/// shell.start().succeed();
+/// assert_eq!(often.read().tools["shell"].success(), 1);
+/// shell.start().succeed();
+/// assert_eq!(often.read().tools["shell"].success(), 1);
+/// assert_eq!(seldom.read().tools["shell"].success(), 2);
+/// # Ok::<(), toolmeter::RegisterError>(())
+/// ```
 #[derive(Debug)]
 pub struct Intervals {
     shared: Arc<Shared>,
@@ -109,6 +125,25 @@ impl Intervals {
     ///
     /// Calls in flight are all that are in flight now. The last error and the last latency show
     /// only if they are new.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{ErrorKind, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let mut intervals = registry.intervals();
+    /// shell.start().fail(ErrorKind::Timeout, "killed");
+    /// let running = shell.start();
+    /// assert!(intervals.read().tools["shell"].last_error.is_some());
+    ///
+    /// let quiet = intervals.read();
+    /// assert!(quiet.tools["shell"].last_error.is_none());
+    /// assert_eq!(quiet.tools["shell"].in_flight, 1);
+    /// running.succeed();
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     #[must_use = "what it returns is not new any more"]
     pub fn read(&mut self) -> Snapshot {
         let epoch = self.shared.epoch.load(Ordering::Acquire);

@@ -24,6 +24,20 @@ use std::time::Duration;
 use toolmeter_core::{ErrorKind, Outcome};
 
 /// A handle with the options of one call; see [`ToolHandle::with`].
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{CallOptions, Registry, ToolSpec};
+///
+/// let registry = Registry::new();
+/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// let call = shell.with(CallOptions::new().attempt(3)).start();
+/// assert_eq!(call.attempt(), 3);
+/// call.succeed();
+/// assert_eq!(registry.metrics().tools["shell"].retried, 1);
+/// # Ok::<(), toolmeter::RegisterError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is metered until the call is run or started"]
 pub struct CallBuilder<'a> {
@@ -131,6 +145,22 @@ impl ToolHandle {
     /// # Panics
     ///
     /// As [`run_async`](Self::run_async), and outside of a tokio runtime with its timer enabled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::pending;
+    /// use std::time::Duration;
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// let search = registry.register(ToolSpec::new("web_search"))?;
+    /// let late = search.run_async_within(Duration::ZERO, pending::<Result<(), String>>()).await;
+    /// assert_eq!(late.unwrap_err().limit, Duration::ZERO);
+    /// assert_eq!(registry.metrics().tools["web_search"].failure(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     #[cfg(feature = "tokio")]
     pub async fn run_async_within<F: Future<Output: Classify>>(
         &self,
@@ -205,6 +235,29 @@ impl<'a> CallBuilder<'a> {
     /// # Panics
     ///
     /// If `tool` panics while it is polled, or `classify` panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{CallOptions, ErrorKind, Registry, ToolSpec, Verdict};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let call = shell.with(CallOptions::new());
+    /// let status = call
+    ///     .run_async_with(
+    ///         |&status: &i32| match status {
+    ///             0 => Verdict::success(),
+    ///             _ => Verdict::failure(ErrorKind::Other),
+    ///         },
+    ///         async { 1 },
+    ///     )
+    ///     .await;
+    /// assert_eq!(status, 1);
+    /// assert_eq!(registry.metrics().tools["shell"].failure(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn run_async_with<F: Future>(
         self,
         classify: impl for<'r> FnOnce(&'r F::Output) -> Verdict<'r>,
@@ -234,6 +287,22 @@ impl<'a> CallBuilder<'a> {
     ///
     /// If `tool` panics while it is polled, and outside of a tokio runtime with its timer
     /// enabled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use toolmeter::{CallOptions, Registry, ToolSpec};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// let search = registry.register(ToolSpec::new("web_search"))?;
+    /// let retry = search.with(CallOptions::new().attempt(2));
+    /// let hits = async { Ok::<_, String>(3) };
+    /// assert_eq!(retry.run_async_within(Duration::from_secs(30), hits).await?, Ok(3));
+    /// assert_eq!(registry.metrics().tools["web_search"].recovered, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     #[cfg(feature = "tokio")]
     pub async fn run_async_within<F: Future<Output: Classify>>(
         self,
@@ -261,6 +330,11 @@ impl<'a> CallBuilder<'a> {
 }
 
 /// A call took longer than its time limit; give it more time, or ask the tool for less.
+///
+/// # Examples
+///
+/// See [`ToolHandle::run_async_within`].
+#[cfg(feature = "tokio")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the call was not done after its time limit of {limit:?}")]
 #[non_exhaustive]
@@ -284,6 +358,20 @@ async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
 }
 
 /// Why a call by name gave no output.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use toolmeter::{CallOptions, InvokeError, Registry, ToolSpec};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = Registry::new();
+/// registry.register(ToolSpec::new("shell"))?;
+/// let error = registry.invoke("shell", json!({}), CallOptions::new()).await.unwrap_err();
+/// assert!(matches!(error, InvokeError::NotCallable { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvokeError {
@@ -340,6 +428,19 @@ pub enum InvokeError {
 
 impl InvokeError {
     /// The kind of failure that was counted, or for an unknown tool the kind that it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::{CallOptions, ErrorKind, Registry};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// let error = registry.invoke("eccho", json!(0), CallOptions::new()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// # });
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -359,6 +460,10 @@ impl InvokeError {
 #[derive(Debug)]
 pub(crate) struct Invoked {
     pub(crate) answer: Result<Value, InvokeError>,
+    #[cfg_attr(
+        not(feature = "tokio"),
+        allow(dead_code, reason = "read by the loop alone")
+    )]
     pub(crate) outcome: Outcome,
 }
 
@@ -432,6 +537,22 @@ impl Registry {
     /// # Panics
     ///
     /// Outside of a tokio runtime with its timer enabled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use std::time::Duration;
+    /// use toolmeter::{CallOptions, ErrorKind, Registry, async_tool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("hang", |_| std::future::pending()))?;
+    /// let call = registry.invoke_within(Duration::ZERO, "hang", json!(0), CallOptions::new());
+    /// assert_eq!(call.await.unwrap_err().kind(), ErrorKind::Timeout);
+    /// assert_eq!(registry.metrics().tools["hang"].failure(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     #[cfg(feature = "tokio")]
     pub async fn invoke_within(
         &self,

@@ -20,6 +20,19 @@ use toolmeter_events::ToolId;
 ///
 /// It is a loan: hold it for the length of a report, and call
 /// [`into_arc`](Self::into_arc) to keep it longer.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{Pump, Registry, ToolSpec};
+///
+/// let registry = Registry::builder().pump(Pump::manual()).build()?;
+/// registry.register(ToolSpec::new("shell"))?;
+/// registry.publish();
+/// let published = registry.published();
+/// assert!(published.tools.contains_key("shell"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Published(pub(crate) Guard);
 
 #[cfg(not(toolmeter_loom))]
@@ -29,6 +42,22 @@ type Guard = toolmeter_core::stand_in::Guard<Arc<Snapshot>>;
 
 impl Published {
     /// The snapshot, to be kept.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::builder().pump(Pump::manual()).build()?;
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// registry.publish();
+    /// let kept = registry.published().into_arc();
+    /// shell.start().succeed();
+    /// registry.publish();
+    /// assert_eq!(kept.tools["shell"].success(), 0);
+    /// assert_eq!(registry.published().tools["shell"].success(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_arc(self) -> Arc<Snapshot> {
         Guard::into_inner(self.0)

@@ -39,6 +39,15 @@ const SLEEP: Duration = Duration::from_millis(100);
 const LAST_DRAIN: Duration = Duration::from_millis(100);
 
 /// Who drains the events and publishes snapshots.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::Pump;
+///
+/// assert_eq!(Pump::default(), Pump::background());
+/// assert_ne!(Pump::background(), Pump::manual());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pump {
     pub(crate) is_background: bool,
@@ -46,6 +55,18 @@ pub struct Pump {
 
 impl Pump {
     /// A thread of the registry's own: events are delivered within some milliseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::builder().pump(Pump::background()).build()?;
+    /// let events = registry.subscribe();
+    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// assert!(!events.recv()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn background() -> Self {
         Self {
@@ -55,6 +76,22 @@ impl Pump {
 
     /// The host, by calling [`Registry::pump`](crate::Registry::pump) now and then: events
     /// are delivered, snapshots published and the slots of tools that are gone freed only then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
+    ///
+    /// let clock = ClockSource::Manual(Arc::new(ManualClock::new()));
+    /// let registry = Registry::builder().clock(clock).pump(Pump::manual()).build()?;
+    /// let events = registry.subscribe();
+    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// assert!(events.try_recv().is_err());
+    /// assert_eq!(registry.pump(), 2);
+    /// assert_eq!(events.try_recv()?.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn manual() -> Self {
         Self {

@@ -67,6 +67,16 @@ impl Registry {
     }
 
     /// Sets up a registry other than the default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry};
+    ///
+    /// let registry = Registry::builder().instance("host-7").pump(Pump::manual()).build()?;
+    /// assert_eq!(registry.metrics().instance, "host-7");
+    /// # Ok::<(), toolmeter::BuildError>(())
+    /// ```
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder::default()
     }
@@ -277,6 +287,21 @@ impl Registry {
     /// A fresh snapshot of all visible tools, since they were registered or last reset.
     ///
     /// Reads every slot: some microseconds for each tool that is in use. Calls go on meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// shell.start().succeed();
+    /// let before = registry.metrics();
+    /// shell.start().succeed();
+    /// assert_eq!(before.tools["shell"].success(), 1);
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 2);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     #[must_use]
     pub fn metrics(&self) -> Snapshot {
         let shared = self.shared();
@@ -308,6 +333,18 @@ impl Registry {
     }
 
     /// Publishes a snapshot now, whenever the next is due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::builder().pump(Pump::manual()).build()?;
+    /// registry.register(ToolSpec::new("shell"))?;
+    /// registry.publish();
+    /// assert!(registry.published().tools.contains_key("shell"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&self) {
         self.0.pumping.publish();
     }
@@ -315,6 +352,21 @@ impl Registry {
     /// Every event from now on.
     ///
     /// The first subscription takes the memory of the rings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{EventKind, Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let events = registry.subscribe();
+    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// registry.shutdown();
+    /// let batch = events.recv()?;
+    /// assert_eq!(batch.len(), 2);
+    /// assert_eq!(batch[1].kind(), EventKind::Succeeded);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "events that nobody receives are lost to the subscription"]
     pub fn subscribe(&self) -> Subscription {
         match self.shared().subscribe(Filter::new(), None) {
@@ -337,6 +389,8 @@ impl Registry {
     ///
     /// let registry = Registry::new();
     /// let failures = registry.subscribe_with(Filter::new().kinds([EventKind::Failed]), Some(16))?;
+    /// assert!(failures.try_recv().is_err());
+    /// assert!(registry.subscribe_with(Filter::new(), Some(0)).is_err());
     /// # Ok::<(), toolmeter::HubError>(())
     /// ```
     pub fn subscribe_with(
@@ -352,6 +406,10 @@ impl Registry {
     ///
     /// This is how a registry with [`Pump::manual`] is driven; with a background pump it is
     /// allowed too, and does at once what would happen within milliseconds.
+    ///
+    /// # Examples
+    ///
+    /// See [`Pump::manual`].
     #[allow(
         clippy::must_use_candidate,
         reason = "the work is the point, not the count"
@@ -361,6 +419,10 @@ impl Registry {
     }
 
     /// The account of all events; at rest, offered = lost in rings + drained.
+    ///
+    /// # Examples
+    ///
+    /// See [`EventsAccounting`].
     #[must_use]
     pub fn events(&self) -> EventsAccounting {
         let late = self.0.pumping.late();
@@ -385,6 +447,23 @@ impl Registry {
     /// Handles go on counting, and [`metrics`](Self::metrics) shows it; events offered from now
     /// on are counted as lost. Happens by itself when the last owner goes. Waits at most 100 ms
     /// for calls that are just offering an event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let events = registry.subscribe();
+    /// shell.start().succeed();
+    /// registry.shutdown();
+    /// assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+    /// assert!(events.recv().is_err());
+    /// shell.start().succeed();
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 2);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
     pub fn shutdown(&self) {
         self.0.shutdown();
     }
@@ -473,6 +552,21 @@ fn check_all(
 }
 
 /// The account of all events of a registry.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{Registry, ToolSpec};
+///
+/// let registry = Registry::new();
+/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// let _events = registry.subscribe();
+/// shell.start().succeed();
+/// registry.shutdown();
+/// let events = registry.events();
+/// assert_eq!((events.offered, events.lost_in_rings, events.drained), (2, 0, 2));
+/// # Ok::<(), toolmeter::RegisterError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventsAccounting {
@@ -490,6 +584,19 @@ pub struct EventsAccounting {
 }
 
 /// Why a tool was not registered.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{Pump, RegisterError, Registry, ToolSpec};
+///
+/// let registry = Registry::builder().tool_limit(1).pump(Pump::manual()).build()?;
+/// registry.register(ToolSpec::new("shell"))?;
+/// let one_more = registry.register(ToolSpec::new("index"));
+/// assert!(matches!(one_more, Err(RegisterError::TooManyTools { limit: 1, .. })));
+/// assert!(matches!(registry.register(ToolSpec::new("")), Err(RegisterError::Name(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -521,6 +628,15 @@ pub enum RegisterError {
 }
 
 /// No tool of this name is registered.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::Registry;
+///
+/// let missing = Registry::new().deregister("shell").unwrap_err();
+/// assert_eq!(missing.name, "shell");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no tool `{name}` is registered")]
 #[non_exhaustive]

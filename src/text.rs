@@ -16,6 +16,20 @@ use toolmeter_events::ErrorMessage;
 pub(crate) const MAX_NAME_BYTES: usize = 128;
 
 /// The longest error message that is kept, in bytes.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{ErrorKind, MAX_MESSAGE_BYTES, Registry, ToolSpec};
+///
+/// let registry = Registry::new();
+/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// shell.start().fail(ErrorKind::Other, "x".repeat(1_000_000));
+/// let metrics = registry.metrics();
+/// let error = metrics.tools["shell"].last_error.as_ref().unwrap();
+/// assert_eq!(error.message.as_ref().map(String::len), Some(MAX_MESSAGE_BYTES));
+/// # Ok::<(), toolmeter::RegisterError>(())
+/// ```
 pub const MAX_MESSAGE_BYTES: usize = 256;
 
 /// How much of a message is formatted at all. More than is kept, so that the redactor sees
@@ -23,6 +37,18 @@ pub const MAX_MESSAGE_BYTES: usize = 256;
 const MAX_RAW_BYTES: usize = 4_096;
 
 /// Why a name cannot be a tool's name.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::{NameError, ToolSpec};
+///
+/// assert_eq!(ToolSpec::new("  ").check(), Err(NameError::Empty));
+/// let long = ToolSpec::new("x".repeat(129)).check();
+/// assert!(matches!(long, Err(NameError::TooLong { bytes: 129, .. })));
+/// let bell = ToolSpec::new("she\u{7}ll").check();
+/// assert!(matches!(bell, Err(NameError::Invisible { character: '\u{7}', .. })));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {

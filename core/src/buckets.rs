@@ -52,6 +52,16 @@ impl Buckets {
     /// The arithmetic for `2^precision` buckets an octave over values below `2^max_exponent`.
     ///
     /// `None` unless `precision <= 7` and `precision < max_exponent <= 63`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// assert!(Buckets::new(5, 48).is_some());
+    /// assert_eq!(Buckets::new(8, 48), None);
+    /// assert_eq!(Buckets::new(5, 5), None);
+    /// ```
     #[must_use]
     pub const fn new(precision: u8, max_exponent: u8) -> Option<Self> {
         if precision > Self::MAX_PRECISION
@@ -79,6 +89,14 @@ impl Buckets {
     }
 
     /// The greatest value that has a bucket of its own width; what is above shares its bucket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// assert_eq!(Buckets::new(3, 20).unwrap().max_value(), (1 << 20) - 1);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn max_value(self) -> u64 {
@@ -86,6 +104,15 @@ impl Buckets {
     }
 
     /// How many buckets there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// let buckets = Buckets::new(5, 48).unwrap();
+    /// assert_eq!(buckets.count(), 44 * 32);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn count(self) -> usize {
@@ -93,6 +120,14 @@ impl Buckets {
     }
 
     /// How many groups of `2^precision` buckets there are; at most 64.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// assert_eq!(Buckets::new(5, 48).unwrap().groups(), 44);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn groups(self) -> usize {
@@ -100,6 +135,17 @@ impl Buckets {
     }
 
     /// The index of the bucket that counts `value`; below [`count`](Self::count) for any value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// let buckets = Buckets::new(3, 20).unwrap();
+    /// assert_eq!(buckets.index(15), 15); // small values have a bucket each
+    /// assert_eq!(buckets.index(16), buckets.index(17));
+    /// assert_eq!(buckets.index(u64::MAX), buckets.count() - 1);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn index(self, value: u64) -> usize {
@@ -117,6 +163,15 @@ impl Buckets {
     /// The least value that the bucket counts.
     ///
     /// An index past the last bucket is taken for the last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// let buckets = Buckets::new(3, 20).unwrap();
+    /// assert_eq!(buckets.lower(buckets.index(1_000)), 960);
+    /// ```
     #[must_use]
     pub const fn lower(self, index: usize) -> u64 {
         let index = self.clamped(index);
@@ -127,6 +182,16 @@ impl Buckets {
     /// The greatest value that the bucket counts, those beyond the range apart.
     ///
     /// An index past the last bucket is taken for the last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// let buckets = Buckets::new(3, 20).unwrap();
+    /// assert_eq!(buckets.upper(buckets.index(1_000)), 1_023);
+    /// assert_eq!(buckets.upper(usize::MAX), buckets.max_value());
+    /// ```
     #[must_use]
     pub const fn upper(self, index: usize) -> u64 {
         let index = self.clamped(index);

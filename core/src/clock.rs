@@ -73,12 +73,35 @@ impl ManualClock {
     }
 
     /// Moves the clock forward; what does not fit into 64 bits of nanoseconds wraps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use toolmeter_core::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.advance(Duration::from_nanos(3));
+    /// clock.advance(Duration::from_micros(2));
+    /// assert_eq!(clock.now_ns(), 2_003);
+    /// ```
     pub fn advance(&self, by: Duration) {
         let by_ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.now_ns.fetch_add(by_ns, Ordering::Relaxed);
     }
 
     /// Sets the clock, backwards too: that is how tests show that a clock may err.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.set_ns(900);
+    /// clock.set_ns(300);
+    /// assert_eq!(clock.now_ns(), 300);
+    /// ```
     pub fn set_ns(&self, now_ns: u64) {
         self.now_ns.store(now_ns, Ordering::Relaxed);
     }

@@ -99,6 +99,15 @@ impl Layout {
     ///
     /// [`LayoutError`] unless `precision` is 0 to 7, `max_exponent` is above `precision` and
     /// at most 63, and `stripes` is a power of two from 1 to 256.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Layout, LayoutError};
+    ///
+    /// assert!(Layout::new(5, 48, 4).is_ok());
+    /// assert_eq!(Layout::new(5, 48, 3), Err(LayoutError::Stripes(3)));
+    /// ```
     pub const fn new(precision: u8, max_exponent: u8, stripes: usize) -> Result<Self, LayoutError> {
         if precision > Buckets::MAX_PRECISION {
             return Err(LayoutError::Precision(precision));
@@ -119,6 +128,15 @@ impl Layout {
     }
 
     /// The arithmetic of the buckets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Buckets, Layout};
+    ///
+    /// assert_eq!(Some(Layout::new(5, 48, 2)?.buckets()), Buckets::new(5, 48));
+    /// # Ok::<(), toolmeter_core::LayoutError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub const fn buckets(self) -> Buckets {
@@ -133,6 +151,15 @@ impl Layout {
     }
 
     /// How many words a slot of this layout needs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Layout;
+    ///
+    /// assert_eq!(Layout::new(5, 48, 4)?.words(), 4 * Layout::new(5, 48, 1)?.words());
+    /// # Ok::<(), toolmeter_core::LayoutError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub const fn words(self) -> usize {
@@ -168,6 +195,15 @@ impl Layout {
 }
 
 /// Why [`Layout::new`] refused.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::Layout;
+///
+/// let error = Layout::new(9, 48, 1).unwrap_err();
+/// assert_eq!(error.to_string(), "precision 9 is out of range: use 0 to 7");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayoutError {

@@ -74,6 +74,15 @@ impl ErrorKind {
     }
 
     /// The kind of that name; the inverse of [`as_str`](Self::as_str).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::ErrorKind;
+    ///
+    /// assert_eq!(ErrorKind::from_name("timeout"), Some(ErrorKind::Timeout));
+    /// assert_eq!(ErrorKind::from_name("Timeout"), None);
+    /// ```
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
@@ -93,6 +102,16 @@ impl core::fmt::Display for ErrorKind {
 }
 
 /// An [`Outcome`] without its error kind: each class has a histogram and a latency sum.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{ErrorKind, Outcome, OutcomeClass};
+///
+/// let class = Outcome::Failure(ErrorKind::Network).class();
+/// assert_eq!(class.as_str(), "failure");
+/// assert_eq!(OutcomeClass::ALL[class.index()], class);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum OutcomeClass {
@@ -158,6 +177,15 @@ impl Outcome {
     pub const CANCELLED: OutcomeClass = OutcomeClass::Cancelled;
 
     /// The outcome without its error kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Outcome};
+    ///
+    /// assert_eq!(Outcome::Failure(ErrorKind::Panic).class(), Outcome::FAILURE);
+    /// assert_eq!(Outcome::Cancelled.class(), Outcome::CANCELLED);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn class(self) -> OutcomeClass {
@@ -169,6 +197,15 @@ impl Outcome {
     }
 
     /// The kind of the failure, if it is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Outcome};
+    ///
+    /// assert_eq!(Outcome::Failure(ErrorKind::Panic).error_kind(), Some(ErrorKind::Panic));
+    /// assert_eq!(Outcome::Cancelled.error_kind(), None);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn error_kind(self) -> Option<ErrorKind> {

@@ -20,6 +20,21 @@ use core::fmt;
 pub type BucketCount = (u32, u64);
 
 /// Storage for the buckets of one histogram that are not empty, in the order of their index.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{BucketCounts, FixedCounts};
+///
+/// fn total(counts: &impl BucketCounts) -> u64 {
+///     counts.as_slice().iter().map(|&(_, count)| count).sum()
+/// }
+/// let mut counts = FixedCounts::<4>::default();
+/// counts.push((3, 10))?;
+/// counts.push((8, 5))?;
+/// assert_eq!(total(&counts), 15);
+/// # Ok::<(), toolmeter_core::CountsFull>(())
+/// ```
 pub trait BucketCounts: Default {
     /// Appends a pair whose index is above that of every pair before.
     ///
@@ -41,6 +56,17 @@ pub trait BucketCounts: Default {
 /// A [`BucketCounts`] of at most `N` pairs, without an allocator.
 ///
 /// [`Buckets::count`](crate::Buckets::count) pairs are always enough.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{BucketCounts, CountsFull, FixedCounts};
+///
+/// let mut counts = FixedCounts::<1>::default();
+/// assert_eq!(counts.push((3, 10)), Ok(()));
+/// assert_eq!(counts.push((8, 5)), Err(CountsFull { capacity: 1 }));
+/// assert_eq!(counts.as_slice(), [(3, 10)]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct FixedCounts<const N: usize> {
     len: usize,
@@ -101,6 +127,15 @@ impl BucketCounts for std::vec::Vec<BucketCount> {
 }
 
 /// A [`BucketCounts`] has no room for another bucket; give it more.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{BucketCounts, FixedCounts};
+///
+/// let error = FixedCounts::<0>::default().push((3, 10)).unwrap_err();
+/// assert_eq!(error.capacity, 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountsFull {
     /// How many pairs it holds.
@@ -120,6 +155,23 @@ impl fmt::Display for CountsFull {
 impl core::error::Error for CountsFull {}
 
 /// The end of the call that finished last, among successes and failures that ran.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{Finish, FixedCounts, LastFinish, Layout, Outcome, Reading, Slot, Word};
+///
+/// let layout = Layout::new(3, 20, 1)?;
+/// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+/// let slot = Slot::new(&words, layout)?;
+/// slot.start(0, 1);
+/// slot.finish(0, Finish::new(Outcome::Success, 1, 1_000, 250));
+/// let mut reading = Reading::<FixedCounts<8>>::default();
+/// slot.read(&mut reading)?;
+/// let last = LastFinish { at_ns: 1_250, latency_ns: 250 };
+/// assert_eq!(reading.last_finish(), Some(last));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LastFinish {
     /// When it finished, in nanoseconds of the clock.
@@ -135,6 +187,17 @@ pub struct LastFinish {
 /// | 24 to 63 | when, in units of 2^16 ns (65.5 us), modulo 2^40 units (2.28 years) |
 /// | 16 to 23 | the index of the error kind |
 /// | 0 to 15 | the attempt, at least 1, so that no failure is encoded as 0 |
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{ErrorKind, LastFailure};
+///
+/// let failure = LastFailure::new(ErrorKind::Provider, 3, 1 << 20);
+/// assert_eq!(failure.kind(), ErrorKind::Provider);
+/// assert_eq!(failure.attempt(), 3);
+/// assert_eq!(failure.at_ns(1 << 30), 1 << 20);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastFailure(u64);
 
@@ -145,6 +208,15 @@ impl LastFailure {
     const AT_MASK: u64 = (1 << Self::AT_BITS) - 1;
 
     /// A failure of this kind, of this attempt (0 is taken for 1), at this time of the clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, LastFailure};
+    ///
+    /// let failure = LastFailure::new(ErrorKind::Other, 0, 0);
+    /// assert_eq!(failure.attempt(), 1);
+    /// ```
     #[must_use]
     pub const fn new(kind: ErrorKind, attempt: u16, at_ns: u64) -> Self {
         let attempt = if attempt == 0 { 1 } else { attempt };
@@ -181,6 +253,16 @@ impl LastFailure {
     /// When it failed, in nanoseconds of the clock, cut to a whole unit of 2^16 ns.
     ///
     /// `now_ns` is any time after the failure, and less than 2.28 years after.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, LastFailure};
+    ///
+    /// let failed_ns = 5 * 65_536 + 7;
+    /// let failure = LastFailure::new(ErrorKind::Timeout, 1, failed_ns);
+    /// assert_eq!(failure.at_ns(failed_ns + 1_000_000), 5 * 65_536);
+    /// ```
     #[must_use]
     pub const fn at_ns(self, now_ns: u64) -> u64 {
         let now = now_ns >> Self::UNIT_BITS;
@@ -252,6 +334,24 @@ impl<C: BucketCounts> Reading<C> {
     }
 
     /// Calls that ended, however they did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// for outcome in [Outcome::Success, Outcome::Cancelled] {
+    ///     slot.start(0, 1);
+    ///     slot.finish(0, Finish::new(outcome, 1, 0, 100));
+    /// }
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.finished(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn finished(&self) -> u64 {
         OutcomeClass::ALL
@@ -260,6 +360,21 @@ impl<C: BucketCounts> Reading<C> {
     }
 
     /// Calls that started and did not end yet. Only a total knows this, never a difference.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!((reading.started(), reading.in_flight()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.started.saturating_sub(self.finished())
@@ -272,6 +387,22 @@ impl<C: BucketCounts> Reading<C> {
     }
 
     /// Successes of a second attempt or a later one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 2);
+    /// slot.finish(0, Finish::new(Outcome::Success, 2, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!((reading.retried(), reading.recovered()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn recovered(&self) -> u64 {
         self.recovered
@@ -298,6 +429,23 @@ impl<C: BucketCounts> Reading<C> {
     }
 
     /// The buckets of this class that are not empty, in the order of their index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// let index = layout.buckets().index(100) as u32;
+    /// assert_eq!(reading.buckets(Outcome::SUCCESS), [(index, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn buckets(&self, class: OutcomeClass) -> &[BucketCount] {
         self.counts[class.index()].as_slice()
@@ -305,18 +453,68 @@ impl<C: BucketCounts> Reading<C> {
 
     /// The last finish among successes and failures that ran; a difference has one only if
     /// such a call ended since its baseline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Failure(ErrorKind::Rejected), 1, 0, 0));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.last_finish(), None); // it never ran
+    /// assert!(reading.last_failure().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn last_finish(&self) -> Option<LastFinish> {
         self.last_finish
     }
 
     /// The last failure; a difference has one only if a call failed since its baseline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Failure(ErrorKind::Network), 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// let kind = reading.last_failure().map(|failure| failure.kind());
+    /// assert_eq!(kind, Some(ErrorKind::Network));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn last_failure(&self) -> Option<LastFailure> {
         self.last_failure
     }
 
     /// Back to nothing read, keeping the storage.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// reading.clear();
+    /// assert_eq!(reading.started(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear(&mut self) {
         let mut counts = core::mem::take(&mut self.counts);
         for histogram in &mut counts {
@@ -333,6 +531,25 @@ impl<C: BucketCounts> Reading<C> {
     /// Counts are subtracted wrapping. A reading that is taken while calls finish may hold the
     /// latency or the kind of a call whose bucket it missed: such a call is counted in the
     /// next difference, its latency in this one. See [`slot`](crate::slot).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// let mut baseline = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut baseline)?;
+    /// slot.start(0, 1);
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// reading.subtract(&baseline);
+    /// assert_eq!(reading.started(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subtract<D: BucketCounts>(&mut self, baseline: &Reading<D>) {
         self.started = self.started.wrapping_sub(baseline.started);
         self.retried = self.retried.wrapping_sub(baseline.retried);

@@ -54,9 +54,36 @@ use core::fmt;
 /// The most that one call adds to a latency sum: 2^53 ns, 104 days.
 ///
 /// So a clock that errs by centuries cannot make a sum useless.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::slot::MAX_SUMMED_LATENCY_NS;
+/// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+///
+/// let layout = Layout::new(3, 20, 1)?;
+/// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+/// let slot = Slot::new(&words, layout)?;
+/// slot.start(0, 1);
+/// slot.finish(0, Finish::new(Outcome::Success, 1, 0, u64::MAX));
+/// let mut reading = Reading::<FixedCounts<8>>::default();
+/// slot.read(&mut reading)?;
+/// assert_eq!(reading.sum_ns(Outcome::SUCCESS), MAX_SUMMED_LATENCY_NS);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const MAX_SUMMED_LATENCY_NS: u64 = 1 << 53;
 
 /// How a call ended, for [`Slot::finish`].
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{ErrorKind, Finish, Outcome};
+///
+/// let finish = Finish::new(Outcome::Failure(ErrorKind::Timeout), 2, 1_000, 250);
+/// assert_eq!(finish.attempt, 2);
+/// assert_eq!(finish.finished_at_ns, 1_250);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finish {
     /// How it ended.
@@ -71,6 +98,15 @@ pub struct Finish {
 
 impl Finish {
     /// The end of a call that started at `started_ns` and took `latency_ns`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, Outcome};
+    ///
+    /// let finish = Finish::new(Outcome::Cancelled, 1, 1_000, u64::MAX);
+    /// assert_eq!(finish.finished_at_ns, u64::MAX); // the sum saturates
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new(outcome: Outcome, attempt: u16, started_ns: u64, latency_ns: u64) -> Self {
@@ -103,6 +139,19 @@ impl<'a> Slot<'a> {
     /// # Errors
     ///
     /// [`SlotTooSmall`] if there are fewer than [`Layout::words`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Layout, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// assert_eq!(slot.started(), 0);
+    /// assert!(Slot::new(&words[1..], layout).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn new(words: &'a [Word], layout: Layout) -> Result<Self, SlotTooSmall> {
         if words.len() < layout.words() {
@@ -117,7 +166,23 @@ impl<'a> Slot<'a> {
     /// Counts the start of a call; `attempt` counts from 1, and every later one is a retry.
     ///
     /// A `stripe` beyond the last starts over from the first.
-    #[inline]
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.start(0, 2); // a retry
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!((reading.started(), reading.retried()), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
     pub fn start(&self, stripe: usize, attempt: u16) {
         let stripe = self.stripe(stripe);
         stripe.add(word::STARTED, 1);
@@ -132,7 +197,26 @@ impl<'a> Slot<'a> {
     /// the layout is counted in the last bucket, and is added to the sum as
     /// [`MAX_SUMMED_LATENCY_NS`] at most. A failure of kind [`Rejected`](ErrorKind::Rejected)
     /// did not run and leaves no last finish.
-    #[inline]
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Failure(ErrorKind::Network), 1, 0, 700));
+    /// slot.start(0, 2);
+    /// slot.finish(0, Finish::new(Outcome::Success, 2, 900, 300));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.failures(ErrorKind::Network), 1);
+    /// assert_eq!(reading.recovered(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
     pub fn finish(&self, stripe: usize, finish: Finish) {
         let stripe = self.stripe(stripe);
         let class = finish.outcome.class();
@@ -181,6 +265,28 @@ impl<'a> Slot<'a> {
     ///
     /// [`CountsFull`] if `reading` has no room for all buckets that are not empty; it is then
     /// left cleared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// for latency_ns in [100, 5_000] {
+    ///     slot.start(0, 1);
+    ///     slot.finish(0, Finish::new(Outcome::Success, 1, 0, latency_ns));
+    /// }
+    /// let mut reading = Reading::<FixedCounts<2>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.sum_ns(Outcome::SUCCESS), 5_100);
+    ///
+    /// let mut small = Reading::<FixedCounts<1>>::default();
+    /// assert!(slot.read(&mut small).is_err());
+    /// assert_eq!(small.started(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read<C: BucketCounts>(&self, reading: &mut Reading<C>) -> Result<(), CountsFull> {
         reading.clear();
         for class in OutcomeClass::ALL {
@@ -217,6 +323,19 @@ impl<'a> Slot<'a> {
     /// The number of calls that started, without reading anything else.
     ///
     /// While it stays the same and nothing was in flight, nothing happened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Layout, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// assert_eq!(slot.started(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn started(&self) -> u64 {
         self.all_stripes()
@@ -291,6 +410,17 @@ impl Stripe<'_> {
 }
 
 /// [`Slot::new`] was given too few words.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{Layout, Slot, SlotTooSmall};
+///
+/// let layout = Layout::new(3, 20, 1)?;
+/// let error = Slot::new(&[], layout).unwrap_err();
+/// assert_eq!(error, SlotTooSmall { words: 0, needed: layout.words() });
+/// # Ok::<(), toolmeter_core::LayoutError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotTooSmall {
     /// How many words there were.

@@ -29,10 +29,16 @@
 //! | `tail`, `head`, for the length | load | Acquire | `SeqCst` |
 //! | `sender_gone` | load, store | Acquire, Release | a bit of `tail` |
 
-use crate::sync::{
-    AtomicBool, AtomicUsize, Mutex,
-    Ordering::{AcqRel, Acquire, Release},
-    lock, thread,
+// Not from `sync`, whose locks and threads need the feature `std`: this file is for loom alone.
+use loom::{
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Release},
+        },
+    },
+    thread,
 };
 use std::{
     fmt,
@@ -278,6 +284,10 @@ impl<P: Clone> ArcSwapAny<P> {
         Self(Mutex::new(pointer))
     }
 
+    fn lock(&self) -> MutexGuard<'_, P> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lends the pointer.
     pub fn load(&self) -> Guard<P> {
         Guard(self.load_full())
@@ -285,7 +295,7 @@ impl<P: Clone> ArcSwapAny<P> {
 
     /// A clone of the pointer.
     pub fn load_full(&self) -> P {
-        lock(&self.0).clone()
+        self.lock().clone()
     }
 
     /// Replaces the pointer.
@@ -295,13 +305,13 @@ impl<P: Clone> ArcSwapAny<P> {
 
     /// Replaces the pointer and returns the one before.
     pub fn swap(&self, pointer: P) -> P {
-        std::mem::replace(&mut *lock(&self.0), pointer)
+        std::mem::replace(&mut *self.lock(), pointer)
     }
 
     /// Replaces the pointer by what `update` makes of it, and returns the one before. In arc-swap
     /// `update` may run several times; here it runs once, under the lock.
     pub fn rcu<R: Into<P>>(&self, mut update: impl FnMut(&P) -> R) -> P {
-        let mut guard = lock(&self.0);
+        let mut guard = self.lock();
         let after = update(&guard).into();
         std::mem::replace(&mut *guard, after)
     }

@@ -12,7 +12,7 @@
 //!
 //! None: a batch is complete before it is shared.
 
-use crate::event::{Event, ToolId};
+use crate::{event::Event, id::ToolId};
 use std::{
     fmt,
     ops::{Deref, Range},
@@ -21,6 +21,8 @@ use std::{
 };
 
 /// The names of some tools, by id.
+///
+/// # Examples
 ///
 /// ```
 /// use toolmeter_events::{NameTable, ToolId};
@@ -37,6 +39,15 @@ pub struct NameTable {
 
 impl NameTable {
     /// A table of these names, in any order. Of two names for one id it keeps the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_events::{NameTable, ToolId};
+    ///
+    /// let names = NameTable::new([(ToolId::new(1), "shell"), (ToolId::new(1), "bash")]);
+    /// assert_eq!((names.name(ToolId::new(1)), names.len()), (Some("shell"), 1));
+    /// ```
     #[must_use]
     pub fn new<N: Into<Arc<str>>>(names: impl IntoIterator<Item = (ToolId, N)>) -> Self {
         let mut names: Vec<_> = names
@@ -57,6 +68,17 @@ impl NameTable {
     }
 
     /// The name as it is shared, for whoever keeps it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use toolmeter_events::{NameTable, ToolId};
+    ///
+    /// let shell: Arc<str> = "shell".into();
+    /// let names = NameTable::new([(ToolId::new(1), Arc::clone(&shell))]);
+    /// assert!(Arc::ptr_eq(names.shared_name(ToolId::new(1)).unwrap(), &shell));
+    /// ```
     #[must_use]
     pub fn shared_name(&self, tool: ToolId) -> Option<&Arc<str>> {
         let place = self.names.binary_search_by_key(&tool, |&(id, _)| id).ok()?;
@@ -86,6 +108,18 @@ impl fmt::Debug for NameTable {
 
 /// The wall clock and the registry's clock, read at one moment: what turns times of the one into
 /// times of the other.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use toolmeter_events::Moment;
+///
+/// let moment = Moment::new(SystemTime::UNIX_EPOCH, 5_000);
+/// assert_eq!((moment.wall(), moment.clock_ns()), (SystemTime::UNIX_EPOCH, 5_000));
+/// let later = SystemTime::UNIX_EPOCH + Duration::from_nanos(2_000);
+/// assert_eq!(moment.wall_time(7_000), later);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     wall: SystemTime,
@@ -114,6 +148,18 @@ impl Moment {
 
     /// The wall-clock time of `time_ns` nanoseconds of the registry's clock. A time that the
     /// system cannot express becomes the moment itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use toolmeter_events::Moment;
+    ///
+    /// let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+    /// let moment = Moment::new(wall, 5_000);
+    /// assert_eq!(moment.wall_time(4_000), wall - Duration::from_micros(1));
+    /// assert_eq!(moment.wall_time(6_000), wall + Duration::from_micros(1));
+    /// ```
     #[must_use]
     pub fn wall_time(&self, time_ns: u64) -> SystemTime {
         let distance = Duration::from_nanos(time_ns.abs_diff(self.clock_ns));
@@ -174,6 +220,27 @@ impl Batch {
     }
 
     /// The events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// let batch = subscription.recv()?;
+    /// assert_eq!(batch.events().len(), 1);
+    /// // It derefs to them as well.
+    /// assert_eq!(batch[0].tool(), shell);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events[self.range.clone()]
@@ -181,6 +248,30 @@ impl Batch {
 
     /// How many events this subscription lost between the batch before and this one, because its
     /// queue was full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// // Room for one batch, and nobody receives.
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, Some(1))?;
+    /// for time_ns in [100, 200, 300] {
+    ///     rings.offer(0, Draft::started(shell, 1, time_ns, None), None);
+    ///     hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// }
+    /// assert_eq!(subscription.recv()?.lost_before(), 0);
+    /// rings.offer(0, Draft::started(shell, 1, 400, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// assert_eq!(subscription.recv()?.lost_before(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn lost_before(&self) -> u64 {
         self.lost_before
@@ -193,6 +284,26 @@ impl Batch {
     }
 
     /// The names of all tools, as they were when the batch was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// let batch = subscription.recv()?;
+    /// assert_eq!(batch.names().name(shell), batch.name(shell));
+    /// assert_eq!(batch.name(shell), Some("shell"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn names(&self) -> &Arc<NameTable> {
         &self.names
@@ -205,6 +316,28 @@ impl Batch {
     }
 
     /// When the event happened, by the wall clock as it stood when the batch was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// use std::time::Duration;
+    ///
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// // The clock says 1,000 when the batch is made.
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// let batch = subscription.recv()?;
+    /// assert_eq!(batch.wall_time(&batch[0]), batch.taken_at() - Duration::from_nanos(500));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn wall_time(&self, event: &Event) -> SystemTime {
         self.moment.wall_time(event.time_ns())
@@ -241,7 +374,10 @@ impl fmt::Debug for Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CallId, Draft, EventNumber};
+    use crate::{
+        event::Draft,
+        id::{CallId, EventNumber},
+    };
 
     fn event(time_ns: u64) -> Event {
         Draft::started(ToolId::new(1), 1, time_ns, None)

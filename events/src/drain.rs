@@ -36,7 +36,8 @@
 //! length as `channel.rs` says. Models: `drain_across_stripes`, `closing`.
 
 use crate::{
-    event::{Event, EventKind, ToolId},
+    event::{Event, EventKind},
+    id::ToolId,
     ring::Rings,
 };
 use toolmeter_core::sync::{Arc, thread};
@@ -239,7 +240,7 @@ impl Drain {
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
     use super::*;
-    use crate::event::{CallId, Draft};
+    use crate::{event::Draft, id::CallId};
     use toolmeter_core::Outcome;
 
     const TOOL: ToolId = ToolId::new(3);

@@ -1,8 +1,7 @@
 //! What one event says, and how it fits into 56 bytes.
 //!
-//! Owns the event itself and the small names in it: [`ToolId`], [`CallId`], [`EventNumber`],
-//! [`EventKind`], [`CallContext`], [`ErrorMessage`], and [`Draft`], an event that has no ticket
-//! yet.
+//! Owns the event itself, what it carries ([`EventKind`], [`CallContext`], [`ErrorMessage`]), and
+//! [`Draft`], an event that has no ticket yet.
 //!
 //! Promises:
 //!
@@ -17,127 +16,13 @@
 //!
 //! None: nothing here is shared before it is complete.
 
+use crate::id::{CallId, EventNumber, ToolId};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use toolmeter_core::{ErrorKind, Outcome};
 
-/// Bits of a [`CallId`] or an [`EventNumber`] below the stripe.
-const TICKET_BITS: u32 = 56;
-/// The ticket's share of a [`CallId`] or an [`EventNumber`].
-pub(crate) const TICKET_MASK: u64 = (1 << TICKET_BITS) - 1;
-
 const _: () = assert!(size_of::<Event>() == 56 && size_of::<Option<Event>>() == 56);
 const _: () = assert!(size_of::<Option<ErrorMessage>>() == 8);
-
-/// Which tool an event is about: a number that its registry gave it and never gives again.
-///
-/// A [`Batch`](crate::Batch) resolves it to the tool's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ToolId(u32);
-
-impl ToolId {
-    /// The id with this number.
-    #[must_use]
-    pub const fn new(id: u32) -> Self {
-        Self(id)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl fmt::Display for ToolId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for ToolId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(self.0)
-    }
-}
-
-/// Stripe and ticket in one word; the two public names differ in what they name.
-macro_rules! stripe_and_ticket {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u64);
-
-        impl $name {
-            /// The number of this ticket in this stripe; bits of `ticket` above the 56th are
-            /// dropped.
-            #[must_use]
-            #[inline]
-            pub const fn new(stripe: u8, ticket: u64) -> Self {
-                Self(((stripe as u64) << TICKET_BITS) | (ticket & TICKET_MASK))
-            }
-
-            /// The stripe whose ring gave the ticket.
-            #[must_use]
-            #[inline]
-            pub const fn stripe(self) -> usize {
-                (self.0 >> TICKET_BITS) as usize
-            }
-
-            /// The ticket: how many were offered to that stripe before.
-            #[must_use]
-            #[inline]
-            pub const fn ticket(self) -> u64 {
-                self.0 & TICKET_MASK
-            }
-        }
-
-        /// `stripe-ticket`, as in `3-1042`.
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}-{}", self.stripe(), self.ticket())
-            }
-        }
-
-        /// As text: JSON readers round integers above 2^53.
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    };
-}
-
-stripe_and_ticket! {
-    /// Which call an event belongs to: the number of the first event that the call offered.
-    ///
-    /// Unique within one registry for its lifetime, taken from no shared counter. It orders by
-    /// stripe, then ticket: by age only within a stripe.
-    ///
-    /// ```
-    /// use toolmeter_events::CallId;
-    ///
-    /// let call = CallId::new(3, 1_042);
-    /// assert_eq!((call.stripe(), call.ticket()), (3, 1_042));
-    /// assert_eq!(call.to_string(), "3-1042");
-    /// ```
-    CallId
-}
-
-stripe_and_ticket! {
-    /// Which event of its stripe this is.
-    ///
-    /// Numbers are given to every event that is offered, also to those that are then lost: once
-    /// nothing is under way, a number of a stripe that never came is a lost event.
-    EventNumber
-}
-
-impl From<EventNumber> for CallId {
-    #[inline]
-    fn from(number: EventNumber) -> Self {
-        Self(number.0)
-    }
-}
 
 /// What happened to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -427,8 +312,8 @@ impl Draft {
         Self(Event {
             context,
             message: None,
-            number: EventNumber(0),
-            call: CallId(0),
+            number: EventNumber::new(0, 0),
+            call: CallId::new(0, 0),
             started_ns,
             latency_ns: 0,
             tool,
@@ -554,14 +439,5 @@ mod tests {
             None,
         ));
         assert_eq!(end.time_ns(), u64::MAX);
-    }
-
-    #[test]
-    fn stripe_and_ticket_keep_apart() {
-        let call = CallId::new(255, u64::MAX);
-        assert_eq!((call.stripe(), call.ticket()), (255, TICKET_MASK));
-        assert!(CallId::new(0, 9) < CallId::new(1, 0));
-        assert_eq!(EventNumber::new(3, 8).to_string(), "3-8");
-        assert_eq!(CallId::from(EventNumber::new(3, 8)), CallId::new(3, 8));
     }
 }

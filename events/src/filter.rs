@@ -7,7 +7,10 @@
 //!
 //! None.
 
-use crate::event::{Event, EventKind, ToolId};
+use crate::{
+    event::{Event, EventKind},
+    id::ToolId,
+};
 
 /// Which events a subscription wants: all, unless narrowed. Conditions add up.
 ///
@@ -82,7 +85,10 @@ const fn bit(kind: EventKind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{CallId, Draft, EventNumber};
+    use crate::{
+        event::Draft,
+        id::{CallId, EventNumber},
+    };
     use toolmeter_core::{ErrorKind, Outcome};
 
     fn event(kind: EventKind, tool: u32, attempt: u16) -> Event {

@@ -43,6 +43,15 @@ const QUEUE_CAPACITIES: RangeInclusive<usize> = 1..=65_536;
 const BATCH_SIZES: RangeInclusive<usize> = 1..=65_536;
 
 /// Why [`Hub::new`] or [`Hub::subscribe`] refused.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::{Hub, HubError};
+///
+/// assert_eq!(Hub::new(0, 16).unwrap_err(), HubError::QueueCapacity { given: 0 });
+/// assert_eq!(Hub::new(16, 0).unwrap_err(), HubError::BatchSize { given: 0 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HubError {
@@ -107,6 +116,17 @@ impl Hub {
     /// # Errors
     ///
     /// [`HubError`] if either is not from 1 to 65,536.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_events::Hub;
+    ///
+    /// let hub = Hub::new(64, 256)?;
+    /// assert_eq!(hub.subscriptions(), 0);
+    /// assert!(Hub::new(64, 65_537).is_err());
+    /// # Ok::<(), toolmeter_events::HubError>(())
+    /// ```
     pub fn new(queue_capacity: usize, batch_size: usize) -> Result<Self, HubError> {
         check_capacity(queue_capacity)?;
         if !BATCH_SIZES.contains(&batch_size) {
@@ -129,6 +149,31 @@ impl Hub {
     /// # Errors
     ///
     /// [`HubError::QueueCapacity`] if the capacity is not from 1 to 65,536.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// use toolmeter_events::HubError;
+    ///
+    /// // Events before 400 ns do not come.
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 400, Some(8))?;
+    /// rings.offer(0, Draft::started(shell, 1, 300, None), None);
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// let batch = subscription.recv()?;
+    /// assert_eq!((batch.len(), batch[0].time_ns()), (1, 500));
+    /// let refused = hub.subscribe(&rings, Filter::new(), 0, Some(0)).unwrap_err();
+    /// assert_eq!(refused, HubError::QueueCapacity { given: 0 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subscribe(
         &self,
         rings: &sync::Arc<Rings>,
@@ -178,6 +223,26 @@ impl Hub {
     ///
     /// `names` should know every tool of the round; `moment` is both clocks, read for this round.
     /// With no subscription the events are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let one = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// let other = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// // The same events, and the same allocation.
+    /// assert!(std::ptr::eq(one.recv()?.events(), other.recv()?.events()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fan_out(&self, round: Round, names: &Arc<NameTable>, moment: Moment) {
         if round.events.is_empty() {
             return;
@@ -193,12 +258,50 @@ impl Hub {
     }
 
     /// How many subscriptions there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// assert_eq!(hub.subscriptions(), 1);
+    /// drop(subscription);
+    /// assert_eq!(hub.subscriptions(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn subscriptions(&self) -> usize {
         lock(&self.shared).list.len()
     }
 
     /// Ends all subscriptions: each still receives what is in its queue, then is disconnected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.close();
+    /// assert_eq!(subscription.recv()?.len(), 1);
+    /// assert!(subscription.recv().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) {
         let mut subscribers = lock(&self.shared);
         subscribers.closed = true;

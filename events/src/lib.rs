@@ -2,9 +2,11 @@
 //!
 //! The files, in the order in which an event travels:
 //!
+//! - [`id`]: what tools, calls and events are called.
 //! - [`event`](mod@event): what an event says, in 56 bytes.
 //! - [`ring`]: a call offers its event to the ring of its stripe. It never waits; what finds no
 //!   room is lost, and counted.
+//! - [`accounting`]: what became of the events offered.
 //! - [`wake`]: how an offer wakes the pump that sleeps.
 //! - [`channel`]: which bounded channel the rings and the queues are made of.
 //! - [`drain`]: takes events out of all rings and puts them in order.
@@ -23,22 +25,26 @@
 // The map links to the files, which are private; who reads the source can follow it.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod accounting;
 mod batch;
 mod channel;
 mod drain;
 mod event;
 mod filter;
 mod hub;
+mod id;
 mod ring;
 mod subscriber;
 mod subscription;
 mod wake;
 
+pub use accounting::{RingsAccounting, StripeAccounting};
 pub use batch::{Batch, Moment, NameTable};
 pub use drain::{Drain, Round};
-pub use event::{CallContext, CallId, Draft, ErrorMessage, Event, EventKind, EventNumber, ToolId};
+pub use event::{CallContext, Draft, ErrorMessage, Event, EventKind};
 pub use filter::Filter;
 pub use hub::{Hub, HubError};
-pub use ring::{Rings, RingsAccounting, RingsError, StripeAccounting};
+pub use id::{CallId, EventNumber, ToolId};
+pub use ring::{Rings, RingsError};
 pub use subscriber::{StatsHandle, SubscriptionStats};
 pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};

@@ -24,6 +24,29 @@ use toolmeter_core::sync::{Mutex, lock};
 /// What became of the events that were drained while a subscription lived. Counts of events.
 ///
 /// `drained = delivered + filtered + lost`, at every moment.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # let rings = Arc::new(Rings::new(1, 1_024)?);
+/// # let mut drain = Drain::new(&rings, 0);
+/// # let hub = Hub::new(16, 16)?;
+/// # let shell = ToolId::new(1);
+/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// use toolmeter_events::EventKind;
+///
+/// let failures = Filter::new().kinds([EventKind::Failed]);
+/// let subscription = hub.subscribe(&rings, failures, 0, None)?;
+/// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+/// hub.fan_out(drain.round(|| 1_000), &names, moment);
+/// let stats = subscription.stats();
+/// assert_eq!((stats.drained, stats.filtered), (1, 1));
+/// assert_eq!(stats.drained, stats.delivered + stats.filtered + stats.lost);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriptionStats {
@@ -40,6 +63,26 @@ pub struct SubscriptionStats {
 }
 
 /// Reads the [`SubscriptionStats`] of a subscription, also after it was dropped.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # let rings = Arc::new(Rings::new(1, 1_024)?);
+/// # let mut drain = Drain::new(&rings, 0);
+/// # let hub = Hub::new(16, 16)?;
+/// # let shell = ToolId::new(1);
+/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// let stats = subscription.stats_handle();
+/// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+/// hub.fan_out(drain.round(|| 1_000), &names, moment);
+/// drop(subscription);
+/// assert_eq!(stats.read().delivered, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct StatsHandle(Arc<Mutex<SubscriptionStats>>);
 

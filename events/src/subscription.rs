@@ -26,12 +26,52 @@ use thiserror::Error;
 use toolmeter_core::sync::{self, Mutex};
 
 /// No batch will come any more: the hub is closed and the queue is empty.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # let rings = Arc::new(Rings::new(1, 1_024)?);
+/// # let mut drain = Drain::new(&rings, 0);
+/// # let hub = Hub::new(16, 16)?;
+/// # let shell = ToolId::new(1);
+/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// use toolmeter_events::RecvError;
+///
+/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// hub.close();
+/// let error: RecvError = subscription.recv().unwrap_err();
+/// assert!(error.to_string().starts_with("no more events"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no more events: the registry is closed and every batch was received")]
 #[non_exhaustive]
 pub struct RecvError;
 
 /// Why [`Subscription::try_recv`] has no batch.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # let rings = Arc::new(Rings::new(1, 1_024)?);
+/// # let mut drain = Drain::new(&rings, 0);
+/// # let hub = Hub::new(16, 16)?;
+/// # let shell = ToolId::new(1);
+/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// use toolmeter_events::TryRecvError;
+///
+/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
+/// hub.close();
+/// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Disconnected);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
@@ -44,6 +84,29 @@ pub enum TryRecvError {
 }
 
 /// Why [`Subscription::recv_timeout`] has no batch.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # let rings = Arc::new(Rings::new(1, 1_024)?);
+/// # let mut drain = Drain::new(&rings, 0);
+/// # let hub = Hub::new(16, 16)?;
+/// # let shell = ToolId::new(1);
+/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// use std::time::Duration;
+/// use toolmeter_events::RecvTimeoutError;
+///
+/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
+/// assert_eq!(error, RecvTimeoutError::Timeout);
+/// hub.close();
+/// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
+/// assert_eq!(error, RecvTimeoutError::Disconnected);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
@@ -58,6 +121,27 @@ pub enum RecvTimeoutError {
 /// Receives batches of events. From [`Hub::subscribe`](crate::Hub::subscribe).
 ///
 /// Several threads may receive from one subscription; each batch goes to one of them.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{sync::Arc, time::SystemTime};
+/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # let rings = Arc::new(Rings::new(1, 1_024)?);
+/// # let mut drain = Drain::new(&rings, 0);
+/// # let hub = Hub::new(16, 16)?;
+/// # let shell = ToolId::new(1);
+/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+/// hub.fan_out(drain.round(|| 1_000), &names, moment);
+/// hub.close();
+/// // What was delivered before is still received.
+/// let tools: Vec<_> = subscription.iter().map(|batch| batch[0].tool()).collect();
+/// assert_eq!(tools, [shell]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Subscription {
     queue: Receiver<Batch>,
     arrivals: std::sync::Arc<event_listener::Event>,
@@ -93,6 +177,26 @@ impl Subscription {
     /// # Errors
     ///
     /// [`RecvError`] once the hub is closed and every batch was received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// assert_eq!(subscription.recv()?.len(), 1);
+    /// hub.close();
+    /// assert!(subscription.recv().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv(&self) -> Result<Batch, RecvError> {
         self.queue.recv().map_err(|_| RecvError)
     }
@@ -102,6 +206,25 @@ impl Subscription {
     /// # Errors
     ///
     /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// assert!(subscription.try_recv().is_err());
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// assert_eq!(subscription.try_recv()?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv(&self) -> Result<Batch, TryRecvError> {
         self.queue.try_recv().map_err(|error| match error {
             channel::TryRecvError::Empty => TryRecvError::Empty,
@@ -115,6 +238,26 @@ impl Subscription {
     ///
     /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Disconnected`] if
     /// none will come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// use std::time::Duration;
+    ///
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// assert_eq!(subscription.recv_timeout(Duration::from_secs(1))?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Batch, RecvTimeoutError> {
         self.queue
             .recv_timeout(timeout)
@@ -131,6 +274,31 @@ impl Subscription {
     /// # Errors
     ///
     /// [`RecvError`] once the hub is closed and every batch was received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// let mut batch = pin!(subscription.recv_async());
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(batch.as_mut().poll(&mut context).is_pending());
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// assert!(matches!(batch.poll(&mut context), Poll::Ready(Ok(batch)) if batch.len() == 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn recv_async(&self) -> Result<Batch, RecvError> {
         loop {
             // Listening first: what arrives after this look at the queue wakes the listener.
@@ -144,11 +312,49 @@ impl Subscription {
     }
 
     /// Batches as they come, waiting for each; it ends when [`recv`](Self::recv) would fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.close();
+    /// assert_eq!(subscription.iter().map(|batch| batch.len()).sum::<usize>(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = Batch> + '_ {
         iter::from_fn(|| self.recv().ok())
     }
 
     /// What became of the events drained so far while it lived.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::SystemTime};
+    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// # let mut drain = Drain::new(&rings, 0);
+    /// # let hub = Hub::new(16, 16)?;
+    /// # let shell = ToolId::new(1);
+    /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
+    /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
+    /// assert_eq!(subscription.stats().drained, 0);
+    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// assert_eq!(subscription.stats().delivered, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> SubscriptionStats {
         self.stats.read()

@@ -52,12 +52,58 @@ impl ToolCall {
 
     /// The host's name for the call, as a model's `tool_call_id`; its events carry it. Without
     /// one, the call is named after its turn and its place there, as in `4.0`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::ToolCall;
+    ///
+    /// let call = ToolCall::new("shell", json!({}));
+    /// assert_eq!(call.call_id(), None);
+    /// assert_eq!(call.id("call_9f3").call_id(), Some("call_9f3"));
+    /// ```
     pub fn id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.id = Some(id.into());
         self
     }
 
     /// What tells calls of the same tool apart, instead of the arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{ErrorKind, Registry, ToolError, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("flaky", |call| async move {
+    ///     match call.attempt {
+    ///         1 => Err(ToolError::new(ErrorKind::Network, "connection reset")),
+    ///         _ => Ok(call.args),
+    ///     }
+    /// }))?;
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![
+    ///     Turn::Calls(vec![ToolCall::new("flaky", json!(1)).key("a")]),
+    ///     Turn::Calls(vec![ToolCall::new("flaky", json!(2)).key("a")]),
+    /// ]);
+    /// let report = AutoRun::new(&registry).run(&mut model).await;
+    /// // The second call has other arguments, but is a retry of the first.
+    /// assert_eq!((report.retries, report.recovered), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.key = Some(key.into());
         self
@@ -65,18 +111,107 @@ impl ToolCall {
 
     /// The call starts no earlier than this after its turn began, as when a model streams its
     /// calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use std::time::Duration;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time().start_paused(true).build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// let began = tokio::time::Instant::now();
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![
+    ///     Turn::Calls(vec![ToolCall::new("echo", json!({})).delay(Duration::from_secs(2))]),
+    /// ]);
+    /// AutoRun::new(&registry).run(&mut model).await;
+    /// assert!(began.elapsed() >= Duration::from_secs(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
     /// Cancelling this token drops the call, and no other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::auto_run::{AutoRun, CancellationToken, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// let token = CancellationToken::new();
+    /// token.cancel();
+    /// let dropped = ToolCall::new("echo", json!(1)).cancel_token(token);
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![dropped, ToolCall::new("echo", json!(2))])]);
+    /// let report = AutoRun::new(&registry).run(&mut model).await;
+    /// assert_eq!((report.cancelled, report.attempts), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancel_token(mut self, token: CancellationToken) -> Self {
         self.cancel_token = Some(token);
         self
     }
 
     /// The time limit of each attempt, instead of the run's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use std::time::Duration;
+    /// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+    /// use toolmeter::{Registry, async_tool};
+    /// # use toolmeter::auto_run::{CallResult, Model};
+    /// # struct Script(Vec<Turn>);
+    /// # impl Model for Script {
+    /// #     type Error = std::convert::Infallible;
+    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time().start_paused(true).build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("slow", |_| std::future::pending()))?;
+    /// let call = ToolCall::new("slow", json!({})).time_limit(Duration::from_secs(5));
+    /// // A model that asks for these turns, then is done.
+    /// let mut model = Script(vec![Turn::Calls(vec![call])]);
+    /// let report = AutoRun::new(&registry).run(&mut model).await;
+    /// assert_eq!(report.failures_left, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
         self
@@ -123,6 +258,36 @@ pub(super) struct Identity {
 }
 
 /// How a call of the last turn ended, as the model is told.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use std::convert::Infallible;
+/// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, ToolCall, Turn};
+/// use toolmeter::{ErrorKind, Outcome, Registry};
+///
+/// /// Calls a tool that is not there, and tells what came of it.
+/// struct Guess;
+///
+/// impl Model for Guess {
+///     type Error = Infallible;
+///
+///     async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, Infallible> {
+///         let Some(result) = results.first() else {
+///             return Ok(Turn::Calls(vec![ToolCall::new("teleport", json!({}))]));
+///         };
+///         assert!(result.answer.is_err());
+///         assert_eq!(result.outcome, Outcome::Failure(ErrorKind::NotFound));
+///         Ok(Turn::Done(json!(result.attempt)))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let report = AutoRun::new(&Registry::new()).run(&mut Guess).await;
+/// assert_eq!(report.stop, StopReason::Done(json!(1)));
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallResult {
@@ -153,6 +318,18 @@ impl CallResult {
 }
 
 /// Why a call gave no answer.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::ErrorKind;
+/// use toolmeter::auto_run::CallError;
+///
+/// let denied = CallError::Denied { reason: "no shell here".into() };
+/// assert_eq!(denied.kind(), Some(ErrorKind::Rejected));
+/// assert_eq!(denied.to_string(), "the call was not approved: no shell here");
+/// assert_eq!(CallError::Cancelled.kind(), None);
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -183,6 +360,37 @@ impl CallError {
 }
 
 /// Whether a call may run.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use toolmeter::auto_run::{Approval, AutoRun, ToolCall, Turn};
+/// use toolmeter::{Registry, async_tool};
+/// # use toolmeter::auto_run::{CallResult, Model};
+/// # struct Script(Vec<Turn>);
+/// # impl Model for Script {
+/// #     type Error = std::convert::Infallible;
+/// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+/// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+/// #     }
+/// # }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let registry = Registry::new();
+/// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+/// let run = AutoRun::new(&registry)
+///     .approve_with(|_| async { Approval::Denied { reason: "not today".into() } });
+/// // A model that asks for these turns, then is done.
+/// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
+/// let report = run.run(&mut model).await;
+/// assert_eq!((report.failures_left, report.recovered), (1, 0));
+/// let metrics = registry.metrics();
+/// let error = metrics.tools["echo"].last_error.as_ref().unwrap();
+/// assert_eq!(error.kind.as_str(), "rejected");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Approval {
     /// It may.

@@ -10,6 +10,40 @@ use std::time::Duration;
 use toolmeter_core::Outcome;
 
 /// What a run did. The model's own error is of type `E`.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use toolmeter::auto_run::{AutoRun, ToolCall, Turn};
+/// use toolmeter::{ErrorKind, Registry, ToolError, async_tool};
+/// # use toolmeter::auto_run::{CallResult, Model};
+/// # struct Script(Vec<Turn>);
+/// # impl Model for Script {
+/// #     type Error = std::convert::Infallible;
+/// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+/// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+/// #     }
+/// # }
+///
+/// # tokio::runtime::Builder::new_current_thread()
+/// #     .enable_time().start_paused(true).build()?.block_on(async {
+/// let registry = Registry::new();
+/// registry.register_tool(async_tool("flaky", |call| async move {
+///     match call.attempt {
+///         1 => Err(ToolError::new(ErrorKind::Network, "connection reset")),
+///         _ => Ok(call.args),
+///     }
+/// }))?;
+/// // A model that asks for these turns, then is done.
+/// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("flaky", json!({}))])]);
+/// let report = AutoRun::new(&registry).max_attempts(2).run(&mut model).await;
+/// assert_eq!((report.turns, report.calls), (1, 1));
+/// assert_eq!((report.attempts, report.retries, report.recovered), (2, 1, 1));
+/// assert_eq!((report.failures_left, report.cancelled), (0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report<E> {
@@ -38,6 +72,33 @@ pub struct Report<E> {
 }
 
 /// Why a run stopped.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::json;
+/// use toolmeter::auto_run::{AutoRun, StopReason, ToolCall, Turn};
+/// use toolmeter::{Registry, async_tool};
+/// # use toolmeter::auto_run::{CallResult, Model};
+/// # struct Script(Vec<Turn>);
+/// # impl Model for Script {
+/// #     type Error = std::convert::Infallible;
+/// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+/// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
+/// #     }
+/// # }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let registry = Registry::new();
+/// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+/// // A model that asks for these turns, then is done.
+/// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
+/// let run = AutoRun::new(&registry);
+/// assert_eq!(run.clone().turn_limit(0).run(&mut model).await.stop, StopReason::TurnLimit);
+/// assert_eq!(run.run(&mut model).await.stop, StopReason::Done(json!("done")));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason<E> {

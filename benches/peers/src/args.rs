@@ -19,7 +19,7 @@ Usage: toolmeter-peers [OPTIONS]
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter
   --seconds S     how long to measure altogether (default 30; 0.1 to 3600)
-  --rounds N      rounds of the table, each with every row (default 41; 1 to 10000)
+  --rounds N      rounds of the table, each with every row (default 101; 1 to 10000)
   --help          print this text
 
 --json and --svg belong to the table, --rounds does too; --memory is not timed.
@@ -68,7 +68,7 @@ impl From<lexopt::Error> for UsageError {
 }
 
 const DEFAULT_SECONDS: f64 = 30.0;
-const DEFAULT_ROUNDS: usize = 41;
+const DEFAULT_ROUNDS: usize = 101;
 
 /// Reads the arguments, program name excluded.
 ///

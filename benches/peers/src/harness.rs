@@ -4,7 +4,8 @@
 //! call. A measurement is a slice of a few milliseconds in which one row is called by 1, 2 or
 //! 4 of them; its figure is the time of all of them over the calls of all of them. With more
 //! threads than cores that includes the time in which a thread was not running, for the floor
-//! as for everybody.
+//! as for everybody. Slices are longer the more threads there are, so that the threads of one
+//! get to run beside each other.
 //!
 //! A round measures every row at every number of threads, starting with another row each time,
 //! so that what else the machine does falls on all rows alike. A row's figure is the median of
@@ -129,7 +130,8 @@ impl fmt::Display for Miscounted {
 
 impl Error for Miscounted {}
 
-/// Checks every row, times them all, and checks them again.
+/// Checks every row, times them all in slices of `slice` times the number of threads, and checks
+/// them again.
 ///
 /// # Errors
 ///
@@ -157,7 +159,7 @@ pub(crate) fn measure(
             for turn in 0..measured.len() {
                 let index = (round * 7 + turn) % measured.len();
                 let Measured { row, cells } = &mut measured[index];
-                calls[index] += cells[cell].add_round(&team, row, threads, slice);
+                calls[index] += cells[cell].add_round(&team, row, threads, slice * threads as u32);
             }
         }
     }

@@ -85,7 +85,8 @@ fn table(options: &TableOptions) -> Result<String, Box<dyn Error>> {
     rows.extend(toolmeter_rows::rows()?);
     rows.extend(peers::all()?);
 
-    let slices = options.rounds * rows.len() * harness::THREADS.len();
+    let shares = harness::THREADS.iter().sum::<usize>();
+    let slices = options.rounds * rows.len() * shares;
     let slice = (options.measure_for / u32::try_from(slices)?).max(SHORTEST_SLICE);
     let mut measured = harness::measure(rows, options.rounds, slice)?.into_iter();
     let mut next = || measured.next().ok_or("a row was not measured");
@@ -104,7 +105,7 @@ fn table(options: &TableOptions) -> Result<String, Box<dyn Error>> {
         Ok(format!("{}\n", report.to_json()?))
     } else {
         Ok(format!(
-            "{report}{} rounds of {:.1} ms for each row and number of threads.\n",
+            "{report}{} rounds of {:.1} ms a thread for each row and number of threads.\n",
             options.rounds,
             slice.as_secs_f64() * 1e3
         ))

@@ -50,6 +50,8 @@ struct Case {
     name: &'static str,
     metered: Metered,
     paced: bool,
+    /// Events lost in the slices that do not count.
+    lost_before: Option<u64>,
     /// One for each of [`THREADS`].
     samples: Vec<Samples>,
 }
@@ -66,11 +68,12 @@ pub(crate) fn report(measure_for: Duration) -> Result<String, Box<dyn Error>> {
         case("overload", Metered::overloaded()?, false)?,
     ];
     // The first slices touch every place of the rings and are not counted.
-    for case in &cases {
+    for case in &mut cases {
         for threads in THREADS {
             sample(case, threads)?;
         }
         case.metered.drain();
+        case.lost_before = case.metered.lost();
     }
     let start = Instant::now();
     while start.elapsed() < measure_for {
@@ -91,6 +94,7 @@ fn case(name: &'static str, metered: Metered, paced: bool) -> Result<Case, Box<d
         name,
         metered,
         paced,
+        lost_before: None,
         samples: vec![Samples::new()?, Samples::new()?],
     })
 }
@@ -187,7 +191,8 @@ fn table(cases: &[Case]) -> String {
             let ratio = ratio(samples.call.max(), samples.pair.max());
             put(&mut text, format_args!("{ratio:>12.2}\n"));
         }
-        if let Some(lost) = case.metered.lost() {
+        if let (Some(before), Some(after)) = (case.lost_before, case.metered.lost()) {
+            let lost = after - before;
             put(
                 &mut text,
                 format_args!("  toolmeter/{} lost {lost} events\n", case.name),

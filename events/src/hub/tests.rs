@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     drain::Drain,
-    event::{CallId, Draft, Event, EventKind, ToolId},
+    event::{Draft, Event, EventKind},
+    id::{CallId, ToolId},
     subscriber::SubscriptionStats,
     subscription::{RecvError, RecvTimeoutError, TryRecvError},
 };
