@@ -15,6 +15,9 @@
 //! pace is not in the figure; the reading of the clock around a burst adds less than 0.5 ns a
 //! call.
 
+#[cfg(test)]
+mod tests;
+
 use crate::row::{Counted, Pace, Row};
 use std::error::Error;
 use std::fmt;

@@ -105,7 +105,7 @@ fn table(options: &TableOptions) -> Result<String, Box<dyn Error>> {
         Ok(format!("{}\n", report.to_json()?))
     } else {
         Ok(format!(
-            "{report}{} rounds of {:.1} ms a thread for each row and number of threads.\n",
+            "{report}{} rounds of {:.1} ms for each thread, for each row and number of threads.\n",
             options.rounds,
             slice.as_secs_f64() * 1e3
         ))
