@@ -11,8 +11,8 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `epoch` | `load` when a cursor or the pump begins to read | `Acquire` | the pump's addition: what was released before is then read completely | `a_released_slot_is_read_completely` |
-//! | `epoch` | `fetch_add` after the pump looked for released slots | `Release` | the loads | the same |
+//! | `epoch` | `load` when a cursor or the pump begins to read | `Acquire` | the pump's addition: what was released before is then read completely | none yet: argued here |
+//! | `epoch` | `fetch_add` after the pump looked for released slots | `Release` | the loads | none yet |
 //! | `unknown_tool_calls` | all | `Relaxed` | a lone counter | |
 //! | `roster`, `baselines`, `published` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
 
