@@ -8,13 +8,13 @@
 //! with the snapshot before, for the price of one counter.
 
 use crate::shared::{Baselines, Shared, Total};
-use crate::snapshot::{Snapshot, ToolStats, WallTime};
+use crate::snapshot::{Snapshot, ToolStats};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use toolmeter_core::sync::Ordering;
-use toolmeter_events::ToolId;
+use toolmeter_events::{Moment, ToolId};
 
 /// The snapshot that was published last; see [`Registry::published`](crate::Registry::published).
 ///
@@ -148,7 +148,7 @@ impl Publisher {
 }
 
 impl Last {
-    fn new(shared: &Shared, total: Total, baselines: &Baselines, now: &WallTime) -> Self {
+    fn new(shared: &Shared, total: Total, baselines: &Baselines, now: &Moment) -> Self {
         let slot = Arc::clone(&total.slot);
         let (started, retired) = (total.reading.started(), total.retired);
         let stats = shared.stats(total, baselines.of(&slot), now);

@@ -22,10 +22,10 @@ use crate::publish::Publisher;
 use crate::shared::Shared;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use toolmeter_core::Clock;
 use toolmeter_core::sync::{AtomicBool, Mutex, Ordering, lock};
-use toolmeter_events::{Drain, Moment, NameTable, Round, ToolId};
+use toolmeter_events::{Drain, NameTable, Round, ToolId};
 
 /// The rest between rounds.
 const REST: Duration = Duration::from_millis(1);
@@ -243,8 +243,7 @@ impl State {
             self.names = (roster.version, Arc::new(NameTable::new(names)));
         }
         drop(roster);
-        let moment = Moment::new(SystemTime::now(), shared.meter.clock.now_ns());
-        shared.hub.fan_out(round, &self.names.1, moment);
+        shared.hub.fan_out(round, &self.names.1, shared.now());
     }
 
     /// Frees the slots that nobody holds or has to read any more; the round began in `epoch`.

@@ -175,7 +175,7 @@ impl Registry {
         body: Option<Arc<dyn Tool>>,
     ) -> Result<ToolHandle, RegisterError> {
         let mut handles = self.register_tools(vec![(spec, body)])?;
-        // One spec gives one handle; were it not so, the name could not be said to be taken.
+        // One spec gives one handle, so this error is never returned.
         handles.pop().ok_or(RegisterError::OutOfMemory)
     }
 

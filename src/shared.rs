@@ -19,14 +19,14 @@
 use crate::handle::{ErrorRecord, Meter, ToolReading, ToolSlot};
 use crate::roster::Roster;
 use crate::slab::Slab;
-use crate::snapshot::{ErrorText, Snapshot, ToolStats, WallTime};
+use crate::snapshot::{ErrorText, Snapshot, ToolStats};
 use crate::swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::Clock;
 use toolmeter_core::sync::{Mutex, Ordering, Word, lock};
-use toolmeter_events::{Hub, Subscription, ToolId};
+use toolmeter_events::{Hub, Moment, Subscription, ToolId};
 
 pub(crate) struct Shared {
     pub(crate) meter: Arc<Meter>,
@@ -89,11 +89,8 @@ pub(crate) struct Total {
 
 impl Shared {
     /// Both clocks, now.
-    pub(crate) fn now(&self) -> WallTime {
-        WallTime {
-            wall: SystemTime::now(),
-            clock_ns: self.meter.clock.now_ns(),
-        }
+    pub(crate) fn now(&self) -> Moment {
+        Moment::new(SystemTime::now(), self.meter.clock.now_ns())
     }
 
     /// Reads every visible tool.
@@ -112,7 +109,7 @@ impl Shared {
     }
 
     /// The stats of a tool that was read before `now`, since its baseline.
-    pub(crate) fn stats(&self, total: Total, baseline: &ToolReading, now: &WallTime) -> ToolStats {
+    pub(crate) fn stats(&self, total: Total, baseline: &ToolReading, now: &Moment) -> ToolStats {
         let Total {
             slot,
             retired,
@@ -133,14 +130,14 @@ impl Shared {
     /// A snapshot of tools whose stats were made at `now`.
     pub(crate) fn snapshot(
         &self,
-        now: &WallTime,
+        now: &Moment,
         unknown_tool_calls: u64,
         tools: BTreeMap<Arc<str>, Arc<ToolStats>>,
     ) -> Snapshot {
-        let uptime = Duration::from_nanos(now.clock_ns.saturating_sub(self.built_ns));
+        let uptime = Duration::from_nanos(now.clock_ns().saturating_sub(self.built_ns));
         Snapshot::new(
             self.instance.clone(),
-            now.wall,
+            now.wall(),
             uptime,
             unknown_tool_calls,
             tools,

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `snapshot/latency.rs` | [`LatencyStats`]: a histogram, its quantiles, and how two of them add up |
 //! | `snapshot/tool_stats.rs` | [`ToolStats`]: one tool, made from a reading of its slot |
-//! | `snapshot/wall_time.rs` | from the time of the clock to the time of day |
+//! | `snapshot/wall_time.rs` | the time of day, written and read |
 //! | `snapshot/json.rs` | serde: what a snapshot looks like as JSON |
 //! | `snapshot/checked.rs` | serde: which JSON is a snapshot, and what is wrong with the rest |
 //! | `snapshot/table.rs` | `Display`: the table that people read |
@@ -36,7 +36,6 @@ pub use latency::LatencyStats;
 pub(crate) use latency::{MAX_EXPONENT, PRECISIONS};
 pub(crate) use tool_stats::ErrorText;
 pub use tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
-pub(crate) use wall_time::WallTime;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

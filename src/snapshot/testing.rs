@@ -2,13 +2,13 @@
 
 use super::latency::{LatencyStats, layout};
 use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
-use super::wall_time::WallTime;
 use super::{MAX_EXPONENT, MAX_UPTIME, PRECISIONS, Snapshot};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::{ErrorKind, Finish, Layout, Outcome, Reading, Slot, Word};
+use toolmeter_events::Moment;
 
 /// Small counts, and such that do not fit together into 64 bits.
 pub(super) fn any_count() -> impl Strategy<Value = u64> {
@@ -118,10 +118,7 @@ pub(super) fn any_calls(parts: usize) -> impl Strategy<Value = Vec<TestCall>> {
 }
 
 /// The origin of the clock as the time of day.
-pub(super) const WALL: WallTime = WallTime {
-    wall: SystemTime::UNIX_EPOCH,
-    clock_ns: 0,
-};
+pub(super) const WALL: Moment = Moment::new(SystemTime::UNIX_EPOCH, 0);
 
 /// What a slot of this precision says of the calls that `is_here` picks; the n-th of all calls
 /// ends at n times 2^17 ns.

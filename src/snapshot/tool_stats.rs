@@ -7,10 +7,10 @@
 //! are taken from there.
 
 use super::latency::LatencyStats;
-use super::wall_time::WallTime;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::{ErrorKind, LastFailure, OutcomeClass, Reading};
+use toolmeter_events::Moment;
 
 /// How far a failure may lie ahead of the moment that both clocks were paired: 13 days.
 ///
@@ -140,7 +140,7 @@ impl ToolStats {
         reading: &Reading<Vec<(u32, u64)>>,
         in_flight: u64,
         precision: u8,
-        wall: &WallTime,
+        wall: &Moment,
         error: Option<ErrorText<'_>>,
         retired: bool,
     ) -> Self {
@@ -157,7 +157,7 @@ impl ToolStats {
                 .map(|failure| LastError::new(failure, wall, error)),
             last_finish: reading.last_finish().map(|finish| LastCall {
                 latency: Duration::from_nanos(finish.latency_ns),
-                at: wall.at(finish.at_ns),
+                at: wall.wall_time(finish.at_ns),
             }),
             failures_by_kind: ErrorKind::ALL
                 .into_iter()
@@ -272,18 +272,18 @@ impl ToolStats {
 }
 
 impl LastError {
-    fn new(failure: LastFailure, wall: &WallTime, error: Option<ErrorText<'_>>) -> Self {
+    fn new(failure: LastFailure, wall: &Moment, error: Option<ErrorText<'_>>) -> Self {
         let same = error
             .filter(|error| LastFailure::new(error.kind, error.attempt, error.at_ns) == failure);
         let at_ns = same.map_or_else(
-            || failure.at_ns(wall.clock_ns.saturating_add(AHEAD_NS)),
+            || failure.at_ns(wall.clock_ns().saturating_add(AHEAD_NS)),
             |error| error.at_ns,
         );
         Self {
             kind: failure.kind(),
             message: same.and_then(|error| error.message).map(str::to_owned),
             attempt: failure.attempt(),
-            at: wall.at(at_ns),
+            at: wall.wall_time(at_ns),
         }
     }
 }

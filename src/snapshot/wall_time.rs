@@ -1,35 +1,8 @@
-//! From the time of the clock, nanoseconds since an origin of its own, to the time of day, and
-//! from there to what is written and back.
-//!
-//! The two clocks are read together at one moment; every other time is told from there. So
-//! times that are told from one pair keep their distances whatever happens to the time of day.
+//! From the time of day to what is written, and back. How the time of day is told from the
+//! clock's is [`Moment`](toolmeter_events::Moment)'s.
 
 use jiff::Timestamp;
-use std::time::{Duration, SystemTime};
-
-/// Both clocks at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WallTime {
-    /// The time of day.
-    pub(crate) wall: SystemTime,
-    /// The registry's clock, in nanoseconds since its origin.
-    pub(crate) clock_ns: u64,
-}
-
-impl WallTime {
-    /// The time of day when the clock stood at `ns`, before or after the pair was read.
-    ///
-    /// A time that a `SystemTime` cannot hold is told as that of the pair.
-    pub(crate) fn at(&self, ns: u64) -> SystemTime {
-        let distance = Duration::from_nanos(ns.abs_diff(self.clock_ns));
-        let at = if ns < self.clock_ns {
-            self.wall.checked_sub(distance)
-        } else {
-            self.wall.checked_add(distance)
-        };
-        at.unwrap_or(self.wall)
-    }
-}
+use std::time::SystemTime;
 
 /// The time as it is written: RFC 3339 in UTC. Years before -9999 and after 9999 cannot be, and
 /// become the nearest time that can.
@@ -54,19 +27,18 @@ pub(crate) fn from_timestamp(timestamp: Timestamp) -> Option<SystemTime> {
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use toolmeter_events::Moment;
 
     #[test]
     fn times_are_told_on_both_sides_of_the_pair() {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let pair = WallTime {
-            wall,
-            clock_ns: 500,
-        };
-        assert_eq!(pair.at(500), wall);
-        assert_eq!(pair.at(400), wall - Duration::from_nanos(100));
-        assert_eq!(pair.at(501), wall + Duration::from_nanos(1));
+        let pair = Moment::new(wall, 500);
+        assert_eq!(pair.wall_time(500), wall);
+        assert_eq!(pair.wall_time(400), wall - Duration::from_nanos(100));
+        assert_eq!(pair.wall_time(501), wall + Duration::from_nanos(1));
         assert_eq!(
-            pair.at(u64::MAX),
+            pair.wall_time(u64::MAX),
             wall + Duration::from_nanos(u64::MAX - 500)
         );
     }
@@ -82,8 +54,8 @@ mod tests {
     #[test]
     fn a_time_that_cannot_be_told_is_that_of_the_pair() {
         let wall = end_of_time();
-        let pair = WallTime { wall, clock_ns: 0 };
-        assert_eq!(pair.at(u64::MAX), wall);
+        let pair = Moment::new(wall, 0);
+        assert_eq!(pair.wall_time(u64::MAX), wall);
     }
 
     #[test]

@@ -19,12 +19,7 @@ fn since_epoch_ns(time: SystemTime) -> u128 {
 }
 
 /// The last error of a slot whose one call failed at `at_ns`.
-fn last_error(
-    at_ns: u64,
-    attempt: u16,
-    wall: &WallTime,
-    error: Option<ErrorText<'_>>,
-) -> LastError {
+fn last_error(at_ns: u64, attempt: u16, wall: &Moment, error: Option<ErrorText<'_>>) -> LastError {
     let layout = Layout::new(5, 48, 1).unwrap();
     let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
     let slot = Slot::new(&words, layout).unwrap();
@@ -147,10 +142,8 @@ fn the_record_of_another_failure_gives_nothing() {
 #[test]
 fn a_failure_just_after_the_clocks_were_paired_is_not_years_old() {
     for clock_ns in [AT_NS - (1 << 30), AT_NS, AT_NS + (1 << 55)] {
-        let wall = WallTime {
-            wall: SystemTime::UNIX_EPOCH + Duration::from_nanos(clock_ns),
-            clock_ns,
-        };
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(clock_ns);
+        let wall = Moment::new(time, clock_ns);
         let error = last_error(AT_NS, 1, &wall, None);
         assert_eq!(since_epoch_ns(error.at), u128::from(AT_NS >> 16 << 16));
     }
@@ -158,15 +151,12 @@ fn a_failure_just_after_the_clocks_were_paired_is_not_years_old() {
 
 #[test]
 fn a_failure_at_the_end_of_the_clock_does_no_harm() {
-    let wall = WallTime {
-        clock_ns: u64::MAX,
-        ..WALL
-    };
+    let wall = Moment::new(WALL.wall(), u64::MAX);
     let record = ErrorText {
         at_ns: u64::MAX,
         ..RECORD
     };
-    assert_eq!(last_error(u64::MAX, 2, &wall, Some(record)).at, wall.wall);
+    assert_eq!(last_error(u64::MAX, 2, &wall, Some(record)).at, wall.wall());
     assert_eq!(last_error(0, 0, &WALL, None).attempt, 1);
 }
 
