@@ -14,7 +14,8 @@
 //! | `epoch` | `load` when a cursor or the pump begins to read | `Acquire` | the pump's addition: what was released before is then read completely | none yet: argued here |
 //! | `epoch` | `fetch_add` after the pump looked for released slots | `Release` | the loads | none yet |
 //! | `unknown_tool_calls` | all | `Relaxed` | a lone counter | |
-//! | `roster`, `baselines`, `published` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
+//! | `published` | `store` under the pump's lock, arc-swap's own orderings | | its loads | `a_published_snapshot_is_never_older`, on the stand-in |
+//! | `roster`, `baselines` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
 
 use crate::handle::{ErrorRecord, Meter, ToolReading, ToolSlot};
 use crate::roster::Roster;

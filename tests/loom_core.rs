@@ -171,3 +171,39 @@ fn intervals_add_up_and_cursors_do_not_disturb_each_other() {
         },
     );
 }
+
+/// A cursor reads while two threads record, and once more at rest: its intervals add up to what
+/// they recorded.
+#[test]
+fn the_intervals_of_a_cursor_add_up() {
+    model("the_intervals_of_a_cursor_add_up", || {
+        let words = Words::new(1);
+        // What a start and a last finish add is explored by the models above.
+        words.slot().start(0, 1);
+        words.slot().start(0, 1);
+        let recorders = [1, 1].map(|latency_ns| {
+            let words = Arc::clone(&words);
+            thread::spawn(move || {
+                let finish = Finish::new(Outcome::Cancelled, 1, 0, latency_ns);
+                words.slot().finish(0, finish);
+            })
+        });
+        let mut baseline = SmallReading::default();
+        let mut interval = || {
+            let total = words.read();
+            let mut new = total.clone();
+            new.subtract(&baseline);
+            baseline = total;
+            (
+                new.count(Outcome::CANCELLED),
+                new.sum_ns(Outcome::CANCELLED),
+            )
+        };
+        let first = interval();
+        for recorder in recorders {
+            recorder.join().unwrap();
+        }
+        let second = interval();
+        assert_eq!((first.0 + second.0, first.1 + second.1), (2, 2));
+    });
+}
