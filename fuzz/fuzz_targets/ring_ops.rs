@@ -1,0 +1,7 @@
+//! Hands its input to the oracle of the same name, which says what must hold.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use toolmeter_fuzz::ring_ops::{Input, check};
+
+fuzz_target!(|input: Input| check(&input));

@@ -1,0 +1,91 @@
+//! The oracle of the buckets: two latencies, any precision and range.
+//!
+//! Checks that the index is in range and monotonic, that the bounds hold the value, that the
+//! bucket is as narrow as promised and lies inside one bucket of each coarser precision, and that
+//! precisions 4 and 7 have the very indices of an `hdrhistogram` of 1 and 2 significant digits.
+
+use crate::magnitude::Magnitude;
+use arbitrary::Arbitrary;
+use hdrhistogram::Histogram;
+use std::sync::LazyLock;
+use toolmeter_core::Buckets;
+
+/// What is tried.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Input {
+    precision: u8,
+    max_exponent: u8,
+    a: Magnitude,
+    b: Magnitude,
+}
+
+/// An `hdrhistogram`, and the upper bounds of its buckets in the order of its own index.
+struct Hdr {
+    ours: Buckets,
+    histogram: Histogram<u64>,
+    uppers: Vec<u64>,
+}
+
+static HDRS: LazyLock<[Hdr; 2]> = LazyLock::new(|| [(4, 1), (7, 2)].map(|(p, d)| Hdr::new(p, d)));
+
+impl Hdr {
+    fn new(precision: u8, digits: u8) -> Self {
+        let ours = Buckets::new(precision, 48).unwrap();
+        let histogram = Histogram::new_with_bounds(1, ours.max_value(), digits).unwrap();
+        // Its index is private, but iterating over all buckets goes through it in steps of one.
+        let all = histogram.iter_all();
+        let uppers: Vec<u64> = all.map(|bucket| bucket.value_iterated_to()).collect();
+        assert_eq!(uppers.len(), ours.count());
+        Self {
+            ours,
+            histogram,
+            uppers,
+        }
+    }
+
+    fn check(&self, value: u64) {
+        let value = value.min(self.ours.max_value());
+        let index = self.ours.index(value);
+        assert_eq!(self.uppers.partition_point(|&upper| upper < value), index);
+        assert_eq!(self.histogram.lowest_equivalent(value), self.ours.lower(index));
+        assert_eq!(self.histogram.highest_equivalent(value), self.ours.upper(index));
+    }
+}
+
+/// Checks all of it.
+///
+/// # Panics
+///
+/// If anything does not hold.
+pub fn check(input: Input) {
+    let (a, b) = (input.a.get(), input.b.get());
+    for hdr in &*HDRS {
+        hdr.check(a);
+        hdr.check(b);
+    }
+    let (precision, max_exponent) = (input.precision % 9, input.max_exponent % 66);
+    let Some(buckets) = Buckets::new(precision, max_exponent) else {
+        // The documented ranges, so that a refusal is not taken for a pass.
+        assert!(precision > 7 || max_exponent > 63 || precision >= max_exponent);
+        return;
+    };
+    for value in [a, b] {
+        check_bucket(buckets, value);
+    }
+    let (low, high) = (a.min(b), a.max(b));
+    assert!(buckets.index(low) <= buckets.index(high));
+}
+
+fn check_bucket(buckets: Buckets, value: u64) {
+    let index = buckets.index(value);
+    assert!(index < buckets.count());
+    let value = value.min(buckets.max_value());
+    let (lower, upper) = (buckets.lower(index), buckets.upper(index));
+    assert!(lower <= value && value <= upper);
+    let width = u128::from(upper - lower) + 1;
+    assert!(width == 1 || width << buckets.precision() <= u128::from(lower));
+    for coarser in 0..buckets.precision() {
+        let coarse = Buckets::new(coarser, buckets.max_exponent()).unwrap();
+        assert_eq!(coarse.index(lower), coarse.index(upper));
+    }
+}

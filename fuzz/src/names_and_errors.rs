@@ -1,0 +1,157 @@
+//! The oracle of text from outside: any text as a tool's name, as an error's message, and as the
+//! host's context of a call.
+//!
+//! A name is refused for a reason that is true of it, or it is registered as it is. What is kept
+//! of a message is bounded and visible, and is the message itself if that is short and plain. The
+//! context is carried as it was given.
+
+use arbitrary::Arbitrary;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use toolmeter::{
+    CallContext, CallOptions, ClockSource, ErrorKind, EventKind, InvokeError, MAX_MESSAGE_BYTES,
+    ManualClock, NameError, Pump, RegisterError, Registry, Snapshot, ToolHandle, ToolSpec,
+};
+
+/// What is tried.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Input<'a> {
+    name: &'a str,
+    message: &'a str,
+    session: &'a str,
+    turn: u64,
+    call: &'a str,
+}
+
+/// A name that can always be registered.
+const PLAIN: &str = "plain";
+
+/// Checks all of it.
+///
+/// # Panics
+///
+/// If anything does not hold.
+pub fn check(input: &Input<'_>) {
+    let registry = Registry::builder()
+        .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
+        .pump(Pump::manual())
+        .instance(input.session)
+        .stripes(1)
+        .ring_capacity(4)
+        .precision(3)
+        .build()
+        .unwrap();
+    let events = registry.subscribe();
+    let named = check_name(&registry, input.name);
+    let tool = named.unwrap_or_else(|| registry.register(ToolSpec::new(PLAIN)).unwrap());
+
+    let context = Arc::new(CallContext::new(input.session, input.turn, input.call));
+    let options = CallOptions::new().context(Arc::clone(&context));
+    tool.with(options).start().fail(ErrorKind::Other, input.message);
+    let metrics = registry.metrics();
+    let error = metrics.tools[tool.name()].last_error.as_ref().unwrap();
+    check_message(input.message, error.message.as_deref());
+
+    registry.pump();
+    let batch = events.try_recv().unwrap();
+    assert_eq!(batch.len(), 2);
+    assert_eq!(batch[1].kind(), EventKind::Failed);
+    assert_eq!(batch[1].message(), error.message.as_deref());
+    for event in &batch[..] {
+        assert_eq!(batch.name(event.tool()), Some(tool.name()));
+        let carried = event.context().unwrap();
+        assert!(Arc::ptr_eq(carried, &context));
+        let json = serde_json::to_value(event).unwrap();
+        assert_eq!(json["context"]["session"], input.session);
+        assert_eq!(json["context"]["turn"], input.turn);
+        assert_eq!(json["context"]["call"], input.call);
+        assert_eq!(json["message"].as_str(), event.message());
+    }
+    check_printed(&metrics);
+    check_unknown(&registry, input.call);
+}
+
+/// Registers the name, if it is one.
+fn check_name(registry: &Registry, name: &str) -> Option<ToolHandle> {
+    let spec = ToolSpec::new(name.to_owned());
+    let checked = spec.check();
+    let refused = match (registry.register(spec), checked) {
+        (Ok(tool), Ok(())) => {
+            assert_eq!(tool.name(), name);
+            assert!((1..=128).contains(&name.len()));
+            assert!(!name.chars().any(char::is_control));
+            assert_eq!(registry.get(name).map(|tool| tool.id()), Some(tool.id()));
+            let again = registry.register(ToolSpec::new(name.to_owned()));
+            assert!(matches!(again, Err(RegisterError::Duplicate { .. })));
+            return Some(tool);
+        }
+        (Err(RegisterError::Name(registered)), Err(checked)) => {
+            assert_eq!(registered, checked);
+            checked
+        }
+        (registered, checked) => panic!("{registered:?}, but {checked:?}"),
+    };
+    match &refused {
+        NameError::Empty => assert!(name.trim().is_empty()),
+        NameError::TooLong { bytes, .. } => {
+            assert_eq!(*bytes, name.len());
+            assert!(name.len() > 128);
+        }
+        NameError::Invisible { character, .. } => {
+            assert!(name.contains(*character));
+            assert!(!character.is_alphanumeric() && !character.is_ascii_graphic());
+        }
+        other => panic!("a reason that this oracle does not know: {other:?}"),
+    }
+    check_error(&refused.to_string());
+    let missing = registry.deregister(name).unwrap_err();
+    assert!(missing.name.len() <= 128);
+    check_error(&missing.to_string());
+    None
+}
+
+/// What is kept of a message.
+fn check_message(given: &str, kept: Option<&str>) {
+    assert_eq!(kept.is_none(), given.is_empty());
+    let Some(kept) = kept else { return };
+    assert!(kept.len() <= MAX_MESSAGE_BYTES);
+    assert!(!kept.chars().any(char::is_control));
+    if given.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        assert_eq!(kept, &given[..given.len().min(MAX_MESSAGE_BYTES)]);
+    }
+}
+
+/// The snapshot as JSON and as a table.
+fn check_printed(metrics: &Snapshot) {
+    let json = serde_json::to_string(metrics).unwrap();
+    assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), *metrics);
+    let table = metrics.to_string();
+    assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
+    assert_eq!(table.lines().count(), 3 + metrics.tools.len());
+}
+
+/// A name that nobody registered makes no tool.
+fn check_unknown(registry: &Registry, name: &str) {
+    if registry.get(name).is_some() {
+        return;
+    }
+    let before = registry.metrics();
+    let mut answer = pin!(registry.invoke(name, 0.into(), CallOptions::new()));
+    let Poll::Ready(Err(error)) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    else {
+        panic!("an unknown tool has nothing to wait for and no answer");
+    };
+    assert!(matches!(error, InvokeError::UnknownTool { .. }));
+    check_error(&error.to_string());
+    let after = registry.metrics();
+    assert_eq!(after.unknown_tool_calls, before.unknown_tool_calls + 1);
+    assert_eq!(after.tools.len(), before.tools.len());
+}
+
+/// An error that repeats text from outside is itself short and visible.
+fn check_error(text: &str) {
+    // 128 characters of one byte, each escaped as `\u{1}` to `\u{1f}`, and the sentence around.
+    assert!(text.len() <= 1_024, "{} bytes", text.len());
+    assert!(!text.chars().any(char::is_control));
+}

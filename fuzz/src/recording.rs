@@ -1,0 +1,168 @@
+//! The oracle of recordings: any bytes as a recording of the example `agent_host`.
+//!
+//! They are refused with the first line that does not fit, or they are played to their end, in
+//! paused time, and then the books add up: those that the example itself keeps, and what the
+//! registry counted for each tool is what the recording says.
+
+use crate::books::{Books, Played};
+use crate::replay::{self, Drops, Replay};
+use crate::trace::{Session, TraceError, parse};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use toolmeter::auto_run::{AutoRun, StopReason};
+use toolmeter::{ClockSource, ErrorKind, ManualClock, Outcome, Pump, Registry, Snapshot};
+
+/// Checks all of it.
+///
+/// # Panics
+///
+/// If anything does not hold.
+pub fn check(bytes: &[u8]) {
+    match parse(bytes) {
+        Ok(sessions) => {
+            let calls = bytes.split(|&byte| byte == b'\n').filter(|line| !is_blank(line));
+            assert_eq!(calls.count(), all_calls(&sessions));
+            play(&sessions);
+        }
+        Err(error) => check_error(bytes, &error),
+    }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
+}
+
+fn all_calls(sessions: &[Session]) -> usize {
+    sessions.iter().flat_map(|session| &session.turns).map(Vec::len).sum()
+}
+
+/// It names the first line that does not fit, in a single line of visible text.
+fn check_error(bytes: &[u8], error: &TraceError) {
+    assert!(!error.message.is_empty());
+    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+    let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+    let Some(number) = error.line else {
+        assert!(lines.iter().all(|line| is_blank(line)));
+        return;
+    };
+    assert!(!is_blank(lines[number - 1]));
+    // What stands before fits, and what follows does not matter.
+    let before = parse(&lines[..number - 1].join(&b'\n'));
+    assert!(before.is_ok_and(|sessions| !sessions.is_empty()) || number == 1 || {
+        lines[..number - 1].iter().all(|line| is_blank(line))
+    });
+    assert_eq!(parse(&lines[..number].join(&b'\n')).unwrap_err(), *error);
+}
+
+/// Plays all sessions at once.
+fn play(sessions: &[Session]) {
+    let registry = Registry::builder()
+        .instance("fuzz")
+        .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
+        .pump(Pump::manual())
+        .stripes(1)
+        .precision(3)
+        .ring_capacity(2 * all_calls(sessions))
+        .build()
+        .unwrap();
+    let drops = Drops::default();
+    replay::register(&registry, sessions, &drops).unwrap();
+    let subscription = registry.subscribe();
+    let stats = subscription.stats_handle();
+    // Time stands still while anybody can run and then jumps, so the recorded years pass at once.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut played = Played::default();
+    let mut retries = 0;
+    for session in sessions {
+        let run = AutoRun::new(&registry)
+            .session(session.name.as_str())
+            .concurrency(usize::MAX);
+        let mut model = Replay::new(session, 1.0, drops.clone());
+        let report = runtime.block_on(run.run(&mut model));
+        let calls: usize = session.turns.iter().map(Vec::len).sum();
+        assert_eq!((report.calls, report.attempts), (calls as u64, calls as u64));
+        assert_eq!(report.turns, session.turns.len() as u64);
+        retries += report.retries;
+        played.add(Played {
+            sessions: 1,
+            turns: report.turns,
+            calls: report.attempts,
+            unfinished: u64::from(!matches!(report.stop, StopReason::Done(_))),
+        });
+    }
+    drop(runtime);
+    registry.shutdown();
+    let received = subscription.iter().map(|batch| batch.len() as u64).sum();
+    let books = Books {
+        played,
+        elapsed: Duration::ZERO,
+        metrics: registry.metrics(),
+        events: registry.events(),
+        subscription: stats.read(),
+        received,
+    };
+    assert_eq!(books.errors(), Vec::<String>::new());
+    assert_eq!(books.events.lost_in_rings, 0);
+    assert_eq!(received, 2 * all_calls(sessions) as u64);
+    assert_eq!(retries, check_tools(sessions, &books.metrics));
+}
+
+/// What a tool must have counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Expected {
+    success: u64,
+    cancelled: u64,
+    failures: BTreeMap<ErrorKind, u64>,
+    retried: u64,
+    recovered: u64,
+}
+
+/// Each tool counted what the recording says. Returns how many calls are retries.
+fn check_tools(sessions: &[Session], metrics: &Snapshot) -> u64 {
+    let mut expected: BTreeMap<&str, Expected> = BTreeMap::new();
+    for session in sessions {
+        count(session, &mut expected);
+    }
+    assert!(metrics.tools.keys().map(|name| &**name).eq(expected.keys().copied()));
+    for (name, expected) in &expected {
+        let stats = &metrics.tools[*name];
+        let counted = Expected {
+            success: stats.success(),
+            cancelled: stats.cancelled(),
+            failures: stats.failures_by_kind.clone(),
+            retried: stats.retried,
+            recovered: stats.recovered,
+        };
+        assert_eq!(counted, *expected);
+        assert_eq!(stats.failure(), expected.failures.values().sum::<u64>());
+    }
+    expected.values().map(|tool| tool.retried).sum()
+}
+
+/// A call is a retry if the latest identical one in an earlier turn did not succeed.
+fn count<'a>(session: &'a Session, expected: &mut BTreeMap<&'a str, Expected>) {
+    let mut last: HashMap<(&str, &str), Outcome> = HashMap::new();
+    for turn in &session.turns {
+        let before = last.clone();
+        for call in turn {
+            let tool = expected.entry(&call.tool).or_default();
+            let key = (call.tool.as_str(), call.args_hash.as_str());
+            let is_retry = before.get(&key).is_some_and(|outcome| *outcome != Outcome::Success);
+            tool.retried += u64::from(is_retry);
+            match call.outcome {
+                Outcome::Success => {
+                    tool.success += 1;
+                    tool.recovered += u64::from(is_retry);
+                }
+                Outcome::Failure(kind) => *tool.failures.entry(kind).or_default() += 1,
+                Outcome::Cancelled => tool.cancelled += 1,
+            }
+            last.insert(key, call.outcome);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The oracle of the rings: offers and drains of random sizes, against plain queues.
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `ring_ops/model.rs` | a queue for each stripe, and what a round of the drain must give |
+//!
+//! Everything runs on one thread, but events are also offered while a drain is half done, by the
+//! hook that it runs between taking events and freeing their places. Three things are checked
+//! besides the model: a call's start is never delivered after its end; every event that is
+//! neither waiting nor held has been freed; and no channel was full for an event that was admitted.
+
+mod model;
+
+use crate::magnitude::Magnitude;
+use arbitrary::Arbitrary;
+use model::{Model, Told};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use toolmeter_core::{ErrorKind, Outcome};
+use toolmeter_events::{CallContext, CallId, Draft, Drain, EventKind, Rings, Round, ToolId};
+
+/// What is tried.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Input {
+    stripes: u8,
+    capacity: u8,
+    hold_back: Magnitude,
+    ops: Vec<Op>,
+}
+
+/// One operation.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Op {
+    Open,
+    Offer(Burst),
+    End {
+        call: u8,
+        stripe: u8,
+        latency: Magnitude,
+        outcome: u8,
+    },
+    Round {
+        now: Magnitude,
+        half_way: Option<Burst>,
+    },
+    FallAsleep,
+    StayAwake,
+    Wake,
+    Close,
+    Finish,
+}
+
+/// So many starts of calls at once, on one stripe and at one time.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Burst {
+    calls: u8,
+    stripe: u8,
+    at: Magnitude,
+}
+
+const TOOL: ToolId = ToolId::new(3);
+
+/// Checks all of it.
+///
+/// # Panics
+///
+/// If anything does not hold.
+pub fn check(input: &Input) {
+    let stripes = 1 << (input.stripes % 4);
+    let capacity = usize::from(input.capacity % 16) + 1;
+    let hold_back_ns = input.hold_back.get();
+    let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
+    let mut drain = Drain::new(&rings, hold_back_ns);
+    let mut host = Host::new(rings, Model::new(stripes, capacity, hold_back_ns));
+    for op in &input.ops {
+        match *op {
+            Op::Open => host.open(),
+            Op::Offer(burst) => host.start(burst),
+            Op::End {
+                call,
+                stripe,
+                latency,
+                outcome,
+            } => host.end(call, stripe, latency.get(), outcome),
+            Op::Round { now, half_way } => host.round(&mut drain, now.get(), half_way),
+            Op::FallAsleep => {
+                let expected = host.model.fall_asleep();
+                assert_eq!(drain.fall_asleep(), expected);
+            }
+            Op::StayAwake => {
+                host.rings.stay_awake();
+                host.model.stay_awake();
+            }
+            Op::Wake => {
+                host.rings.wake();
+                host.model.wake();
+            }
+            Op::Close => {
+                host.rings.close();
+                host.model.close();
+            }
+            Op::Finish => host.finish(&mut drain),
+        }
+        host.check(&drain);
+    }
+    host.finish(&mut drain);
+    host.check(&drain);
+    assert_eq!(Arc::strong_count(&host.context), 1);
+}
+
+/// A call that began.
+#[derive(Clone, Copy)]
+struct Call {
+    id: CallId,
+    started_ns: u64,
+}
+
+/// The rings beside their model, and what was seen of the events.
+struct Host {
+    rings: Arc<Rings>,
+    model: Model,
+    /// Every event carries it, so its count tells how many of them there still are.
+    context: Arc<CallContext>,
+    woken: Arc<AtomicU64>,
+    calls: Vec<Call>,
+    /// Whether the start of a call found room.
+    admitted: HashMap<CallId, bool>,
+    delivered: HashSet<CallId>,
+}
+
+impl Host {
+    fn new(rings: Arc<Rings>, model: Model) -> Self {
+        let woken = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&woken);
+        assert!(rings.set_waker(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        Self {
+            rings,
+            model,
+            context: Arc::new(CallContext::new("session", 1, "call")),
+            woken,
+            calls: Vec::new(),
+            admitted: HashMap::new(),
+            delivered: HashSet::new(),
+        }
+    }
+
+    fn open(&mut self) {
+        self.rings.open();
+        self.model.open();
+    }
+
+    fn start(&mut self, burst: Burst) {
+        let started_ns = burst.at.get();
+        for _ in 0..=burst.calls % 32 {
+            let context = Some(Arc::clone(&self.context));
+            let draft = Draft::started(TOOL, 1, started_ns, context);
+            let id = self.rings.offer(burst.stripe.into(), draft, None);
+            let is_admitted = self.model.offer(burst.stripe, started_ns, None);
+            assert_eq!(id, self.model.last_offered());
+            assert_eq!(self.admitted.insert(id, is_admitted), None);
+            self.calls.push(Call { id, started_ns });
+        }
+    }
+
+    /// The end of a call, of which nothing more will be heard.
+    fn end(&mut self, call: u8, stripe: u8, latency_ns: u64, outcome: u8) {
+        if self.calls.is_empty() {
+            return;
+        }
+        let call = self.calls.swap_remove(usize::from(call) % self.calls.len());
+        let outcome = match usize::from(outcome) % (ErrorKind::COUNT + 2) {
+            0 => Outcome::Success,
+            1 => Outcome::Cancelled,
+            kind => Outcome::Failure(ErrorKind::ALL[kind - 2]),
+        };
+        let context = Some(Arc::clone(&self.context));
+        let (start, id) = (call.started_ns, call.id);
+        let draft = Draft::closing(TOOL, 1, start, latency_ns, outcome, context, None);
+        assert_eq!(self.rings.offer(stripe.into(), draft, Some(id)), id);
+        let at_ns = start.saturating_add(latency_ns);
+        self.model.offer(stripe, at_ns, Some(id));
+    }
+
+    fn round(&mut self, drain: &mut Drain, now_ns: u64, half_way: Option<Burst>) {
+        self.model.begin_round(now_ns);
+        let round = drain.round_with_hook(
+            || now_ns,
+            || {
+                self.model.take_next();
+                if let Some(burst) = half_way {
+                    self.start(burst);
+                }
+            },
+        );
+        let expected = self.model.end_round();
+        self.check_round(&round, &expected);
+    }
+
+    fn finish(&mut self, drain: &mut Drain) {
+        let round = drain.finish(|| panic!("nothing is on its way"));
+        let expected = self.model.finish();
+        self.check_round(&round, &expected);
+    }
+
+    fn check_round(&mut self, round: &Round, (events, late): &(Vec<Told>, usize)) {
+        let told: Vec<Told> = round.events.iter().map(Told::of).collect();
+        assert_eq!((&told, round.late), (events, *late));
+        for event in &round.events {
+            if event.kind() == EventKind::Started {
+                assert!(self.delivered.insert(event.call()), "a start came twice");
+            } else if self.admitted[&event.call()] {
+                assert!(self.delivered.contains(&event.call()), "an end came first");
+            }
+        }
+    }
+
+    /// What can be seen at rest.
+    fn check(&self, drain: &Drain) {
+        let accounting = self.rings.accounting();
+        let expected = self.model.accounting();
+        assert_eq!(accounting.stripes.len(), expected.len());
+        for (stripe, (offered, lost, drained)) in accounting.stripes.iter().zip(expected) {
+            assert_eq!(
+                (stripe.offered, stripe.lost, stripe.drained),
+                (offered, lost, drained)
+            );
+        }
+        assert_eq!(accounting.found_full, 0);
+        let waiting = self.rings.waiting();
+        assert_eq!(waiting, self.model.waiting());
+        assert_eq!(
+            accounting.offered,
+            accounting.lost + accounting.drained + waiting as u64
+        );
+        assert_eq!(drain.held(), self.model.held());
+        assert_eq!(drain.holds(TOOL), self.model.held() > 0);
+        assert_eq!(Arc::strong_count(&self.context), 1 + waiting + drain.held());
+        assert_eq!(self.woken.load(Ordering::Relaxed), self.model.woken());
+    }
+}

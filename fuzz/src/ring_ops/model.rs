@@ -1,0 +1,238 @@
+//! The plain model of the rings and their drain: a queue for each stripe.
+//!
+//! A place is free once the drain has counted the event that was in it, which is after it took
+//! all events of that stripe. Between the two a round of the model stands still, so that events
+//! can be offered there.
+
+use std::collections::VecDeque;
+use toolmeter_events::{CallId, Event, EventKind, EventNumber};
+
+/// What of an event its place in the order depends on, in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Told {
+    time_ns: u64,
+    call: CallId,
+    is_end: bool,
+    number: EventNumber,
+}
+
+impl Told {
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            time_ns: event.time_ns(),
+            call: event.call(),
+            is_end: event.kind() != EventKind::Started,
+            number: event.number(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stripe {
+    waiting: VecDeque<Told>,
+    offered: u64,
+    lost: u64,
+    drained: u64,
+}
+
+/// A round under way.
+#[derive(Debug)]
+struct RoundState {
+    now_ns: u64,
+    /// How many events each stripe had when the round began.
+    lengths: Vec<usize>,
+    next_stripe: usize,
+    /// The stripe whose events are taken and not counted yet, and how many they are.
+    uncounted: Option<(usize, usize)>,
+    delivered: Vec<Told>,
+}
+
+/// Rings, drain and the mark of a sleeping pump.
+#[derive(Debug)]
+pub(super) struct Model {
+    stripes: Vec<Stripe>,
+    capacity: u64,
+    hold_back_ns: u64,
+    is_built: bool,
+    is_closed: bool,
+    is_finished: bool,
+    held: Vec<Told>,
+    newest_ns: u64,
+    round: Option<RoundState>,
+    last_offered: CallId,
+    is_asleep: bool,
+    woken: u64,
+}
+
+impl Model {
+    pub(super) fn new(stripes: usize, capacity: usize, hold_back_ns: u64) -> Self {
+        Self {
+            stripes: (0..stripes).map(|_| Stripe::default()).collect(),
+            capacity: capacity as u64,
+            hold_back_ns,
+            is_built: false,
+            is_closed: false,
+            is_finished: false,
+            held: Vec::new(),
+            newest_ns: 0,
+            round: None,
+            last_offered: CallId::new(0, 0),
+            is_asleep: false,
+            woken: 0,
+        }
+    }
+
+    pub(super) fn open(&mut self) {
+        self.is_built = true;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// An event at this time: the start of a call, or the end of the one that is given. Whether
+    /// there is room for it.
+    pub(super) fn offer(&mut self, stripe: u8, time_ns: u64, ends: Option<CallId>) -> bool {
+        let index = usize::from(stripe) % self.stripes.len();
+        let stripe = &mut self.stripes[index];
+        let number = EventNumber::new(index as u8, stripe.offered);
+        let call = ends.unwrap_or(CallId::from(number));
+        self.last_offered = call;
+        let in_use = stripe.offered - stripe.drained - stripe.lost;
+        let is_admitted = self.is_built && !self.is_closed && in_use < self.capacity;
+        stripe.offered += 1;
+        if is_admitted {
+            stripe.waiting.push_back(Told {
+                time_ns,
+                call,
+                is_end: ends.is_some(),
+                number,
+            });
+            self.wake();
+        } else {
+            stripe.lost += 1;
+        }
+        is_admitted
+    }
+
+    /// The id of the call of the event offered last.
+    pub(super) fn last_offered(&self) -> CallId {
+        self.last_offered
+    }
+
+    pub(super) fn begin_round(&mut self, now_ns: u64) {
+        let lengths = self.stripes.iter().map(|stripe| stripe.waiting.len());
+        let mut round = RoundState {
+            now_ns,
+            lengths: lengths.collect(),
+            next_stripe: 0,
+            uncounted: None,
+            delivered: Vec::new(),
+        };
+        if !self.is_finished {
+            for told in std::mem::take(&mut self.held) {
+                self.deliver_or_hold(&mut round, told);
+            }
+        }
+        self.round = Some(round);
+    }
+
+    /// Takes the events of the next stripe that had any; their places are not free yet.
+    pub(super) fn take_next(&mut self) {
+        let mut round = self.round.take().unwrap();
+        self.count(&mut round);
+        while round.lengths[round.next_stripe] == 0 {
+            round.next_stripe += 1;
+        }
+        let (stripe, length) = (round.next_stripe, round.lengths[round.next_stripe]);
+        round.next_stripe += 1;
+        round.uncounted = Some((stripe, length));
+        for _ in 0..length {
+            let told = self.stripes[stripe].waiting.pop_front().unwrap();
+            self.deliver_or_hold(&mut round, told);
+        }
+        self.round = Some(round);
+    }
+
+    /// What the round must have given: the events in order, and how many of them are late.
+    pub(super) fn end_round(&mut self) -> (Vec<Told>, usize) {
+        let mut round = self.round.take().unwrap();
+        self.count(&mut round);
+        let left = &round.lengths[round.next_stripe..];
+        assert!(self.is_finished || left.iter().all(|&length| length == 0));
+        self.in_order(round.delivered)
+    }
+
+    fn deliver_or_hold(&mut self, round: &mut RoundState, told: Told) {
+        let newest_ns = round.now_ns.checked_sub(self.hold_back_ns);
+        if newest_ns.is_some_and(|newest_ns| told.time_ns <= newest_ns) {
+            round.delivered.push(told);
+        } else {
+            self.held.push(told);
+        }
+    }
+
+    fn count(&mut self, round: &mut RoundState) {
+        if let Some((stripe, length)) = round.uncounted.take() {
+            self.stripes[stripe].drained += length as u64;
+        }
+    }
+
+    fn in_order(&mut self, mut events: Vec<Told>) -> (Vec<Told>, usize) {
+        events.sort();
+        let is_late = |told: &&Told| told.time_ns < self.newest_ns;
+        let late = events.iter().filter(is_late).count();
+        let times = events.iter().map(|told| told.time_ns);
+        self.newest_ns = times.fold(self.newest_ns, u64::max);
+        (events, late)
+    }
+
+    /// The last round gives everything, whatever its age.
+    pub(super) fn finish(&mut self) -> (Vec<Told>, usize) {
+        if self.is_finished {
+            return (Vec::new(), 0);
+        }
+        (self.is_closed, self.is_finished) = (true, true);
+        let mut events = std::mem::take(&mut self.held);
+        for stripe in &mut self.stripes {
+            stripe.drained += stripe.waiting.len() as u64;
+            events.extend(stripe.waiting.drain(..));
+        }
+        self.in_order(events)
+    }
+
+    pub(super) fn fall_asleep(&mut self) -> bool {
+        if !self.held.is_empty() {
+            return false;
+        }
+        self.is_asleep = self.waiting() == 0;
+        self.is_asleep
+    }
+
+    pub(super) fn stay_awake(&mut self) {
+        self.is_asleep = false;
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.woken += u64::from(self.is_asleep);
+        self.is_asleep = false;
+    }
+
+    pub(super) fn woken(&self) -> u64 {
+        self.woken
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.waiting.len()).sum()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Offered, lost and drained events of each stripe.
+    pub(super) fn accounting(&self) -> impl ExactSizeIterator<Item = (u64, u64, u64)> {
+        let stripes = self.stripes.iter();
+        stripes.map(|stripe| (stripe.offered, stripe.lost, stripe.drained))
+    }
+}

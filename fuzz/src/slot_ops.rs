@@ -1,0 +1,119 @@
+//! The oracle of a tool's counters: a random sequence of starts, finishes, readings, intervals
+//! and resets, against a plain list of what happened.
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `slot_ops/model.rs` | the list, and what a reading of it must hold |
+//! | `slot_ops/bare.rs` | a slot over plain words: any layout, any stripe |
+//! | `slot_ops/facade.rs` | the same operations through a registry: intervals, resets, snapshots |
+//!
+//! Everything runs on one thread, so each reading is exact. What concurrent readings promise is
+//! the matter of the loom models and the stress tests.
+
+mod bare;
+mod facade;
+mod model;
+
+use crate::magnitude::Magnitude;
+use arbitrary::Arbitrary;
+use toolmeter_core::{ErrorKind, Outcome};
+
+/// What is tried.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Input {
+    precision: u8,
+    max_exponent: u8,
+    stripes: u8,
+    /// What the clock says at first.
+    origin: Magnitude,
+    subject: Subject,
+    ops: Vec<Op>,
+}
+
+/// What is operated on.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Subject {
+    Slot,
+    Registry,
+}
+
+/// One operation.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Op {
+    Start { stripe: u8, attempt: u16 },
+    Finish { call: u8, stripe: u8, end: End },
+    Clock { by: Magnitude },
+    Read,
+    Publish,
+    NewCursor,
+    ReadCursor { cursor: u8 },
+    DropCursor { cursor: u8 },
+    Reset,
+    /// Deregister and register again; for a bare slot a reset.
+    Revive,
+}
+
+/// How a call ends.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum End {
+    Success,
+    Failure(u8),
+    Cancelled,
+}
+
+impl End {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Success => Outcome::Success,
+            Self::Failure(kind) => {
+                Outcome::Failure(ErrorKind::ALL[usize::from(kind) % ErrorKind::COUNT])
+            }
+            Self::Cancelled => Outcome::Cancelled,
+        }
+    }
+}
+
+/// A clock that only moves forward, by at most [`MAX_NS`] in all.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    now_ns: u64,
+    left_ns: u64,
+}
+
+/// 2^55 ns: a slot tells times of failures apart modulo 2^56 ns, and which of two is the later
+/// while they are less than half of that apart.
+const MAX_NS: u64 = 1 << 55;
+
+impl Time {
+    fn new(origin_ns: u64) -> Self {
+        Self {
+            now_ns: origin_ns,
+            left_ns: MAX_NS - 1,
+        }
+    }
+
+    fn advance(&mut self, by_ns: u64) {
+        let by_ns = by_ns.min(self.left_ns).min(u64::MAX - self.now_ns);
+        self.left_ns -= by_ns;
+        self.now_ns += by_ns;
+    }
+}
+
+/// Checks all of it.
+///
+/// # Panics
+///
+/// If anything does not hold.
+pub fn check(input: &Input) {
+    let origin_ns = input.origin.get();
+    match input.subject {
+        Subject::Slot => bare::check(
+            input.precision,
+            input.max_exponent,
+            input.stripes,
+            origin_ns,
+            &input.ops,
+        ),
+        Subject::Registry => facade::check(input.precision, input.stripes, origin_ns, &input.ops),
+    }
+}

@@ -1,0 +1,196 @@
+//! The plain model of one tool: a list of what happened, read by going through it.
+//!
+//! A reading at some moment is the whole list so far; the difference to a baseline is the list
+//! from there on. Nothing is counted along the way, so nothing can be counted wrongly.
+
+use std::collections::BTreeMap;
+use toolmeter_core::{Buckets, ErrorKind, LastFailure, LastFinish, Outcome, OutcomeClass};
+
+/// The most that one call adds to a latency sum, as `Slot::finish` documents it: 2^53 ns.
+const MAX_SUMMED_NS: u64 = 1 << 53;
+
+/// Something that happened to the tool.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Happened {
+    Started {
+        attempt: u16,
+    },
+    Finished {
+        stripe: usize,
+        outcome: Outcome,
+        attempt: u16,
+        at_ns: u64,
+        latency_ns: u64,
+    },
+}
+
+/// A moment: how long the list was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(usize);
+
+/// What a reading must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) started: u64,
+    pub(super) retried: u64,
+    pub(super) recovered: u64,
+    pub(super) failures: [u64; ErrorKind::COUNT],
+    pub(super) sums_ns: [u64; OutcomeClass::COUNT],
+    pub(super) buckets: [BTreeMap<u32, u64>; OutcomeClass::COUNT],
+    pub(super) last_finish: Option<LastFinish>,
+    pub(super) last_failure: Option<LastFailure>,
+    /// When that failure happened: the word of a failure does not tell it to the nanosecond.
+    pub(super) last_failure_ns: Option<u64>,
+}
+
+/// Everything that happened.
+#[derive(Debug)]
+pub(super) struct Model {
+    buckets: Buckets,
+    stripes: usize,
+    happened: Vec<Happened>,
+}
+
+impl Model {
+    pub(super) fn new(buckets: Buckets, stripes: usize) -> Self {
+        Self {
+            buckets,
+            stripes,
+            happened: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, happened: Happened) {
+        self.happened.push(happened);
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment(self.happened.len())
+    }
+
+    /// Calls that started and did not end yet, over all that happened.
+    pub(super) fn in_flight(&self) -> u64 {
+        let starts = self.happened.iter();
+        let starts = starts.filter(|happened| matches!(happened, Happened::Started { .. }));
+        let started = starts.count();
+        (2 * started - self.happened.len()) as u64
+    }
+
+    /// What a reading taken now must hold beyond one that was taken at `since`.
+    pub(super) fn since(&self, since: Moment) -> Expected {
+        self.between(since, self.now())
+    }
+
+    /// What a reading taken at `until` must hold beyond one that was taken at `since`.
+    pub(super) fn between(&self, since: Moment, until: Moment) -> Expected {
+        let mut expected = Expected::default();
+        for happened in &self.happened[since.0..until.0] {
+            self.count(&mut expected, *happened);
+        }
+        // The last ones are those of the slot; they show if such a call ended since.
+        let [_, failed, _] = OutcomeClass::ALL.map(|class| expected.count(class));
+        let rejected = expected.failures[ErrorKind::Rejected.index()];
+        if expected.count(OutcomeClass::Success) > 0 || failed > rejected {
+            expected.last_finish = self.last_finish(until);
+        }
+        if failed > 0
+            && let Some((kind, attempt, at_ns)) = self.last_failure(until)
+        {
+            expected.last_failure = Some(LastFailure::new(kind, attempt, at_ns));
+            expected.last_failure_ns = Some(at_ns);
+        }
+        expected
+    }
+
+    fn count(&self, expected: &mut Expected, happened: Happened) {
+        match happened {
+            Happened::Started { attempt } => {
+                expected.started += 1;
+                expected.retried += u64::from(attempt > 1);
+            }
+            Happened::Finished {
+                outcome,
+                attempt,
+                latency_ns,
+                ..
+            } => {
+                if let Some(kind) = outcome.error_kind() {
+                    expected.failures[kind.index()] += 1;
+                }
+                let is_success = outcome == Outcome::Success;
+                expected.recovered += u64::from(is_success && attempt > 1);
+                let class = outcome.class().index();
+                let sum_ns = &mut expected.sums_ns[class];
+                *sum_ns = sum_ns.wrapping_add(latency_ns.min(MAX_SUMMED_NS));
+                let index = self.buckets.index(latency_ns) as u32;
+                *expected.buckets[class].entry(index).or_default() += 1;
+            }
+        }
+    }
+
+    /// The last thing that each stripe was told of the kind that `pick` picks, the latest of them
+    /// by its time; of several at the same time, that of the highest stripe.
+    fn latest<T>(
+        &self,
+        until: Moment,
+        pick: impl Fn(&Happened) -> Option<(usize, u64, T)>,
+    ) -> Option<T> {
+        let mut last: Vec<Option<(u64, T)>> = (0..self.stripes).map(|_| None).collect();
+        for happened in &self.happened[..until.0] {
+            if let Some((stripe, at, what)) = pick(happened) {
+                last[stripe] = Some((at, what));
+            }
+        }
+        let latest = last.into_iter().flatten().max_by_key(|(at, _)| *at);
+        latest.map(|(_, what)| what)
+    }
+
+    fn last_finish(&self, until: Moment) -> Option<LastFinish> {
+        self.latest(until, |happened| match *happened {
+            Happened::Finished {
+                stripe,
+                outcome,
+                at_ns,
+                latency_ns,
+                ..
+            } if ran_to_an_end(outcome) => {
+                let latency_ns = latency_ns.min(self.buckets.max_value());
+                Some((stripe, at_ns, LastFinish { at_ns, latency_ns }))
+            }
+            _ => None,
+        })
+    }
+
+    fn last_failure(&self, until: Moment) -> Option<(ErrorKind, u16, u64)> {
+        self.latest(until, |happened| match *happened {
+            Happened::Finished {
+                stripe,
+                outcome: Outcome::Failure(kind),
+                attempt,
+                at_ns,
+                ..
+            } => Some((stripe, at_ns >> 16, (kind, attempt, at_ns))),
+            _ => None,
+        })
+    }
+}
+
+/// Whether the call leaves a last latency.
+fn ran_to_an_end(outcome: Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::Cancelled | Outcome::Failure(ErrorKind::Rejected)
+    )
+}
+
+impl Expected {
+    pub(super) fn count(&self, class: OutcomeClass) -> u64 {
+        self.buckets[class.index()].values().sum()
+    }
+
+    /// The buckets that are not empty, as a reading lists them.
+    pub(super) fn pairs(&self, class: OutcomeClass) -> Vec<(u32, u64)> {
+        let buckets = &self.buckets[class.index()];
+        buckets.iter().map(|(&index, &count)| (index, count)).collect()
+    }
+}
