@@ -1,0 +1,74 @@
+//! A program without std, allocator or C library that meters two calls into a `static`.
+//!
+//! It exits with 0 if the numbers are right, else with the number of the check that failed. That
+//! it links is half of the test. Linux on x86-64 only, since it starts and ends by itself.
+
+#![no_std]
+#![no_main]
+
+use core::arch::{asm, global_asm};
+use core::panic::PanicInfo;
+use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+
+const LAYOUT: Layout = match Layout::new(3, 20, 2) {
+    Ok(layout) => layout,
+    Err(_) => panic!("the layout is out of range"),
+};
+
+static WORDS: [Word; LAYOUT.words()] = [const { Word::new(0) }; LAYOUT.words()];
+
+// The kernel leaves the stack aligned; a call expects it less a return address.
+global_asm!(".globl _start", "_start:", "call {main}", "ud2", main = sym main);
+
+extern "C" fn main() -> ! {
+    exit(meter())
+}
+
+/// The number of the first check that fails, or 0.
+fn meter() -> i32 {
+    let Ok(slot) = Slot::new(&WORDS, LAYOUT) else {
+        return 1;
+    };
+    slot.start(0, 1);
+    slot.finish(0, Finish::new(Outcome::Success, 1, 10, 700));
+    slot.start(0, 2);
+    let failure = Outcome::Failure(ErrorKind::Timeout);
+    slot.finish(1, Finish::new(failure, 2, 20, 5));
+    slot.start(1, 1);
+
+    let mut reading = Reading::<FixedCounts<8>>::default();
+    if slot.read(&mut reading).is_err() {
+        return 2;
+    }
+    let checks = [
+        reading.started() == 3,
+        reading.finished() == 2,
+        reading.in_flight() == 1,
+        reading.retried() == 1,
+        reading.count(Outcome::SUCCESS) == 1,
+        reading.count(Outcome::FAILURE) == 1,
+        reading.count(Outcome::CANCELLED) == 0,
+        reading.sum_ns(Outcome::SUCCESS) == 700,
+        reading.sum_ns(Outcome::FAILURE) == 5,
+        reading.failures(ErrorKind::Timeout) == 1,
+        reading.failures(ErrorKind::Network) == 0,
+    ];
+    match checks.iter().position(|passed| !passed) {
+        Some(failed) => 3 + failed as i32,
+        None => 0,
+    }
+}
+
+fn exit(status: i32) -> ! {
+    // SAFETY: the system call `exit` takes one integer and does not return.
+    unsafe { asm!("syscall", in("rax") 60, in("rdi") status, options(noreturn)) }
+}
+
+#[panic_handler]
+fn panicked(_: &PanicInfo<'_>) -> ! {
+    exit(101)
+}
+
+/// Named by the precompiled `core`; nothing unwinds here.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
