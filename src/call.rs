@@ -125,6 +125,25 @@ pub type OwnedCall = CallGuard<ToolHandle>;
 /// assert_eq!((stats.failure(), stats.cancelled(), stats.in_flight), (1, 1, 0));
 /// # Ok::<(), toolmeter::RegisterError>(())
 /// ```
+///
+/// A call cannot be finished twice:
+///
+/// ```compile_fail,E0382
+/// # use toolmeter::{ErrorKind, Registry, ToolSpec};
+/// # let shell = Registry::new().register(ToolSpec::new("shell")).unwrap();
+/// let call = shell.start();
+/// call.succeed();
+/// call.fail(ErrorKind::Timeout, "killed after 30 s");
+/// ```
+///
+/// The compiler warns of one that is not kept:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use toolmeter::{Registry, ToolSpec};
+/// # let shell = Registry::new().register(ToolSpec::new("shell")).unwrap();
+/// shell.start();
+/// ```
 #[must_use = "a call that is dropped is counted as cancelled"]
 pub struct CallGuard<H: Borrow<ToolHandle>> {
     handle: H,
