@@ -47,8 +47,14 @@ impl Hdr {
         let value = value.min(self.ours.max_value());
         let index = self.ours.index(value);
         assert_eq!(self.uppers.partition_point(|&upper| upper < value), index);
-        assert_eq!(self.histogram.lowest_equivalent(value), self.ours.lower(index));
-        assert_eq!(self.histogram.highest_equivalent(value), self.ours.upper(index));
+        assert_eq!(
+            self.histogram.lowest_equivalent(value),
+            self.ours.lower(index)
+        );
+        assert_eq!(
+            self.histogram.highest_equivalent(value),
+            self.ours.upper(index)
+        );
     }
 }
 

@@ -48,7 +48,9 @@ pub fn check(input: &Input<'_>) {
 
     let context = Arc::new(CallContext::new(input.session, input.turn, input.call));
     let options = CallOptions::new().context(Arc::clone(&context));
-    tool.with(options).start().fail(ErrorKind::Other, input.message);
+    tool.with(options)
+        .start()
+        .fail(ErrorKind::Other, input.message);
     let metrics = registry.metrics();
     let error = metrics.tools[tool.name()].last_error.as_ref().unwrap();
     check_message(input.message, error.message.as_deref());
@@ -138,7 +140,9 @@ fn check_unknown(registry: &Registry, name: &str) {
     }
     let before = registry.metrics();
     let mut answer = pin!(registry.invoke(name, 0.into(), CallOptions::new()));
-    let Poll::Ready(Err(error)) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    let Poll::Ready(Err(error)) = answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
     else {
         panic!("an unknown tool has nothing to wait for and no answer");
     };

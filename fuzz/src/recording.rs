@@ -21,7 +21,9 @@ use toolmeter::{ClockSource, ErrorKind, ManualClock, Outcome, Pump, Registry, Sn
 pub fn check(bytes: &[u8]) {
     match parse(bytes) {
         Ok(sessions) => {
-            let calls = bytes.split(|&byte| byte == b'\n').filter(|line| !is_blank(line));
+            let calls = bytes
+                .split(|&byte| byte == b'\n')
+                .filter(|line| !is_blank(line));
             assert_eq!(calls.count(), all_calls(&sessions));
             play(&sessions);
         }
@@ -34,13 +36,20 @@ fn is_blank(line: &[u8]) -> bool {
 }
 
 fn all_calls(sessions: &[Session]) -> usize {
-    sessions.iter().flat_map(|session| &session.turns).map(Vec::len).sum()
+    sessions
+        .iter()
+        .flat_map(|session| &session.turns)
+        .map(Vec::len)
+        .sum()
 }
 
 /// It names the first line that does not fit, in a single line of visible text.
 fn check_error(bytes: &[u8], error: &TraceError) {
     assert!(!error.message.is_empty());
-    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+    assert!(
+        !error.to_string().chars().any(char::is_control),
+        "{error:?}"
+    );
     let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     let Some(number) = error.line else {
         assert!(lines.iter().all(|line| is_blank(line)));
@@ -49,9 +58,11 @@ fn check_error(bytes: &[u8], error: &TraceError) {
     assert!(!is_blank(lines[number - 1]));
     // What stands before fits, and what follows does not matter.
     let before = parse(&lines[..number - 1].join(&b'\n'));
-    assert!(before.is_ok_and(|sessions| !sessions.is_empty()) || number == 1 || {
-        lines[..number - 1].iter().all(|line| is_blank(line))
-    });
+    assert!(
+        before.is_ok_and(|sessions| !sessions.is_empty()) || number == 1 || {
+            lines[..number - 1].iter().all(|line| is_blank(line))
+        }
+    );
     assert_eq!(parse(&lines[..number].join(&b'\n')).unwrap_err(), *error);
 }
 
@@ -85,7 +96,10 @@ fn play(sessions: &[Session]) {
         let mut model = Replay::new(session, 1.0, drops.clone());
         let report = runtime.block_on(run.run(&mut model));
         let calls: usize = session.turns.iter().map(Vec::len).sum();
-        assert_eq!((report.calls, report.attempts), (calls as u64, calls as u64));
+        assert_eq!(
+            (report.calls, report.attempts),
+            (calls as u64, calls as u64)
+        );
         assert_eq!(report.turns, session.turns.len() as u64);
         retries += report.retries;
         played.add(Played {
@@ -128,7 +142,13 @@ fn check_tools(sessions: &[Session], metrics: &Snapshot) -> u64 {
     for session in sessions {
         count(session, &mut expected);
     }
-    assert!(metrics.tools.keys().map(|name| &**name).eq(expected.keys().copied()));
+    assert!(
+        metrics
+            .tools
+            .keys()
+            .map(|name| &**name)
+            .eq(expected.keys().copied())
+    );
     for (name, expected) in &expected {
         let stats = &metrics.tools[*name];
         let counted = Expected {
@@ -152,7 +172,9 @@ fn count<'a>(session: &'a Session, expected: &mut BTreeMap<&'a str, Expected>) {
         for call in turn {
             let tool = expected.entry(&call.tool).or_default();
             let key = (call.tool.as_str(), call.args_hash.as_str());
-            let is_retry = before.get(&key).is_some_and(|outcome| *outcome != Outcome::Success);
+            let is_retry = before
+                .get(&key)
+                .is_some_and(|outcome| *outcome != Outcome::Success);
             tool.retried += u64::from(is_retry);
             match call.outcome {
                 Outcome::Success => {

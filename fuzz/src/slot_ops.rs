@@ -40,14 +40,27 @@ enum Subject {
 /// One operation.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Op {
-    Start { stripe: u8, attempt: u16 },
-    Finish { call: u8, stripe: u8, end: End },
-    Clock { by: Magnitude },
+    Start {
+        stripe: u8,
+        attempt: u16,
+    },
+    Finish {
+        call: u8,
+        stripe: u8,
+        end: End,
+    },
+    Clock {
+        by: Magnitude,
+    },
     Read,
     Publish,
     NewCursor,
-    ReadCursor { cursor: u8 },
-    DropCursor { cursor: u8 },
+    ReadCursor {
+        cursor: u8,
+    },
+    DropCursor {
+        cursor: u8,
+    },
     Reset,
     /// Deregister and register again; for a bare slot a reset.
     Revive,

@@ -65,12 +65,20 @@ fn check_tool(stats: &ToolStats) {
     let sums = [latency.success.sum(), latency.failure.sum()];
     assert_eq!(stats.total_latency(), sums.iter().sum());
     assert!(stats.failures_by_kind.values().all(|&count| count > 0));
-    assert!(stats.last_error.as_ref().is_none_or(|error| error.attempt > 0));
+    assert!(
+        stats
+            .last_error
+            .as_ref()
+            .is_none_or(|error| error.attempt > 0)
+    );
 }
 
 fn check_latency(stats: &LatencyStats) {
     let sum = stats.buckets().iter().map(|&(_, count)| u128::from(count));
-    assert_eq!(u128::from(stats.count()), sum.sum::<u128>().min(u64::MAX.into()));
+    assert_eq!(
+        u128::from(stats.count()),
+        sum.sum::<u128>().min(u64::MAX.into())
+    );
     let ordered = [
         stats.min(),
         stats.p50(),

@@ -18,8 +18,12 @@ fn structured<'a, I: Arbitrary<'a>>(bytes: &'a [u8], check: impl FnOnce(I)) {
 
 const TARGETS: [(&str, Target); 6] = [
     ("buckets", |bytes| structured(bytes, buckets::check)),
-    ("slot_ops", |bytes| structured(bytes, |input| slot_ops::check(&input))),
-    ("ring_ops", |bytes| structured(bytes, |input| ring_ops::check(&input))),
+    ("slot_ops", |bytes| {
+        structured(bytes, |input| slot_ops::check(&input))
+    }),
+    ("ring_ops", |bytes| {
+        structured(bytes, |input| ring_ops::check(&input))
+    }),
     ("snapshot_json", |bytes| {
         snapshot_json::check(bytes, |read| allocation_counter::measure(read).bytes_max);
     }),
@@ -32,7 +36,9 @@ const TARGETS: [(&str, Target); 6] = [
 #[test]
 fn every_kept_input_passes() {
     for (name, check) in TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(name);
         let mut inputs = 0;
         for entry in std::fs::read_dir(&folder).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();

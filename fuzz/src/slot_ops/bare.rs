@@ -52,7 +52,10 @@ pub(super) fn check(precision: u8, max_exponent: u8, stripes: u8, origin_ns: u64
                 slot.start(stripe.into(), attempt);
                 model.add(Happened::Started { attempt });
                 let started_ns = time.now_ns;
-                calls.push(Call { attempt, started_ns });
+                calls.push(Call {
+                    attempt,
+                    started_ns,
+                });
             }
             Op::Finish { call, stripe, end } => {
                 if calls.is_empty() {

@@ -63,7 +63,10 @@ pub(super) fn check(precision: u8, stripes: u8, origin_ns: u64, ops: &[Op]) {
 }
 
 fn finished(expected: &Expected) -> u64 {
-    OutcomeClass::ALL.map(|class| expected.count(class)).iter().sum()
+    OutcomeClass::ALL
+        .map(|class| expected.count(class))
+        .iter()
+        .sum()
 }
 
 impl Subject {
@@ -212,12 +215,17 @@ impl Subject {
         let stats = &snapshot.tools[NAME];
         check_counts(stats, expected);
         assert_eq!(stats.in_flight, self.model.in_flight());
-        let last = expected.last_finish.map(|last| Duration::from_nanos(last.latency_ns));
+        let last = expected
+            .last_finish
+            .map(|last| Duration::from_nanos(last.latency_ns));
         assert_eq!(stats.last_latency(), last);
         let error = stats.last_error.as_ref();
         assert_eq!(error.is_some(), expected.last_failure.is_some());
         if let (Some(error), Some(failure)) = (error, expected.last_failure) {
-            assert_eq!((error.kind, error.attempt), (failure.kind(), failure.attempt()));
+            assert_eq!(
+                (error.kind, error.attempt),
+                (failure.kind(), failure.attempt())
+            );
             // The clock never ran backwards here, so the text is that of the last failure.
             assert_eq!(error.message.as_deref(), Some(&*self.failures.to_string()));
         }
@@ -226,7 +234,10 @@ impl Subject {
 
 /// Counters, sums and histograms.
 fn check_counts(stats: &ToolStats, expected: &Expected) {
-    assert_eq!((stats.retried, stats.recovered), (expected.retried, expected.recovered));
+    assert_eq!(
+        (stats.retried, stats.recovered),
+        (expected.retried, expected.recovered)
+    );
     let failures = ErrorKind::ALL.map(|kind| (kind, expected.failures[kind.index()]));
     let failures: BTreeMap<_, _> = failures.into_iter().filter(|&(_, n)| n > 0).collect();
     assert_eq!(stats.failures_by_kind, failures);

@@ -191,6 +191,9 @@ impl Expected {
     /// The buckets that are not empty, as a reading lists them.
     pub(super) fn pairs(&self, class: OutcomeClass) -> Vec<(u32, u64)> {
         let buckets = &self.buckets[class.index()];
-        buckets.iter().map(|(&index, &count)| (index, count)).collect()
+        buckets
+            .iter()
+            .map(|(&index, &count)| (index, count))
+            .collect()
     }
 }
