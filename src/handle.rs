@@ -15,8 +15,8 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `holders` | `fetch_sub` when a handle's state is dropped | `Release` | the load in `is_released` | none yet: argued here |
-//! | `holders` | `load` in `is_released` | `Acquire` | the subtraction: every call of that handle is then seen | none yet |
+//! | `holders` | `fetch_sub` when a handle's state is dropped | `Release` | the load in `is_released` | `a_slot_is_read_to_its_end_before_it_is_free` |
+//! | `holders` | `load` in `is_released` | `Acquire` | the subtraction: every call of that handle is then seen | the same |
 //! | `holders`, `registrations` | `fetch_add` | `Relaxed` | made under the registry's lock, as is the decision to free a slot | |
 //! | `enabled` | all | `Relaxed` | orders nothing | |
 

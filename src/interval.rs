@@ -67,10 +67,15 @@ impl Registry {
     #[must_use]
     pub fn intervals(&self) -> Intervals {
         let shared = Arc::clone(self.shared());
-        let mark = Arc::new(CursorMark {
-            read_epoch: Word::new(shared.epoch.load(Ordering::Acquire)),
-        });
-        lock(&shared.cursors).push(Arc::downgrade(&mark));
+        let mark = {
+            let mut cursors = lock(&shared.cursors);
+            let epoch = shared.epoch.load(Ordering::Relaxed);
+            let mark = Arc::new(CursorMark {
+                read_epoch: Word::new(epoch),
+            });
+            cursors.push(Arc::downgrade(&mark));
+            mark
+        };
         let unknown_tool_calls = shared.unknown_tool_calls();
         let baselines = baselines_of(&shared.totals(), unknown_tool_calls);
         Intervals {

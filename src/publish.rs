@@ -100,7 +100,7 @@ struct Last {
 impl Publisher {
     /// Makes a snapshot and publishes it.
     pub(crate) fn publish(&mut self, shared: &Shared) {
-        let epoch = shared.epoch.load(Ordering::Acquire);
+        let epoch = shared.epoch.load(Ordering::Relaxed);
         let snapshot = self.snapshot(shared);
         shared.published.store(Arc::new(snapshot));
         self.read_epoch = Some(epoch);

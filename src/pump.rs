@@ -19,9 +19,9 @@
 //! epoch.
 
 use crate::publish::Publisher;
-use crate::shared::Shared;
+use crate::shared::{CursorMark, Shared};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use toolmeter_core::Clock;
 use toolmeter_core::sync::{AtomicBool, Mutex, Ordering, lock};
@@ -80,7 +80,7 @@ impl Pump {
     /// # Examples
     ///
     /// ```
-    /// use std::sync::Arc;
+    /// use std::sync::{Arc, Weak};
     /// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
     ///
     /// let clock = ClockSource::Manual(Arc::new(ManualClock::new()));
@@ -155,7 +155,7 @@ impl Pumping {
             return 0;
         }
         let clock = &self.shared.meter.clock;
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let epoch = self.shared.epoch.load(Ordering::Relaxed);
         let round = state.drain.round(|| clock.now_ns());
         let events = round.events.len();
         state.fan_out(&self.shared, round);
@@ -247,13 +247,17 @@ impl State {
     }
 
     /// Frees the slots that nobody holds or has to read any more; the round began in `epoch`.
+    ///
+    /// Whoever takes the lock of the cursors after this, or sees the next epoch, sees all that
+    /// was counted into the slots that are noticed here.
     fn sweep(&mut self, shared: &Shared, epoch: u64) {
         let roster = shared.roster.load_full();
         if roster.retired().is_empty() {
             self.released.clear();
             return;
         }
-        let read_by_all = self.read_by_all(shared, epoch);
+        let mut cursors = lock(&shared.cursors);
+        let read_by_all = self.read_by_all(&mut cursors, epoch);
         let mut free = Vec::new();
         let mut released = HashMap::new();
         for slot in roster.retired().iter().filter(|slot| slot.is_released()) {
@@ -271,19 +275,19 @@ impl State {
             }
         }
         self.released = released;
+        shared.epoch.fetch_add(1, Ordering::Release);
+        drop(cursors);
         drop(roster);
         for (id, registrations) in free {
             shared.free(id, registrations);
             self.released.remove(&id);
         }
-        shared.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// The epoch in which the reader that is furthest behind began its last reading.
-    fn read_by_all(&self, shared: &Shared, epoch: u64) -> u64 {
-        let mut cursors = lock(&shared.cursors);
+    fn read_by_all(&self, cursors: &mut Vec<Weak<CursorMark>>, epoch: u64) -> u64 {
         cursors.retain(|cursor| cursor.strong_count() > 0);
-        let cursors = cursors.iter().filter_map(std::sync::Weak::upgrade);
+        let cursors = cursors.iter().filter_map(Weak::upgrade);
         cursors
             .map(|cursor| cursor.read_epoch.load(Ordering::Relaxed))
             .chain(self.publisher.read_epoch)

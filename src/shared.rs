@@ -11,8 +11,11 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `epoch` | `load` when a cursor or the pump begins to read | `Acquire` | the pump's addition: what was released before is then read completely | none yet: argued here |
-//! | `epoch` | `fetch_add` after the pump looked for released slots | `Release` | the loads | none yet |
+//! | `epoch` | `load` when a cursor begins to read | `Acquire` | the pump's addition: what was released before is then read completely | `a_cursor_elsewhere_reads_a_slot_to_its_end` |
+//! | `epoch` | `fetch_add` after the pump looked for released slots | `Release` | the load | the same |
+//! | `epoch` | `load` when a cursor is made, under the lock of `cursors` | `Relaxed` | the pump adds under that lock | `a_new_cursor_reads_a_slot_to_its_end` |
+//! | `epoch` | `load` when the pump begins a round or a snapshot, under the pump's lock | `Relaxed` | the pump adds under that lock | |
+//! | `read_epoch` | `store` after a cursor's reading, `load` by the pump | `Relaxed` | says only how far the reading is; what it returned is its caller's | |
 //! | `unknown_tool_calls` | all | `Relaxed` | a lone counter | |
 //! | `published` | `store` under the pump's lock, arc-swap's own orderings | | its loads | `a_published_snapshot_is_never_older`, on the stand-in |
 //! | `roster`, `baselines` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
@@ -44,7 +47,8 @@ pub(crate) struct Shared {
     pub(crate) resetting: Mutex<()>,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) hub: Hub,
-    /// The cursors that live, and how far each has read.
+    /// The cursors that live, and how far each has read. Held while the pump looks for released
+    /// slots.
     pub(crate) cursors: Mutex<Vec<std::sync::Weak<CursorMark>>>,
     /// Grows each time the pump looked for released slots.
     pub(crate) epoch: Word,

@@ -11,7 +11,7 @@
 //! | channel | `Disconnected` from `try_send`: the end of the receiver is seen at once, not as a model would let it be | unit tests of `events` |
 //! | channel | time: `recv_timeout` never waits, `recv` yields until something is there | unit tests of `events` |
 //! | channel | data races on an element: each lies behind a lock that the model does not see | crossbeam's own tests |
-//! | swap | arc-swap's own code, and everything weaker than a lock: a `load` here is ordered with every `store` | stress tests of the facade, on the real one |
+//! | swap | arc-swap's own code: that a load waits for nobody, and that what it lends stays alive | stress tests of the facade, on the real one |
 //!
 //! What the channel does keep is what the rings stand on. A place has a stamp, and it can be put
 //! into again only by one to whom the end of the taking is visible. Where it is not, crossbeam
@@ -28,22 +28,25 @@
 //! | `tail`, by a sender | read-modify-write of nothing | Acquire | a relaxed load, then a `SeqCst` fence before it says `Full` |
 //! | `tail`, `head`, for the length | load | Acquire | `SeqCst` |
 //! | `sender_gone` | load, store | Acquire, Release | a bit of `tail` |
+//! | `current`, of a swap | read-modify-write of nothing, for a load | Acquire | arc-swap's loads: ordered after the store that they read, and no more |
+//! | `current`, of a swap | compare and exchange, for a store | `AcqRel` | arc-swap's stores |
 
 // Not from `sync`, whose locks and threads need the feature `std`: this file is for loom alone.
 use loom::{
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{
-            AtomicBool, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Release},
-        },
+    sync::atomic::{
+        AtomicBool, AtomicUsize,
+        Ordering::{AcqRel, Acquire, Release},
     },
     thread,
 };
 use std::{
+    collections::HashMap,
     fmt,
     ops::Deref,
-    sync::{Arc, Mutex as Unseen, PoisonError, atomic::AtomicBool as UnseenBool},
+    sync::{
+        Arc, Mutex as Unseen, MutexGuard as UnseenGuard, PoisonError,
+        atomic::AtomicBool as UnseenBool,
+    },
     time::Duration,
 };
 
@@ -270,7 +273,13 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// A shared pointer (`P` is a std `Arc`, or an `Option` of one) that is loaded and replaced.
-pub struct ArcSwapAny<P>(Mutex<P>);
+pub struct ArcSwapAny<P> {
+    /// The number of the pointer that is current. Every access reads and writes it in one step,
+    /// so each sees the latest, as arc-swap's do.
+    current: AtomicUsize,
+    /// The current pointer under its number, and none that was replaced.
+    pointers: Unseen<HashMap<usize, P>>,
+}
 
 /// An `Arc` that is loaded and replaced.
 pub type ArcSwap<T> = ArcSwapAny<Arc<T>>;
@@ -281,11 +290,21 @@ pub type ArcSwapOption<T> = ArcSwapAny<Option<Arc<T>>>;
 impl<P: Clone> ArcSwapAny<P> {
     /// Holds this pointer.
     pub fn new(pointer: P) -> Self {
-        Self(Mutex::new(pointer))
+        Self {
+            current: AtomicUsize::new(0),
+            pointers: Unseen::new(HashMap::from([(0, pointer)])),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, P> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Never held across a step of the model.
+    fn pointers(&self) -> UnseenGuard<'_, HashMap<usize, P>> {
+        self.pointers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The current number and a clone of its pointer.
+    fn numbered(&self) -> (usize, P) {
+        let number = self.current.fetch_add(0, Acquire);
+        (number, self.pointers()[&number].clone())
     }
 
     /// Lends the pointer.
@@ -295,7 +314,7 @@ impl<P: Clone> ArcSwapAny<P> {
 
     /// A clone of the pointer.
     pub fn load_full(&self) -> P {
-        self.lock().clone()
+        self.numbered().1
     }
 
     /// Replaces the pointer.
@@ -305,15 +324,27 @@ impl<P: Clone> ArcSwapAny<P> {
 
     /// Replaces the pointer and returns the one before.
     pub fn swap(&self, pointer: P) -> P {
-        std::mem::replace(&mut *self.lock(), pointer)
+        self.rcu(|_| pointer.clone())
     }
 
-    /// Replaces the pointer by what `update` makes of it, and returns the one before. In arc-swap
-    /// `update` may run several times; here it runs once, under the lock.
+    /// Replaces the pointer by what `update` makes of it, and returns the one before. As in
+    /// arc-swap, `update` runs again if the pointer was replaced meanwhile.
     pub fn rcu<R: Into<P>>(&self, mut update: impl FnMut(&P) -> R) -> P {
-        let mut guard = self.lock();
-        let after = update(&guard).into();
-        std::mem::replace(&mut *guard, after)
+        loop {
+            let (number, before) = self.numbered();
+            let after = update(&before).into();
+            let replaced = self
+                .current
+                .compare_exchange(number, number + 1, AcqRel, Acquire);
+            if replaced.is_ok() {
+                let mut pointers = self.pointers();
+                pointers.insert(number + 1, after);
+                let stored = pointers.remove(&number);
+                drop(pointers);
+                drop(stored);
+                return before;
+            }
+        }
     }
 }
 
