@@ -10,7 +10,7 @@
 //! reading of what it holds and counts from there, as every interval does.
 
 use std::sync::Arc;
-use toolmeter_core::{Layout, Slot, Word};
+use toolmeter_core::{Layout, Slot, Stripe, Word};
 
 /// Slots in the first chunk, so that a small host stays small.
 const FIRST_SLOTS: usize = if cfg!(toolmeter_loom) { 1 } else { 64 };
@@ -36,8 +36,17 @@ pub(crate) struct SlotMemory {
 }
 
 impl SlotMemory {
+    /// The stripe of the slot that lives here, for threads of this index.
+    #[inline(always)]
+    pub(crate) fn stripe(&self, index: usize) -> Stripe<'_> {
+        let words = &self.chunk.words[self.start + self.layout.stripe_start(index)..];
+        match Stripe::new(words, self.layout) {
+            Ok(stripe) => stripe,
+            Err(_) => unreachable!("the chunk has all words of its slots"),
+        }
+    }
+
     /// The slot that lives here.
-    #[inline]
     pub(crate) fn slot(&self) -> Slot<'_> {
         let words = &self.chunk.words[self.start..self.start + self.layout.words()];
         match Slot::new(words, self.layout) {

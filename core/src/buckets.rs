@@ -154,9 +154,18 @@ impl Buckets {
         } else {
             value
         };
-        // With a leading one at bit p the two rules of the file's head become one: below
-        // 2^(p+1) the shift is 0.
-        let shift = (63 - (value | (1 << self.precision)).leading_zeros()) - self.precision as u32;
+        self.index_in_range(value)
+    }
+
+    /// The index of a value that is known not to exceed [`max_value`](Self::max_value).
+    #[inline(always)]
+    pub(crate) const fn index_in_range(self, value: u64) -> usize {
+        // A branch and no selection: a tool's calls are all above this or all below, so it is
+        // predicted, and the index of a short call does not wait for the longer rule.
+        if value >> self.precision <= 1 {
+            return short(value);
+        }
+        let shift = (63 - value.leading_zeros()) - self.precision as u32;
         ((shift as usize) << self.precision) + (value >> shift) as usize
     }
 
@@ -210,6 +219,13 @@ impl Buckets {
     const fn shift(self, index: usize) -> usize {
         (index >> self.precision).saturating_sub(1)
     }
+}
+
+/// The index of a value that has a bucket of its own. A function of its own, so that the compiler
+/// branches to it.
+#[cold]
+const fn short(value: u64) -> usize {
+    value as usize
 }
 
 #[cfg(test)]

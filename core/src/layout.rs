@@ -8,11 +8,11 @@
 //! | 0 to 7 | what every success and failure touches, one cache line |
 //! | 8 to 21 | cancelled sum and occupancy, `retried`, `recovered`, one counter for each error kind |
 //! | 22, 23 | not used: the header fills three cache lines |
-//! | 24 and on | the buckets, group by group; in each group first those of success, then failure, then cancelled |
+//! | 24 and on | the buckets; of each index first that of success, then failure, then cancelled |
 //!
-//! The three outcomes of a group lie side by side because the calls of one tool tend to take
+//! The three outcomes of an index lie side by side because the calls of one tool tend to take
 //! similar time however they end: the pages that a tool touches, and so its resident memory,
-//! stay few.
+//! stay few. And the way from an index to its word is short; `slot` says why that counts.
 
 use crate::buckets::Buckets;
 use crate::outcome::{ErrorKind, OutcomeClass};
@@ -86,6 +86,8 @@ pub(crate) mod word {
 pub struct Layout {
     buckets: Buckets,
     stripes: u16,
+    /// Derived from the buckets, once: every metered call asks for it twice.
+    stripe_words: u32,
 }
 
 impl Layout {
@@ -121,9 +123,11 @@ impl Layout {
         if !stripes.is_power_of_two() || stripes > Self::MAX_STRIPES {
             return Err(LayoutError::Stripes(stripes));
         }
+        let stripe_words = HEADER + OutcomeClass::COUNT * buckets.count();
         Ok(Self {
             buckets,
             stripes: stripes as u16,
+            stripe_words: stripe_words.next_multiple_of(LINE) as u32,
         })
     }
 
@@ -167,31 +171,47 @@ impl Layout {
     }
 
     /// How many words one stripe takes: whole cache lines.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Layout;
+    ///
+    /// let layout = Layout::new(5, 48, 4)?;
+    /// assert_eq!(layout.words(), 4 * layout.stripe_words());
+    /// # Ok::<(), toolmeter_core::LayoutError>(())
+    /// ```
     #[must_use]
     #[inline]
-    pub(crate) const fn stripe_words(self) -> usize {
-        (HEADER + OutcomeClass::COUNT * self.buckets.count()).next_multiple_of(LINE)
+    pub const fn stripe_words(self) -> usize {
+        self.stripe_words as usize
     }
 
-    /// Where the stripe that a caller names begins; numbers beyond the last start over.
+    /// The word of a slot at which the stripe that a caller names begins; numbers beyond the last
+    /// start over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Layout;
+    ///
+    /// let layout = Layout::new(5, 48, 4)?;
+    /// assert_eq!(layout.stripe_start(3), 3 * layout.stripe_words());
+    /// assert_eq!(layout.stripe_start(4), 0);
+    /// # Ok::<(), toolmeter_core::LayoutError>(())
+    /// ```
+    #[must_use]
     #[inline]
-    pub(crate) const fn stripe_start(self, stripe: usize) -> usize {
+    pub const fn stripe_start(self, stripe: usize) -> usize {
         (stripe & (self.stripes() - 1)) * self.stripe_words()
     }
+}
 
-    /// Where, after the header, the bucket of this class and index lies.
-    #[inline]
-    pub(crate) const fn bucket(self, class: OutcomeClass, index: usize) -> usize {
-        let precision = self.buckets.precision();
-        let within = index & ((1 << precision) - 1);
-        self.group_start(class, index >> precision) + within
-    }
-
-    /// Where, after the header, the buckets of this class and group begin.
-    #[inline]
-    pub(crate) const fn group_start(self, class: OutcomeClass, group: usize) -> usize {
-        (group * OutcomeClass::COUNT + class.index()) << self.buckets.precision()
-    }
+/// Where, after the header of a stripe, the bucket of this class and index lies. The next bucket of
+/// the class lies [`OutcomeClass::COUNT`] words on.
+#[inline(always)]
+pub(crate) const fn bucket(class: OutcomeClass, index: usize) -> usize {
+    index * OutcomeClass::COUNT + class.index()
 }
 
 /// Why [`Layout::new`] refused.
@@ -291,7 +311,7 @@ mod tests {
             take(word::sum(class));
             take(word::occupancy(class));
             for index in 0..layout.buckets().count() {
-                take(HEADER + layout.bucket(class, index));
+                take(HEADER + bucket(class, index));
             }
         }
         assert!(taken.last().unwrap() < &layout.stripe_words());

@@ -62,5 +62,5 @@ pub use clock::{Clock, ManualClock};
 pub use layout::{Layout, LayoutError};
 pub use outcome::{ErrorKind, Outcome, OutcomeClass};
 pub use reading::{BucketCounts, CountsFull, FixedCounts, LastFailure, LastFinish, Reading};
-pub use slot::{Finish, Slot, SlotTooSmall};
+pub use slot::{Finish, Slot, SlotTooSmall, Stripe};
 pub use sync::Word;

@@ -13,6 +13,16 @@
 //!
 //! Nothing is ever zeroed; see [`reading`](crate::reading) for how a reset works all the same.
 //!
+//! # What a finish costs
+//!
+//! NB: on Zen 4 the reading of the time-stamp counter waits until the addresses of all earlier
+//! stores are known, and the address of the bucket is known only when the latency is. So each
+//! cycle between the clock's answer and that address is paid in full by whoever reads the clock
+//! next (6 ns of a call, when calls follow each other at once), while the locked additions cost
+//! nothing beside it. Therefore clamping is a branch to a cold function and not a selection, short
+//! values take a branch of their own (see [`Buckets`]), and the place of a bucket is three times
+//! its index.
+//!
 //! # What a reader sees
 //!
 //! A reader first loads the occupancy and the buckets of all stripes, then everything else
@@ -45,7 +55,8 @@
 //! The last finish is two words, and calls that finish at the same moment on a shared stripe
 //! may mix theirs: a time of one, a latency of the other.
 
-use crate::layout::{HEADER, Layout, word};
+use crate::buckets::Buckets;
+use crate::layout::{self, HEADER, Layout, word};
 use crate::outcome::{ErrorKind, Outcome, OutcomeClass};
 use crate::reading::{BucketCounts, CountsFull, LastFailure, LastFinish, Reading};
 use crate::sync::{Ordering, Word};
@@ -184,11 +195,7 @@ impl<'a> Slot<'a> {
     /// ```
     #[inline(always)]
     pub fn start(&self, stripe: usize, attempt: u16) {
-        let stripe = self.stripe(stripe);
-        stripe.add(word::STARTED, 1);
-        if attempt > 1 {
-            stripe.add(word::RETRIED, 1);
-        }
+        self.stripe(stripe).start(attempt);
     }
 
     /// Counts the end of a call. Each start must be followed by one finish, on any thread.
@@ -218,42 +225,7 @@ impl<'a> Slot<'a> {
     /// ```
     #[inline(always)]
     pub fn finish(&self, stripe: usize, finish: Finish) {
-        let stripe = self.stripe(stripe);
-        let class = finish.outcome.class();
-        let mut ran = true;
-        match finish.outcome {
-            Outcome::Success => {
-                if finish.attempt > 1 {
-                    stripe.add(word::RECOVERED, 1);
-                }
-            }
-            Outcome::Failure(kind) => {
-                stripe.add(word::failures(kind), 1);
-                let failure = LastFailure::new(kind, finish.attempt, finish.finished_at_ns);
-                stripe.header[word::LAST_FAILURE].store(failure.to_word(), Ordering::Relaxed);
-                ran = kind as u8 != ErrorKind::Rejected as u8;
-            }
-            Outcome::Cancelled => ran = false,
-        }
-        let buckets = self.layout.buckets();
-        if ran {
-            let latency_ns = if finish.latency_ns > buckets.max_value() {
-                buckets.max_value()
-            } else {
-                finish.latency_ns
-            };
-            stripe.header[word::LAST_FINISHED_AT].store(finish.finished_at_ns, Ordering::Relaxed);
-            stripe.header[word::LAST_LATENCY].store(latency_ns, Ordering::Relaxed);
-        }
-        let summed_ns = finish.latency_ns.min(MAX_SUMMED_LATENCY_NS);
-        stripe.add(word::sum(class), summed_ns);
-        let index = buckets.index(finish.latency_ns);
-        let group = 1 << (index >> buckets.precision());
-        let occupancy = &stripe.header[word::occupancy(class)];
-        if occupancy.load(Ordering::Relaxed) & group == 0 {
-            occupancy.fetch_or(group, Ordering::Relaxed);
-        }
-        stripe.buckets[self.layout.bucket(class, index)].fetch_add(1, Ordering::Release);
+        self.stripe(stripe).finish(finish);
     }
 
     /// Reads everything into `reading`, replacing what it held.
@@ -360,9 +332,9 @@ impl<'a> Slot<'a> {
                 if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
                     continue;
                 }
-                let start = self.layout.group_start(class, group);
-                let buckets = &stripe.buckets[start..start + width];
-                for (sum, bucket) in sums.iter_mut().zip(buckets) {
+                let first = layout::bucket(class, group * width);
+                let buckets = stripe.buckets[first..].iter().step_by(OutcomeClass::COUNT);
+                for (sum, bucket) in sums[..width].iter_mut().zip(buckets) {
                     *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
                 }
             }
@@ -380,25 +352,123 @@ impl<'a> Slot<'a> {
         (0..slot.layout.stripes()).map(move |stripe| slot.stripe(stripe))
     }
 
-    #[inline]
+    #[inline(always)]
     fn stripe(&self, stripe: usize) -> Stripe<'a> {
         let start = self.layout.stripe_start(stripe);
-        let words = &self.words[start..start + self.layout.stripe_words()];
-        let Some((header, buckets)) = words.split_first_chunk() else {
-            unreachable!("a stripe is longer than its header, by the arithmetic of Layout")
-        };
-        Stripe { header, buckets }
+        match Stripe::new(&self.words[start..], self.layout) {
+            Ok(stripe) => stripe,
+            Err(_) => unreachable!("the slot has as many words as its layout asks for"),
+        }
     }
 }
 
-/// The words of one stripe.
-struct Stripe<'a> {
+/// A view of the words of one stripe, for a caller that finds them by itself.
+///
+/// [`Slot::start`] and [`Slot::finish`] do the same for a stripe by its number.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::slot::Stripe;
+/// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+///
+/// let layout = Layout::new(3, 20, 2)?;
+/// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+/// let stripe = Stripe::new(&words[layout.stripe_start(1)..], layout)?;
+/// stripe.start(1);
+/// stripe.finish(Finish::new(Outcome::Success, 1, 0, 700));
+/// let mut reading = Reading::<FixedCounts<8>>::default();
+/// Slot::new(&words, layout)?.read(&mut reading)?;
+/// assert_eq!(reading.count(Outcome::SUCCESS), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Stripe<'a> {
     header: &'a [Word; HEADER],
     buckets: &'a [Word],
+    arithmetic: Buckets,
 }
 
-impl Stripe<'_> {
-    #[inline]
+impl<'a> Stripe<'a> {
+    /// Views the first words of `words`, as many as a stripe of this layout has.
+    ///
+    /// # Errors
+    ///
+    /// [`SlotTooSmall`] if there are fewer than [`Layout::stripe_words`].
+    #[inline(always)]
+    pub fn new(words: &'a [Word], layout: Layout) -> Result<Self, SlotTooSmall> {
+        let needed = layout.stripe_words();
+        match words.get(..needed).and_then(<[Word]>::split_first_chunk) {
+            Some((header, buckets)) => Ok(Self {
+                header,
+                buckets,
+                arithmetic: layout.buckets(),
+            }),
+            None => Err(SlotTooSmall {
+                words: words.len(),
+                needed,
+            }),
+        }
+    }
+
+    /// As [`Slot::start`].
+    #[inline(always)]
+    pub fn start(&self, attempt: u16) {
+        self.add(word::STARTED, 1);
+        if attempt > 1 {
+            self.add(word::RETRIED, 1);
+        }
+    }
+
+    /// As [`Slot::finish`].
+    #[inline(always)]
+    pub fn finish(&self, finish: Finish) {
+        let class = finish.outcome.class();
+        let mut ran = true;
+        match finish.outcome {
+            Outcome::Success => {
+                if finish.attempt > 1 {
+                    self.add(word::RECOVERED, 1);
+                }
+            }
+            Outcome::Failure(kind) => {
+                self.add(word::failures(kind), 1);
+                let failure = LastFailure::new(kind, finish.attempt, finish.finished_at_ns);
+                self.header[word::LAST_FAILURE].store(failure.to_word(), Ordering::Relaxed);
+                ran = kind as u8 != ErrorKind::Rejected as u8;
+            }
+            Outcome::Cancelled => ran = false,
+        }
+        let mut in_range_ns = finish.latency_ns;
+        let mut summed_ns = finish.latency_ns;
+        if finish.latency_ns > self.arithmetic.max_value().min(MAX_SUMMED_LATENCY_NS) {
+            (in_range_ns, summed_ns) = self.clamped(finish.latency_ns);
+        }
+        if ran {
+            self.header[word::LAST_FINISHED_AT].store(finish.finished_at_ns, Ordering::Relaxed);
+            self.header[word::LAST_LATENCY].store(in_range_ns, Ordering::Relaxed);
+        }
+        self.add(word::sum(class), summed_ns);
+        let index = self.arithmetic.index_in_range(in_range_ns);
+        let group = 1 << (index >> self.arithmetic.precision());
+        let occupancy = &self.header[word::occupancy(class)];
+        if occupancy.load(Ordering::Relaxed) & group == 0 {
+            occupancy.fetch_or(group, Ordering::Relaxed);
+        }
+        self.buckets[layout::bucket(class, index)].fetch_add(1, Ordering::Release);
+    }
+
+    /// A long latency as it is counted and as it is summed. A function of its own, so that the
+    /// address of the bucket does not wait for the comparison.
+    #[cold]
+    fn clamped(&self, latency_ns: u64) -> (u64, u64) {
+        (
+            latency_ns.min(self.arithmetic.max_value()),
+            latency_ns.min(MAX_SUMMED_LATENCY_NS),
+        )
+    }
+
+    #[inline(always)]
     fn add(&self, word: usize, addend: u64) {
         self.header[word].fetch_add(addend, Ordering::Relaxed);
     }
@@ -409,7 +479,7 @@ impl Stripe<'_> {
     }
 }
 
-/// [`Slot::new`] was given too few words.
+/// [`Slot::new`] or [`Stripe::new`] was given too few words.
 ///
 /// # Examples
 ///
@@ -433,7 +503,7 @@ impl fmt::Display for SlotTooSmall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a slot of this layout needs {} words, but there are {}",
+            "this layout needs {} words, but there are {}",
             self.needed, self.words
         )
     }
