@@ -150,13 +150,21 @@ impl Pumping {
 
     /// One round. Returns how many events were delivered to the hub.
     pub(crate) fn round(&self) -> usize {
+        self.round_with_hook(|| {})
+    }
+
+    /// A round with what a test does for each stripe that gave events, between taking them and
+    /// counting them.
+    fn round_with_hook(&self, taken_uncounted: impl FnMut()) -> usize {
         let mut state = lock(&self.state);
         if state.closed {
             return 0;
         }
         let clock = &self.shared.meter.clock;
         let epoch = self.shared.epoch.load(Ordering::Relaxed);
-        let round = state.drain.round(|| clock.now_ns());
+        let round = state
+            .drain
+            .round_with_hook(|| clock.now_ns(), taken_uncounted);
         let events = round.events.len();
         state.fan_out(&self.shared, round);
         let now_ns = clock.now_ns();
@@ -292,5 +300,72 @@ impl State {
             .map(|cursor| cursor.read_epoch.load(Ordering::Relaxed))
             .chain(self.publisher.read_epoch)
             .fold(epoch, u64::min)
+    }
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests {
+    use crate::{ClockSource, Pump, Registry};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+    use toolmeter_core::ManualClock;
+
+    const CALLS: u64 = 1_000;
+    /// Far more than a thousand calls take: it passes only if a call waits for the pump.
+    const STUCK: Duration = Duration::from_secs(30);
+
+    /// The pump's thread stops with the events of a full ring taken and not yet counted. A
+    /// thousand calls finish all the same; their events are lost, and counted.
+    #[test]
+    fn a_call_does_not_wait_for_a_pump_that_stands_still() {
+        let registry = Registry::builder()
+            .clock(ClockSource::Manual(ManualClock::new().into()))
+            .pump(Pump::manual())
+            .stripes(1)
+            .ring_capacity(8)
+            .build()
+            .unwrap();
+        let tool = registry.register("tool".into()).unwrap();
+        let events = registry.subscribe();
+        for _ in 0..4 {
+            tool.start().succeed();
+        }
+        let (stopped, is_stopped) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let pump = {
+            let registry = registry.clone();
+            thread::spawn(move || {
+                registry.pumping().round_with_hook(|| {
+                    stopped.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                })
+            })
+        };
+        is_stopped.recv_timeout(STUCK).unwrap();
+
+        let (finished, have_finished) = mpsc::channel();
+        let caller = {
+            let tool = tool.clone();
+            thread::spawn(move || {
+                for _ in 0..CALLS {
+                    tool.run(|| ());
+                }
+                finished.send(()).unwrap();
+            })
+        };
+        let waited = have_finished.recv_timeout(STUCK);
+        go_on.send(()).unwrap();
+        waited.expect("a call waited for the pump");
+        caller.join().unwrap();
+        assert_eq!(pump.join().unwrap(), 8);
+        registry.pump();
+
+        let metrics = registry.metrics();
+        assert_eq!(metrics.tools["tool"].success(), 4 + CALLS);
+        let account = registry.events();
+        assert_eq!((account.offered, account.drained), (8 + 2 * CALLS, 8));
+        assert_eq!((account.lost_in_rings, account.found_full), (2 * CALLS, 0));
+        assert_eq!(events.try_recv().unwrap().len(), 8);
     }
 }

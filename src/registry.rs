@@ -108,6 +108,11 @@ impl Registry {
         &self.0.shared
     }
 
+    #[cfg(all(test, not(toolmeter_loom)))]
+    pub(crate) fn pumping(&self) -> &Pumping {
+        &self.0.pumping
+    }
+
     /// Registers a tool that the host runs itself.
     ///
     /// If a tool of this name was deregistered and is still held or not read to its end, it is
