@@ -97,14 +97,22 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// Control characters, and those that hide or reorder the text around them.
+/// Control characters, and those that hide or reorder the text around them: line and paragraph
+/// separators, the marks of annotations, and what Unicode lists as `Default_Ignorable_Code_Point`,
+/// which a display does not show unless it supports it.
+///
+/// Of the last, the variation selectors U+FE00 to U+FE0F are let through: emoji are written with
+/// them.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{00AD}' | '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-                | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
-                | '\u{E0000}'..='\u{E007F}'
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}'
+                | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+                | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
+                | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}'
+                | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}'
         )
 }
 
@@ -223,6 +231,19 @@ mod tests {
             assert!(matches!(error, NameError::Invisible { character: c, .. } if c == character));
             assert!(!error.to_string().contains(character));
         }
+    }
+
+    /// Blank letters, and selectors that can carry any bytes unseen.
+    #[test]
+    fn what_a_display_ignores_is_no_name_and_is_escaped() {
+        for character in ['\u{3164}', '\u{115F}', '\u{180E}', '\u{1D173}', '\u{E0100}'] {
+            let error = check_name(&character.to_string()).unwrap_err();
+            assert!(matches!(error, NameError::Invisible { character: c, .. } if c == character));
+            let escape = character.escape_default().to_string();
+            assert_eq!(kept(&character.to_string()), Some(escape));
+        }
+        // An emoji is written with a selector.
+        assert_eq!(check_name("web \u{26A0}\u{FE0F}"), Ok(()));
     }
 
     #[test]
