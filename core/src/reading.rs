@@ -270,7 +270,8 @@ impl LastFailure {
         now.saturating_sub(age) << Self::UNIT_BITS
     }
 
-    /// The later of two; times are compared around the 2.28 years after which they repeat.
+    /// The later of two that are less than 2^39 units apart, 1.14 years; times are compared
+    /// around the 2.28 years after which they repeat.
     fn later(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
             (Some(a), Some(b)) => {

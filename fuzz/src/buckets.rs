@@ -1,8 +1,9 @@
 //! The oracle of the buckets: two latencies, any precision and range.
 //!
-//! Checks that the index is in range and monotonic, that the bounds hold the value, that the
-//! bucket is as narrow as promised and lies inside one bucket of each coarser precision, and that
-//! precisions 4 and 7 have the very indices of an `hdrhistogram` of 1 and 2 significant digits.
+//! Checks that the index is in range and monotonic, that the bounds hold the value and meet those
+//! of the neighbours, that the bucket is as narrow as promised and lies inside one bucket of each
+//! coarser precision, and that precisions 4 and 7 have the very indices of an `hdrhistogram` of 1
+//! and 2 significant digits.
 
 use crate::magnitude::Magnitude;
 use arbitrary::Arbitrary;
@@ -90,7 +91,28 @@ fn check_bucket(buckets: Buckets, value: u64) {
     assert!(lower <= value && value <= upper);
     let width = u128::from(upper - lower) + 1;
     assert!(width == 1 || width << buckets.precision() <= u128::from(lower));
-    for coarser in 0..buckets.precision() {
+    // No wider than its share of an octave, and no narrower either: a narrower one would take
+    // memory for nothing.
+    let octave = 63 - (lower | 1).leading_zeros();
+    let promised = octave.saturating_sub(u32::from(buckets.precision()));
+    assert_eq!(width, 1 << promised);
+    // Nothing lies between two buckets, and none is left over at either end.
+    match lower.checked_sub(1) {
+        Some(below) => assert_eq!(
+            (buckets.index(below), buckets.upper(index - 1)),
+            (index - 1, below)
+        ),
+        None => assert_eq!(index, 0),
+    }
+    if upper < buckets.max_value() {
+        assert_eq!(
+            (buckets.index(upper + 1), buckets.lower(index + 1)),
+            (index + 1, upper + 1)
+        );
+    } else {
+        assert_eq!((upper, index), (buckets.max_value(), buckets.count() - 1));
+    }
+    for coarser in 0..=buckets.precision() {
         let coarse = Buckets::new(coarser, buckets.max_exponent()).unwrap();
         assert_eq!(coarse.index(lower), coarse.index(upper));
     }

@@ -1,12 +1,13 @@
 //! The oracle of recordings: any bytes as a recording of the example `agent_host`.
 //!
-//! They are refused with the first line that does not fit, or they are played to their end, in
-//! paused time, and then the books add up: those that the example itself keeps, and what the
-//! registry counted for each tool is what the recording says.
+//! They are refused with the first line that does not fit, or they hold the calls that their
+//! lines say and are played to their end, in paused time. Then the books add up: those that the
+//! example itself keeps, and what the registry counted for each tool is what the recording says.
 
 use crate::books::{Books, Played};
 use crate::replay::{self, Drops, Replay};
-use crate::trace::{Session, TraceError, parse};
+use crate::trace::{Call, Session, TraceError, parse};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,7 @@ use toolmeter::{ClockSource, ErrorKind, ManualClock, Outcome, Pump, Registry, Sn
 pub fn check(bytes: &[u8]) {
     match parse(bytes) {
         Ok(sessions) => {
-            let calls = bytes
-                .split(|&byte| byte == b'\n')
-                .filter(|line| !is_blank(line));
-            assert_eq!(calls.count(), all_calls(&sessions));
+            check_lines(bytes, &sessions);
             play(&sessions);
         }
         Err(error) => check_error(bytes, &error),
@@ -41,6 +39,93 @@ fn all_calls(sessions: &[Session]) -> usize {
         .flat_map(|session| &session.turns)
         .map(Vec::len)
         .sum()
+}
+
+/// Each line is one of the calls, in the session and at the place that the line says.
+fn check_lines(bytes: &[u8], sessions: &[Session]) {
+    let lines = bytes.split(|&byte| byte == b'\n');
+    let mut lines: Vec<&[u8]> = lines.filter(|line| !is_blank(line)).collect();
+    let all = lines.len();
+    assert_eq!(all, all_calls(sessions));
+    // What the parser skips, as a number beyond any `f64` in a field that it does not know, the
+    // parser of this check may refuse: then only the count was checked.
+    let rows = lines.drain(..).map(serde_json::from_slice);
+    let Ok(rows) = rows.collect::<Result<Vec<Value>, _>>() else {
+        return;
+    };
+    let mut order: Vec<&str> = Vec::new();
+    let mut turns: BTreeMap<(&str, u64), Vec<&Value>> = BTreeMap::new();
+    for row in &rows {
+        let session = field(row, 0).as_str().unwrap();
+        if !order.contains(&session) {
+            order.push(session);
+        }
+        let turn = field(row, 1).as_u64().unwrap();
+        turns.entry((session, turn)).or_default().push(row);
+    }
+    assert!(sessions.iter().map(|session| &session.name).eq(&order));
+    let mut checked = 0;
+    for session in sessions {
+        let rows = turns.range((&*session.name, 0)..=(&*session.name, u64::MAX));
+        let rows: Vec<_> = rows.map(|(_, rows)| rows).collect();
+        assert_eq!(session.turns.len(), rows.len());
+        for (turn, rows) in session.turns.iter().zip(rows) {
+            assert!(turn.is_sorted_by_key(|call| call.start));
+            assert_eq!(turn.len(), rows.len());
+            for row in rows {
+                let mut calls = turn.iter();
+                let call = calls.find(|call| *field(row, 2) == call.id).unwrap();
+                check_call(call, row);
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, all);
+}
+
+/// A field of a line. The parser also takes a line that is a list of the fields in their order.
+fn field(row: &Value, place: usize) -> &Value {
+    const FIELDS: [&str; 9] = [
+        "session",
+        "turn",
+        "call_id",
+        "tool",
+        "start_ms",
+        "duration_ms",
+        "ok",
+        "error_class",
+        "args_hash",
+    ];
+    match row {
+        Value::Array(fields) => &fields[place],
+        // What is left out is null.
+        row => &row[FIELDS[place]],
+    }
+}
+
+fn check_call(call: &Call, row: &Value) {
+    assert_eq!(*field(row, 3), call.tool);
+    assert_eq!(*field(row, 8), call.args_hash);
+    for (place, time) in [(4, call.start), (5, call.duration)] {
+        let ms = field(row, place).as_f64().unwrap_or(0.0);
+        let rounding = 1e-6 + ms * f64::EPSILON;
+        assert!((time.as_secs_f64() * 1e3 - ms).abs() <= 4.0 * rounding);
+    }
+    let class = match call.outcome {
+        Outcome::Success => None,
+        Outcome::Cancelled => Some("cancelled"),
+        Outcome::Failure(ErrorKind::Timeout) => Some("timeout"),
+        Outcome::Failure(ErrorKind::NotFound) => Some("not_found"),
+        Outcome::Failure(ErrorKind::InvalidArgs) => Some("invalid_args"),
+        Outcome::Failure(ErrorKind::PermissionDenied) => Some("denied"),
+        Outcome::Failure(ErrorKind::Other) => match field(row, 7).as_str() {
+            Some(class @ ("exit_code" | "other")) => Some(class),
+            _ => None,
+        },
+        outcome => panic!("no recording says {outcome:?}"),
+    };
+    assert_eq!(*field(row, 6), call.outcome == Outcome::Success);
+    assert_eq!(field(row, 7).as_str(), class);
 }
 
 /// It names the first line that does not fit, in a single line of visible text.

@@ -13,12 +13,14 @@ mod model;
 
 use crate::magnitude::Magnitude;
 use arbitrary::Arbitrary;
-use model::{Model, Told};
+use model::{Model, Offered, Told};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use toolmeter_core::{ErrorKind, Outcome};
-use toolmeter_events::{CallContext, CallId, Draft, Drain, EventKind, Rings, Round, ToolId};
+use toolmeter_events::{
+    CallContext, CallId, Draft, Drain, ErrorMessage, EventKind, Rings, Round, ToolId,
+};
 
 /// What is tried.
 #[derive(Arbitrary, Clone, Debug)]
@@ -55,6 +57,7 @@ enum Op {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Burst {
     calls: u8,
+    attempt: u16,
     stripe: u8,
     at: Magnitude,
 }
@@ -113,6 +116,7 @@ pub fn check(input: &Input) {
 #[derive(Clone, Copy)]
 struct Call {
     id: CallId,
+    attempt: u16,
     started_ns: u64,
 }
 
@@ -153,15 +157,24 @@ impl Host {
     }
 
     fn start(&mut self, burst: Burst) {
-        let started_ns = burst.at.get();
+        let (attempt, started_ns) = (burst.attempt, burst.at.get());
+        let offered = Offered {
+            attempt,
+            started_ns,
+            end: None,
+        };
         for _ in 0..=burst.calls % 32 {
             let context = Some(Arc::clone(&self.context));
-            let draft = Draft::started(TOOL, 1, started_ns, context);
+            let draft = Draft::started(TOOL, attempt, started_ns, context);
             let id = self.rings.offer(burst.stripe.into(), draft, None);
-            let is_admitted = self.model.offer(burst.stripe, started_ns, None);
+            let is_admitted = self.model.offer(burst.stripe, offered);
             assert_eq!(id, self.model.last_offered());
             assert_eq!(self.admitted.insert(id, is_admitted), None);
-            self.calls.push(Call { id, started_ns });
+            self.calls.push(Call {
+                id,
+                attempt,
+                started_ns,
+            });
         }
     }
 
@@ -177,11 +190,25 @@ impl Host {
             kind => Outcome::Failure(ErrorKind::ALL[kind - 2]),
         };
         let context = Some(Arc::clone(&self.context));
-        let (start, id) = (call.started_ns, call.id);
-        let draft = Draft::closing(TOOL, 1, start, latency_ns, outcome, context, None);
+        let Call {
+            id,
+            attempt,
+            started_ns,
+        } = call;
+        let message = Some(ErrorMessage::new("message"));
+        let draft = Draft::closing(
+            TOOL, attempt, started_ns, latency_ns, outcome, context, message,
+        );
         assert_eq!(self.rings.offer(stripe.into(), draft, Some(id)), id);
-        let at_ns = start.saturating_add(latency_ns);
-        self.model.offer(stripe, at_ns, Some(id));
+        let end = Some((id, latency_ns, outcome));
+        self.model.offer(
+            stripe,
+            Offered {
+                attempt,
+                started_ns,
+                end,
+            },
+        );
     }
 
     fn round(&mut self, drain: &mut Drain, now_ns: u64, half_way: Option<Burst>) {
@@ -209,6 +236,8 @@ impl Host {
         let told: Vec<Told> = round.events.iter().map(Told::of).collect();
         assert_eq!((&told, round.late), (events, *late));
         for event in &round.events {
+            assert_eq!(event.tool(), TOOL);
+            assert!(Arc::ptr_eq(event.context().unwrap(), &self.context));
             if event.kind() == EventKind::Started {
                 assert!(self.delivered.insert(event.call()), "a start came twice");
             } else if self.admitted[&event.call()] {

@@ -86,16 +86,18 @@ impl End {
     }
 }
 
-/// A clock that only moves forward, by at most [`MAX_NS`] in all.
+/// A clock that only moves forward, by less than [`MAX_NS`] in all.
 #[derive(Clone, Copy, Debug)]
 struct Time {
     now_ns: u64,
     left_ns: u64,
 }
 
-/// 2^55 ns: a slot tells times of failures apart modulo 2^56 ns, and which of two is the later
-/// while they are less than half of that apart.
-const MAX_NS: u64 = 1 << 55;
+/// 2^55 ns less one unit: a slot tells times of failures apart in units of 2^16 ns, modulo 2^56
+/// ns, and which of two is the later while they are less than half of that apart. The unit is
+/// taken off because a time is cut to the begin of its unit: two may seem up to one unit farther
+/// apart than they are.
+const MAX_NS: u64 = (1 << 55) - (1 << 16);
 
 impl Time {
     fn new(origin_ns: u64) -> Self {

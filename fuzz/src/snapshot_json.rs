@@ -1,8 +1,16 @@
 //! The oracle of snapshots as JSON: any bytes.
 //!
-//! They are refused, or they are a snapshot that prints again to the same JSON and whose numbers
-//! agree with each other. Either way reading takes memory in proportion to the input.
+//! They are refused, or they are a snapshot that prints again to the same JSON: that of the input,
+//! and once more that of the first print. Its numbers agree with each other. Either way reading
+//! takes memory in proportion to the input.
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `snapshot_json/same.rs` | whether what was printed says what the input said |
 
+mod same;
+
+use serde_json::Value;
 use toolmeter::{LatencyStats, Snapshot, ToolStats};
 
 /// The most bytes that reading may hold at once for each byte of the input, and in any case.
@@ -30,7 +38,14 @@ pub fn check(bytes: &[u8], peak_bytes: impl FnOnce(&mut dyn FnMut()) -> u64) {
     let most = len * BYTES_PER_BYTE + FIXED_BYTES;
     assert!(peak <= most, "{len} bytes of input took {peak} at once");
     match read {
-        Some(Ok(snapshot)) => check_snapshot(&snapshot),
+        Some(Ok(snapshot)) => {
+            check_snapshot(&snapshot);
+            // What reading skips, as a number beyond any `f64` in a field that it does not know,
+            // the parser of this check may refuse.
+            if let Ok(given) = serde_json::from_slice::<Value>(bytes) {
+                same::check_snapshot(&given, &serde_json::to_value(&snapshot).unwrap());
+            }
+        }
         Some(Err(error)) => assert!(!error.to_string().is_empty()),
         None => panic!("peak_bytes must run what it is given"),
     }

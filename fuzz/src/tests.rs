@@ -5,6 +5,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::path::Path;
+use toolmeter::ToolSpec;
 
 /// Hands bytes to an oracle, as its target does.
 type Target = fn(&[u8]);
@@ -19,10 +20,10 @@ fn structured<'a, I: Arbitrary<'a>>(bytes: &'a [u8], check: impl FnOnce(I)) {
 const TARGETS: [(&str, Target); 6] = [
     ("buckets", |bytes| structured(bytes, buckets::check)),
     ("slot_ops", |bytes| {
-        structured(bytes, |input| slot_ops::check(&input))
+        structured(bytes, |input| slot_ops::check(&input));
     }),
     ("ring_ops", |bytes| {
-        structured(bytes, |input| ring_ops::check(&input))
+        structured(bytes, |input| ring_ops::check(&input));
     }),
     ("snapshot_json", |bytes| {
         snapshot_json::check(bytes, |read| allocation_counter::measure(read).bytes_max);
@@ -46,6 +47,15 @@ fn every_kept_input_passes() {
             inputs += 1;
         }
         assert!(inputs > 0, "{} holds no input", folder.display());
+    }
+}
+
+#[test]
+fn a_name_may_hold_each_character_that_is_seen_and_no_other() {
+    for character in '\0'..=char::MAX {
+        let is_name = ToolSpec::new(format!("x{character}")).check().is_ok();
+        let unseen = names_and_errors::is_unseen(character);
+        assert_eq!(is_name, !unseen, "{}", character.escape_unicode());
     }
 }
 

@@ -5,15 +5,31 @@
 //! can be offered there.
 
 use std::collections::VecDeque;
+use toolmeter_core::{ErrorKind, Outcome};
 use toolmeter_events::{CallId, Event, EventKind, EventNumber};
 
-/// What of an event its place in the order depends on, in that order.
+/// What an event tells: first what its place in the order depends on, in that order. No two
+/// events have the same number, so what comes after it decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Told {
     time_ns: u64,
     call: CallId,
     is_end: bool,
     number: EventNumber,
+    kind: EventKind,
+    error_kind: Option<ErrorKind>,
+    attempt: u16,
+    latency_ns: Option<u64>,
+    has_message: bool,
+}
+
+/// An event that is offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offered {
+    pub(super) attempt: u16,
+    pub(super) started_ns: u64,
+    /// Of the end of a call: the call, how long it took, and how it ended.
+    pub(super) end: Option<(CallId, u64, Outcome)>,
 }
 
 impl Told {
@@ -23,6 +39,45 @@ impl Told {
             call: event.call(),
             is_end: event.kind() != EventKind::Started,
             number: event.number(),
+            kind: event.kind(),
+            error_kind: event.error_kind(),
+            attempt: event.attempt(),
+            latency_ns: event.latency_ns(),
+            has_message: event.message().is_some(),
+        }
+    }
+}
+
+impl Offered {
+    fn told(self, number: EventNumber) -> Told {
+        let (time_ns, call, kind, error_kind) = match self.end {
+            None => (
+                self.started_ns,
+                CallId::from(number),
+                EventKind::Started,
+                None,
+            ),
+            Some((call, latency_ns, outcome)) => {
+                let kind = match outcome {
+                    Outcome::Success => EventKind::Succeeded,
+                    Outcome::Failure(_) => EventKind::Failed,
+                    Outcome::Cancelled => EventKind::Cancelled,
+                };
+                let time_ns = self.started_ns.saturating_add(latency_ns);
+                (time_ns, call, kind, outcome.error_kind())
+            }
+        };
+        Told {
+            time_ns,
+            call,
+            is_end: self.end.is_some(),
+            number,
+            kind,
+            error_kind,
+            attempt: self.attempt,
+            latency_ns: self.end.map(|(_, latency_ns, _)| latency_ns),
+            // The host gives one with each end; only a failure keeps it.
+            has_message: error_kind.is_some(),
         }
     }
 }
@@ -90,24 +145,18 @@ impl Model {
         self.is_closed = true;
     }
 
-    /// An event at this time: the start of a call, or the end of the one that is given. Whether
-    /// there is room for it.
-    pub(super) fn offer(&mut self, stripe: u8, time_ns: u64, ends: Option<CallId>) -> bool {
+    /// Takes the event if there is room for it, and says whether there was.
+    pub(super) fn offer(&mut self, stripe: u8, offered: Offered) -> bool {
         let index = usize::from(stripe) % self.stripes.len();
         let stripe = &mut self.stripes[index];
         let number = EventNumber::new(index as u8, stripe.offered);
-        let call = ends.unwrap_or(CallId::from(number));
-        self.last_offered = call;
+        let told = offered.told(number);
+        self.last_offered = told.call;
         let in_use = stripe.offered - stripe.drained - stripe.lost;
         let is_admitted = self.is_built && !self.is_closed && in_use < self.capacity;
         stripe.offered += 1;
         if is_admitted {
-            stripe.waiting.push_back(Told {
-                time_ns,
-                call,
-                is_end: ends.is_some(),
-                number,
-            });
+            stripe.waiting.push_back(told);
             self.wake();
         } else {
             stripe.lost += 1;
