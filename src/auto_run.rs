@@ -34,6 +34,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,11 @@ struct Settings {
     approver: Option<Arc<Approver>>,
     cancel_token: CancellationToken,
 }
+
+/// A run changes none of its settings, and makes an answer of an approver's panic. What is left is
+/// the host's closures, which are shared with other runs and have to expect that anyway.
+impl UnwindSafe for Settings {}
+impl RefUnwindSafe for Settings {}
 
 /// Drives an agent over a registry until it is done.
 ///

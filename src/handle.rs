@@ -26,6 +26,7 @@ use crate::swap::ArcSwapOption;
 use crate::text::TextPolicy;
 use crate::tool::Tool;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use toolmeter_core::reading::BucketCount;
 use toolmeter_core::sync::{self, AtomicBool, AtomicUsize, Ordering};
@@ -128,6 +129,12 @@ pub(crate) struct ToolState {
     pub(crate) slot: Arc<ToolSlot>,
     pub(crate) body: Option<Arc<dyn Tool>>,
 }
+
+/// The counters are valid after each addition, so a host may catch a panic around its handles and
+/// registry as it likes. The body is the host's own; `invoke` makes an error of its panic and calls
+/// it again the next time, so a body has to expect that anyway.
+impl UnwindSafe for ToolState {}
+impl RefUnwindSafe for ToolState {}
 
 impl ToolState {
     /// A registration of `slot`; the caller holds the registry's lock.

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::Arc;
 use toolmeter_events::ErrorMessage;
 
@@ -146,6 +146,11 @@ pub(crate) enum TextPolicy {
     Keep,
     Redact(Redactor),
 }
+
+/// A redactor that panics is caught here, so nobody sees it unwind; the next text is given to it
+/// all the same, as [`TextPolicy::message`] says.
+impl UnwindSafe for TextPolicy {}
+impl RefUnwindSafe for TextPolicy {}
 
 impl fmt::Debug for TextPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,15 +2,24 @@
 //!
 //! Each re-export of the crate is named once, so that none can vanish or change its kind
 //! unseen. The bounds are checked when this file is compiled.
+//!
+//! All types may be shared between threads and may be used after a panic that was caught, but for
+//! a few that hold what is not ours to promise. Those are checked not to be more than they are, so
+//! that nobody comes to rely on it by chance.
 #![cfg(not(toolmeter_loom))]
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe, catch_unwind};
 
-const fn plain_data<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
-const fn shared_between_threads<T: Send + Sync + Unpin + Debug + 'static>() {}
-const fn an_error<T: Error + Send + Sync + 'static>() {}
+/// What may be used on several threads at once, and after a panic that was caught.
+trait Shared: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug {}
+impl<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug> Shared for T {}
+
+const fn plain_data<T: Shared + 'static>() {}
+const fn shared_between_threads<T: Shared + 'static>() {}
+const fn an_error<T: Error + Shared + 'static>() {}
 const fn copied<T: Copy>() {}
 const fn cloned<T: Clone>() {}
 const fn displayed<T: Display>() {}
@@ -51,6 +60,7 @@ const _: () = {
     shared_between_threads::<toolmeter::HostClock>();
     shared_between_threads::<toolmeter::Intervals>();
     shared_between_threads::<toolmeter::OwnedCall>();
+    shared_between_threads::<toolmeter::Published>();
     shared_between_threads::<toolmeter::Registry>();
     shared_between_threads::<toolmeter::RegistryBuilder>();
     shared_between_threads::<toolmeter::Subscription>();
@@ -58,7 +68,6 @@ const _: () = {
 };
 
 const _: () = {
-    an_error::<toolmeter::BuildError>();
     an_error::<toolmeter::HubError>();
     an_error::<toolmeter::InvokeError>();
     an_error::<toolmeter::NameError>();
@@ -84,6 +93,108 @@ const _: () = {
     displayed::<toolmeter::ErrorKind>();
     displayed::<toolmeter::Snapshot>();
 };
+
+/// Says whether a type has a trait: a constant of the type goes before one of a trait.
+struct Has<T: ?Sized>(PhantomData<T>);
+trait HasNot {
+    const SEND: bool = false;
+    const SYNC: bool = false;
+    const UNWIND_SAFE: bool = false;
+    const REF_UNWIND_SAFE: bool = false;
+    const CLONE: bool = false;
+}
+impl<T: ?Sized> HasNot for Has<T> {}
+impl<T: ?Sized + Send> Has<T> {
+    const SEND: bool = true;
+}
+impl<T: ?Sized + Sync> Has<T> {
+    const SYNC: bool = true;
+}
+impl<T: ?Sized + UnwindSafe> Has<T> {
+    const UNWIND_SAFE: bool = true;
+}
+impl<T: ?Sized + RefUnwindSafe> Has<T> {
+    const REF_UNWIND_SAFE: bool = true;
+}
+impl<T: Clone> Has<T> {
+    const CLONE: bool = true;
+}
+
+/// Send and sync, unwind safe by value and by reference.
+macro_rules! facts {
+    ($type:ty) => {
+        (
+            (Has::<$type>::SEND, Has::<$type>::SYNC),
+            (Has::<$type>::UNWIND_SAFE, Has::<$type>::REF_UNWIND_SAFE),
+        )
+    };
+}
+
+/// What is not everything, and why.
+#[test]
+fn these_types_promise_less() {
+    const ALL: (bool, bool) = (true, true);
+    const NONE: (bool, bool) = (false, false);
+    // The question is answered both ways.
+    assert_eq!(facts!(String), (ALL, ALL));
+    assert_eq!(facts!(&mut String), (ALL, (false, true)));
+    assert_eq!(facts!(std::rc::Rc<std::cell::Cell<u8>>), (NONE, NONE));
+
+    // It holds an error of the operating system, of which std does not promise more.
+    assert_eq!(facts!(toolmeter::BuildError), (ALL, NONE));
+    assert_eq!(facts!(std::io::Error), (ALL, NONE));
+    // The host's own: a tool, its future, and an error that is judged where it stands. A registry
+    // that holds tools is unwind safe all the same, since it catches what they throw.
+    assert_eq!(facts!(Box<dyn toolmeter::Tool>), (ALL, NONE));
+    assert_eq!(
+        facts!(toolmeter::ToolFuture<'static>),
+        ((true, false), NONE)
+    );
+    assert_eq!(facts!(toolmeter::Verdict<'static>), (NONE, NONE));
+    // A call ends once, and an interval is read once.
+    let clones = [
+        Has::<toolmeter::ToolHandle>::CLONE,
+        Has::<toolmeter::Call<'static>>::CLONE,
+        Has::<toolmeter::OwnedCall>::CLONE,
+        Has::<toolmeter::Intervals>::CLONE,
+    ];
+    assert_eq!(clones, [true, false, false, false]);
+}
+
+/// A host that catches panics around its calls needs to assert nothing.
+#[test]
+fn a_panic_is_caught_around_handles_registry_and_subscription() {
+    use toolmeter::{ClockSource, ErrorKind, Pump, Registry};
+    let registry = Registry::builder()
+        .clock(ClockSource::Manual(Default::default()))
+        .pump(Pump::manual())
+        .build()
+        .unwrap();
+    let tool = registry.register("tool".into()).unwrap();
+    let events = registry.subscribe();
+    let caught = catch_unwind(|| {
+        let _call = tool.start();
+        tool.run(|| -> () { panic!("the tool's own") });
+    });
+    let payload = caught.unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"the tool's own"));
+    assert!(catch_unwind(|| registry.register("tool".into()).unwrap()).is_err());
+    let owned = tool.start_owned();
+    let caught = catch_unwind(move || {
+        let _owned = owned;
+        panic!("the host's own");
+    });
+    let payload = caught.unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"the host's own"));
+
+    registry.pump();
+    let batch = catch_unwind(|| events.try_recv().unwrap()).unwrap();
+    assert_eq!(batch.len(), 6);
+    let metrics = catch_unwind(move || registry.metrics()).unwrap();
+    let stats = &metrics.tools["tool"];
+    let panics = stats.failures_by_kind[&ErrorKind::Panic];
+    assert_eq!((panics, stats.finished(), stats.in_flight), (3, 3, 0));
+}
 
 #[cfg(feature = "tokio")]
 const _: () = {

@@ -17,6 +17,7 @@
 //! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `sleeping_pump` |
 //! | `waker` | `OnceLock` | its own | set before the first sleep | |
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::OnceLock;
 use toolmeter_core::sync::{AtomicBool, Ordering::Relaxed};
 
@@ -29,6 +30,11 @@ pub(crate) struct SleepMark {
     asleep: AtomicBool,
     waker: OnceLock<Waker>,
 }
+
+/// A waker that panics leaves nothing half done: the mark was taken before it is called, and the
+/// event was in its ring before that.
+impl UnwindSafe for SleepMark {}
+impl RefUnwindSafe for SleepMark {}
 
 impl SleepMark {
     /// Keeps the waker; false if there is one already.

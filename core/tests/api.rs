@@ -1,0 +1,67 @@
+//! The public names of the core and what the compiler promises of them, checked when this file is
+//! compiled: all may be sent to other threads, shared between them, and used after a panic that
+//! was caught, so that whoever builds on them can promise the same.
+#![cfg(not(toolmeter_loom))]
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use toolmeter_core::{
+    BucketCounts, Buckets, Clock, CountsFull, ErrorKind, Finish, FixedCounts, LastFailure,
+    LastFinish, Layout, LayoutError, ManualClock, Outcome, OutcomeClass, Reading, Slot,
+    SlotTooSmall, Word,
+};
+
+const fn shared<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug>() {}
+const fn copied<T: Copy + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug>() {}
+const fn an_error<T: Error + Copy + Send + Sync + UnwindSafe + RefUnwindSafe + 'static>() {}
+const fn a_clock<T: Clock>() {}
+const fn counts<T: BucketCounts>() {}
+
+const _: () = {
+    copied::<Buckets>();
+    copied::<ErrorKind>();
+    copied::<Finish>();
+    copied::<FixedCounts<8>>();
+    copied::<LastFailure>();
+    copied::<LastFinish>();
+    copied::<Layout>();
+    copied::<Outcome>();
+    copied::<OutcomeClass>();
+    // A view: its words are shared between all copies.
+    copied::<Slot<'static>>();
+    shared::<ManualClock>();
+    shared::<Reading<FixedCounts<8>>>();
+    shared::<Word>();
+    an_error::<CountsFull>();
+    an_error::<LayoutError>();
+    an_error::<SlotTooSmall>();
+    a_clock::<ManualClock>();
+    counts::<FixedCounts<8>>();
+};
+
+/// With an allocator, readings grow as needed.
+#[cfg(feature = "std")]
+const _: () = {
+    counts::<Vec<toolmeter_core::reading::BucketCount>>();
+    shared::<Reading<Vec<toolmeter_core::reading::BucketCount>>>();
+};
+
+/// A panic between a start and its finish leaves the call in flight and the slot in order.
+#[test]
+fn a_slot_is_used_after_a_panic_that_was_caught() {
+    let layout = Layout::new(3, 20, 1).unwrap();
+    let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    let slot = Slot::new(&words, layout).unwrap();
+    let caught = std::panic::catch_unwind(|| {
+        slot.start(0, 1);
+        panic!("between start and finish");
+    });
+    assert!(caught.is_err());
+    let mut reading = Reading::<FixedCounts<8>>::default();
+    slot.read(&mut reading).unwrap();
+    assert_eq!((reading.in_flight(), reading.finished()), (1, 0));
+    slot.finish(0, Finish::new(Outcome::Cancelled, 1, 0, 5));
+    slot.read(&mut reading).unwrap();
+    assert_eq!((reading.in_flight(), reading.finished()), (0, 1));
+}

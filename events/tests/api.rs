@@ -1,0 +1,87 @@
+//! The public names of this crate and what the compiler promises of them, checked when this file
+//! is compiled: all may be sent to other threads, shared between them, and used after a panic that
+//! was caught. A waker that panics shows that the last is true of the rings.
+#![cfg(not(toolmeter_loom))]
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::sync::Arc;
+use toolmeter_events::{
+    Batch, CallContext, CallId, Draft, Drain, ErrorMessage, Event, EventKind, EventNumber, Filter,
+    Hub, HubError, Moment, NameTable, RecvError, RecvTimeoutError, Rings, RingsAccounting,
+    RingsError, Round, StatsHandle, StripeAccounting, Subscription, SubscriptionStats, ToolId,
+    TryRecvError,
+};
+
+const fn shared<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
+const fn cloned<T: Clone>() {}
+const fn copied<T: Copy>() {}
+const fn an_error<T: Error>() {}
+
+const _: () = {
+    shared::<Batch>();
+    shared::<CallContext>();
+    shared::<CallId>();
+    shared::<Draft>();
+    shared::<Drain>();
+    shared::<ErrorMessage>();
+    shared::<Event>();
+    shared::<EventKind>();
+    shared::<EventNumber>();
+    shared::<Filter>();
+    shared::<Hub>();
+    shared::<HubError>();
+    shared::<Moment>();
+    shared::<NameTable>();
+    shared::<RecvError>();
+    shared::<RecvTimeoutError>();
+    shared::<Rings>();
+    shared::<RingsAccounting>();
+    shared::<RingsError>();
+    shared::<Round>();
+    shared::<StatsHandle>();
+    shared::<StripeAccounting>();
+    shared::<Subscription>();
+    shared::<SubscriptionStats>();
+    shared::<ToolId>();
+    shared::<TryRecvError>();
+    cloned::<Batch>();
+    cloned::<Event>();
+    cloned::<Filter>();
+    cloned::<Hub>();
+    cloned::<StatsHandle>();
+    copied::<CallId>();
+    copied::<EventKind>();
+    copied::<EventNumber>();
+    copied::<Moment>();
+    copied::<SubscriptionStats>();
+    copied::<ToolId>();
+    an_error::<HubError>();
+    an_error::<RecvError>();
+    an_error::<RecvTimeoutError>();
+    an_error::<RingsError>();
+    an_error::<TryRecvError>();
+};
+
+#[test]
+fn rings_are_used_after_their_waker_panicked() {
+    let tool = ToolId::new(0);
+    let rings = Arc::new(Rings::new(1, 8).unwrap());
+    rings.open();
+    let mut drain = Drain::new(&rings, 0);
+    assert!(rings.set_waker(|| panic!("the waker's own")));
+    assert!(drain.fall_asleep());
+    let started = || Draft::started(tool, 1, 5, None);
+    assert!(catch_unwind(|| rings.offer(0, started(), None)).is_err());
+
+    // The mark was taken, so nobody calls that waker again; the event is there.
+    rings.offer(0, started(), None);
+    assert_eq!(drain.round(|| 5).events.len(), 2);
+    let accounting = rings.accounting();
+    assert_eq!(
+        (accounting.offered, accounting.drained, accounting.lost),
+        (2, 2, 0)
+    );
+    assert!(drain.fall_asleep());
+}
