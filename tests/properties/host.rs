@@ -1,0 +1,107 @@
+//! A host with a registry, a clock of its own, and calls that run; what it does, it tells as an
+//! entry of the books.
+
+use crate::books::Entry;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use toolmeter::{
+    CallOptions, ClockSource, ManualClock, Outcome, OwnedCall, Pump, Registry, ToolHandle, ToolSpec,
+};
+
+/// The tools of every host.
+pub(crate) const TOOLS: [&str; 2] = ["search", "shell"];
+
+/// A registry and its tools.
+pub(crate) struct Host {
+    pub(crate) registry: Registry,
+    pub(crate) clock: Arc<ManualClock>,
+    tools: [ToolHandle; TOOLS.len()],
+    pub(crate) running: Vec<Running>,
+}
+
+pub(crate) struct Running {
+    call: OwnedCall,
+    tool: usize,
+    started: Duration,
+}
+
+impl Host {
+    pub(crate) fn new(name: &str, precision: u8) -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let registry = Registry::builder()
+            .instance(name)
+            .clock(ClockSource::Manual(Arc::clone(&clock)))
+            .pump(Pump::manual())
+            .precision(precision)
+            .stripes(2)
+            .build()
+            .unwrap();
+        let tools = TOOLS.map(|name| registry.register(ToolSpec::new(name)).unwrap());
+        Self {
+            registry,
+            clock,
+            tools,
+            running: Vec::new(),
+        }
+    }
+
+    pub(crate) fn start(&mut self, tool: usize, attempt: u16, now: Duration) -> Entry {
+        let options = CallOptions::new().attempt(attempt);
+        let call = self.tools[tool].with(options).start_owned();
+        let attempt = call.attempt();
+        self.running.push(Running {
+            call,
+            tool,
+            started: now,
+        });
+        Entry::Started { tool, attempt }
+    }
+
+    /// Ends a call, on this thread or on another, whose stripe is another too.
+    pub(crate) fn finish(
+        &mut self,
+        place: usize,
+        outcome: Outcome,
+        elsewhere: bool,
+        now: Duration,
+        number: usize,
+    ) -> Entry {
+        let Running {
+            call,
+            tool,
+            started,
+        } = self.running.swap_remove(place);
+        let attempt = call.attempt();
+        let end = move || match outcome {
+            Outcome::Success => drop(call.succeed()),
+            Outcome::Failure(kind) => drop(call.fail(kind, number)),
+            Outcome::Cancelled => drop(call),
+        };
+        if elsewhere {
+            std::thread::spawn(end).join().unwrap();
+        } else {
+            end();
+        }
+        let latency_ns = (now - started).as_nanos() as u64;
+        Entry::Finished {
+            tool,
+            attempt,
+            outcome,
+            latency_ns,
+            number,
+        }
+    }
+
+    pub(crate) fn unknown(&self) -> Entry {
+        let call = self.registry.invoke("nobody", 0.into(), CallOptions::new());
+        let answer = pin!(call).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(answer.is_ready());
+        Entry::Unknown
+    }
+
+    pub(crate) fn in_flight(&self, tool: usize) -> u64 {
+        self.running.iter().filter(|call| call.tool == tool).count() as u64
+    }
+}
