@@ -319,6 +319,13 @@ mod tests {
     }
 
     #[test]
+    fn the_ends_of_the_ranges_are_within() {
+        assert_eq!(Layout::new(0, 1, 1).unwrap().stripes(), 1);
+        let most = Layout::new(7, 63, Layout::MAX_STRIPES).unwrap();
+        assert_eq!((most.stripes(), most.buckets().groups()), (256, 57));
+    }
+
+    #[test]
     fn a_stripe_number_beyond_the_last_starts_over() {
         let layout = Layout::new(3, 9, 4).unwrap();
         assert_eq!(layout.stripe_start(3), 3 * layout.stripe_words());

@@ -745,6 +745,14 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_this_version_does_not_know_is_read_as_other() {
+        for unknown in [ErrorKind::COUNT as u64, 0xff] {
+            let failure = LastFailure::from_word(unknown << 16 | 1).unwrap();
+            assert_eq!(failure.kind(), ErrorKind::Other);
+        }
+    }
+
+    #[test]
     fn the_later_failure_wins_also_when_the_time_has_wrapped() {
         let end_ns = (1_u64 << 56) - (1 << 16);
         let before = LastFailure::new(ErrorKind::Other, 1, end_ns);
@@ -767,7 +775,35 @@ mod tests {
             .collect()
     }
 
+    /// Pushes, cuts and changes in place, and compares with the plain list after each.
+    #[cfg(feature = "std")]
+    fn keeps_what_it_is_given<C: BucketCounts>(given: &[BucketCount], len: usize) {
+        let mut counts = C::default();
+        let mut expected = Vec::new();
+        for &pair in given {
+            counts.push(pair).unwrap();
+            expected.push(pair);
+            assert_eq!(counts.as_slice(), expected);
+        }
+        counts.truncate(len);
+        expected.truncate(len);
+        assert_eq!(counts.as_slice(), expected);
+        for pairs in [counts.as_mut_slice(), &mut expected] {
+            for pair in pairs {
+                pair.1 += 1;
+            }
+        }
+        assert_eq!(counts.as_slice(), expected);
+    }
+
     proptest! {
+        #[test]
+        #[cfg(feature = "std")]
+        fn every_storage_keeps_what_it_is_given(given in histogram(), len in 0_usize..30) {
+            keeps_what_it_is_given::<FixedCounts<20>>(&pairs(&given), len);
+            keeps_what_it_is_given::<std::vec::Vec<BucketCount>>(&pairs(&given), len);
+        }
+
         #[test]
         fn adding_and_subtracting_agree_with_a_map(a in histogram(), b in histogram()) {
             let mut expected = a.clone();

@@ -401,6 +401,32 @@ mod tests {
         assert_eq!(Arc::strong_count(&events), 3);
     }
 
+    fn batch_of_two(range: Range<usize>) -> Batch {
+        let names = Arc::new(NameTable::default());
+        let moment = Moment::new(SystemTime::UNIX_EPOCH, 10);
+        Batch::new(
+            &Arc::new(vec![event(1), event(2)]),
+            range,
+            0,
+            &names,
+            moment,
+        )
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "range.start < range.end")]
+    fn a_batch_is_never_empty() {
+        let _ = batch_of_two(1..1);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "range.end <= events.len()")]
+    fn a_batch_lies_within_its_round() {
+        let _ = batch_of_two(1..3);
+    }
+
     #[test]
     fn wall_time_runs_both_ways_and_stays_within_the_system() {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);

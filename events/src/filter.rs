@@ -116,6 +116,10 @@ mod tests {
                     Filter::new().kinds([kind]).wants(&event),
                     event.kind() == kind
                 );
+                assert!(
+                    Filter::new().kinds([kind, kind]).wants(&event),
+                    "named twice"
+                );
                 assert_eq!(Filter::new().retries_only().wants(&event), attempt > 1);
                 let narrow = Filter::new()
                     .kinds([EventKind::Failed, EventKind::Cancelled])

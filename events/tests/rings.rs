@@ -1,0 +1,159 @@
+//! Rings and drain against a plain model, on one thread: what is admitted, what is lost, what the
+//! drain gives, and who is woken.
+
+#![cfg(not(toolmeter_loom))]
+
+use proptest::prelude::*;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+use toolmeter_events::{CallId, Draft, Drain, Event, Rings, ToolId};
+
+fn started(at_ns: u64) -> Draft {
+    Draft::started(ToolId::new(1), 1, at_ns, None)
+}
+
+/// What one stripe did so far.
+#[derive(Clone, Default)]
+struct Model {
+    offered: u64,
+    lost: u64,
+    drained: u64,
+}
+
+impl Model {
+    fn waiting(&self) -> u64 {
+        self.offered - self.lost - self.drained
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// An event of this time, to this stripe.
+    Offer(usize, u64),
+    /// A round at this time.
+    Round(u64),
+    Close,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (0_usize..8, 0_u64..100).prop_map(|(stripe, at_ns)| Step::Offer(stripe, at_ns)),
+        4 => (0_u64..150).prop_map(Step::Round),
+        1 => Just(Step::Close),
+    ]
+}
+
+/// Time and number, in the order in which events are delivered: of starts, call and number agree.
+fn order(events: &[Event]) -> Vec<(u64, usize, u64)> {
+    let place = |event: &Event| (event.number().stripe(), event.number().ticket());
+    events
+        .iter()
+        .map(|event| {
+            let (stripe, ticket) = place(event);
+            (event.time_ns(), stripe, ticket)
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn rings_and_drain_do_what_lists_would(
+        stripes in prop::sample::select(vec![1_usize, 2, 4]),
+        capacity in 1_usize..5,
+        hold_back_ns in 0_u64..40,
+        steps in prop::collection::vec(any_step(), 0..80),
+    ) {
+        let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
+        rings.open();
+        prop_assert_eq!((rings.stripes(), rings.capacity()), (stripes, capacity));
+        let mut drain = Drain::new(&rings, hold_back_ns);
+        let mut model = vec![Model::default(); stripes];
+        let mut closed = false;
+        // In the rings, or taken and held.
+        let mut pending: Vec<(u64, usize, u64)> = Vec::new();
+        let mut newest_ns = 0;
+
+        for step in steps {
+            match step {
+                Step::Offer(stripe, at_ns) => {
+                    let call = rings.offer(stripe, started(at_ns), None);
+                    let stripe = stripe % stripes;
+                    let counts = &mut model[stripe];
+                    prop_assert_eq!(call, CallId::new(stripe as u8, counts.offered));
+                    if closed || counts.waiting() == capacity as u64 {
+                        counts.lost += 1;
+                    } else {
+                        pending.push((at_ns, stripe, counts.offered));
+                    }
+                    counts.offered += 1;
+                }
+                Step::Round(now_ns) => {
+                    let round = drain.round(|| now_ns);
+                    for counts in &mut model {
+                        counts.drained = counts.offered - counts.lost;
+                    }
+                    pending.sort_unstable();
+                    let due = |event: &(u64, usize, u64)| event.0 + hold_back_ns <= now_ns;
+                    let expected: Vec<_> = pending.extract_if(.., |event| due(event)).collect();
+                    prop_assert_eq!(order(&round.events), &*expected);
+                    let late = expected.iter().filter(|event| event.0 < newest_ns).count();
+                    prop_assert_eq!(round.late, late);
+                    newest_ns = expected.last().map_or(newest_ns, |last| last.0.max(newest_ns));
+                    prop_assert_eq!(drain.held(), pending.len());
+                }
+                Step::Close => {
+                    rings.close();
+                    closed = true;
+                }
+            }
+            let waiting: u64 = model.iter().map(Model::waiting).sum();
+            prop_assert_eq!(rings.waiting() as u64, waiting);
+            prop_assert_eq!(pending.len() as u64, waiting + drain.held() as u64);
+            prop_assert_eq!(drain.fall_asleep(), pending.is_empty());
+            rings.stay_awake();
+
+            let accounting = rings.accounting();
+            for (stripe, counts) in accounting.stripes.iter().zip(&model) {
+                prop_assert_eq!(
+                    (stripe.offered, stripe.lost, stripe.drained, stripe.found_full),
+                    (counts.offered, counts.lost, counts.drained, 0)
+                );
+            }
+            prop_assert_eq!(
+                (accounting.offered, accounting.lost, accounting.drained, accounting.found_full),
+                (
+                    model.iter().map(|counts| counts.offered).sum(),
+                    model.iter().map(|counts| counts.lost).sum(),
+                    model.iter().map(|counts| counts.drained).sum(),
+                    0
+                )
+            );
+        }
+
+        let last = drain.finish(|| panic!("nothing is on its way"));
+        pending.sort_unstable();
+        prop_assert_eq!(order(&last.events), pending);
+        prop_assert_eq!((rings.waiting(), drain.held()), (0, 0));
+        let accounting = rings.accounting();
+        prop_assert_eq!(accounting.offered, accounting.lost + accounting.drained);
+    }
+}
+
+#[test]
+fn a_sleeping_pump_is_woken_by_hand_once() {
+    let rings = Arc::new(Rings::new(1, 4).unwrap());
+    rings.open();
+    let woken = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&woken);
+    assert!(rings.set_waker(move || {
+        counter.fetch_add(1, Relaxed);
+    }));
+    rings.wake();
+    assert_eq!(woken.load(Relaxed), 0, "it is awake");
+    assert!(Drain::new(&rings, 0).fall_asleep());
+    rings.wake();
+    rings.wake();
+    assert_eq!(woken.load(Relaxed), 1);
+}
