@@ -394,4 +394,19 @@ mod tests {
         assert_eq!(drain.round(|| 100).events.len(), 1 << 14);
         assert!(drain.held.capacity() <= KEPT_CAPACITY);
     }
+
+    #[test]
+    fn what_comes_after_the_second_reading_waits_for_the_next_round() {
+        let (rings, mut drain) = drain(2, 0);
+        start(&rings, 0, 1);
+        start(&rings, 1, 2);
+        let first = drain.round_with_hook(
+            || 10,
+            || {
+                start(&rings, 1, 3);
+            },
+        );
+        assert_eq!((times(&first), rings.waiting()), (vec![1, 2], 2));
+        assert_eq!(times(&drain.round(|| 10)), [3, 3]);
+    }
 }

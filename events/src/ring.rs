@@ -583,4 +583,14 @@ mod tests {
         rings.seal();
         assert!(rings.fall_asleep());
     }
+
+    #[test]
+    fn an_event_that_the_channel_refuses_is_lost_and_shows() {
+        let rings = open(1, 4);
+        let event = || started().into_event(EventNumber::new(0, 0), CallId::new(0, 0));
+        rings.stripes[0].count_refused(&TrySendError::Disconnected(event()));
+        rings.stripes[0].count_refused(&TrySendError::Full(event()));
+        let accounting = rings.accounting();
+        assert_eq!((accounting.lost, accounting.found_full), (2, 1));
+    }
 }
