@@ -233,6 +233,12 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_is_displayed_by_its_name_and_keeps_to_the_width_it_is_given() {
+        assert_eq!(format!("{}", ErrorKind::RateLimited), "rate_limited");
+        assert_eq!(format!("{:<10}|", ErrorKind::Panic), "panic     |");
+    }
+
+    #[test]
     fn only_a_failure_has_a_kind() {
         assert_eq!(Outcome::Success.error_kind(), None);
         assert_eq!(Outcome::Cancelled.error_kind(), None);

@@ -775,6 +775,19 @@ mod tests {
             .collect()
     }
 
+    #[test]
+    #[cfg(feature = "std")]
+    fn a_cleared_reading_keeps_its_storage() {
+        let mut reading = Reading::<std::vec::Vec<BucketCount>>::default();
+        for counts in &mut reading.counts {
+            counts.extend((0..100).map(|index| (index, 1)));
+        }
+        reading.clear();
+        for counts in &reading.counts {
+            assert!(counts.is_empty() && counts.capacity() >= 100);
+        }
+    }
+
     /// Pushes, cuts and changes in place, and compares with the plain list after each.
     #[cfg(feature = "std")]
     fn keeps_what_it_is_given<C: BucketCounts>(given: &[BucketCount], len: usize) {
