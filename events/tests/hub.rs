@@ -1,10 +1,20 @@
 //! The hub against a plain model, on one thread: which batches each subscription receives, what it
-//! loses, what it shares with the others, and what its account says.
+//! loses, what it shares with the others, what its account says, and whom a batch wakes.
 
 #![cfg(not(toolmeter_loom))]
 
 use proptest::prelude::*;
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::SystemTime,
+};
 use toolmeter_events::{
     Draft, Drain, Event, Filter, Hub, Moment, NameTable, Rings, Subscription, ToolId,
 };
@@ -181,4 +191,45 @@ fn who_leaves_leaves_alone() {
     assert!(rings.is_open(), "one subscription still lives");
     drop(third);
     assert!(!rings.is_open());
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_waiting_receiver_is_woken_for_what_it_wants_and_for_nothing_else() {
+    let rings = Arc::new(Rings::new(1, 64).unwrap());
+    let hub = Hub::new(16, 16).unwrap();
+    let mut drain = Drain::new(&rings, 0);
+    let wanted = Filter::new().tools([ToolId::new(2)]);
+    let subscription = hub.subscribe(&rings, wanted, 0, None).unwrap();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let mut receiving = pin!(subscription.recv_async());
+    let mut round_of = |tool| {
+        rings.offer(0, Draft::started(ToolId::new(tool), 1, 100, None), None);
+        hub.fan_out(
+            drain.round(|| 1_000),
+            &Arc::new(NameTable::default()),
+            Moment::new(SystemTime::UNIX_EPOCH, 0),
+        );
+    };
+
+    assert!(receiving.as_mut().poll(&mut context).is_pending());
+    round_of(1);
+    assert_eq!(woken.0.load(Relaxed), 0);
+    round_of(2);
+    assert_eq!(woken.0.load(Relaxed), 1);
+    let Poll::Ready(Ok(batch)) = receiving.poll(&mut context) else {
+        panic!("no batch")
+    };
+    assert_eq!(batch[0].tool(), ToolId::new(2));
 }
