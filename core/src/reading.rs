@@ -14,7 +14,7 @@
 //! are the one thing that is never a difference: take [`Reading::in_flight`] from a total.
 
 use crate::outcome::{ErrorKind, OutcomeClass};
-use core::fmt;
+use core::{fmt, iter::Peekable};
 
 /// How a bucket's index and its count are kept: `(index, count)`, the count never 0.
 pub type BucketCount = (u32, u64);
@@ -276,7 +276,8 @@ impl LastFailure {
         match (a, b) {
             (Some(a), Some(b)) => {
                 let ahead = (a.0 >> Self::AT_SHIFT).wrapping_sub(b.0 >> Self::AT_SHIFT);
-                let a_is_later = ahead & Self::AT_MASK < 1 << (Self::AT_BITS - 1);
+                // The sign of the difference, as a number of as many bits as the times have.
+                let a_is_later = (ahead >> (Self::AT_BITS - 1)) & 1 == 0;
                 Some(if a_is_later { a } else { b })
             }
             (a, b) => a.or(b),
@@ -591,17 +592,22 @@ impl<C: BucketCounts> Reading<C> {
     }
 }
 
+/// The count of this bucket, 0 if it is not the next.
+fn next_count(pairs: &mut Peekable<impl Iterator<Item = BucketCount>>, index: u32) -> u64 {
+    pairs
+        .next_if(|&(next, _)| next == index)
+        .map_or(0, |(_, count)| count)
+}
+
 /// Takes the counts of `before` away, and drops the buckets that are then empty.
 fn subtract_counts<C: BucketCounts>(counts: &mut C, before: &[BucketCount]) {
     let mut before = before.iter().copied().peekable();
     let pairs = counts.as_mut_slice();
     let mut kept = 0;
     for place in 0..pairs.len() {
-        let (index, mut count) = pairs[place];
+        let (index, count) = pairs[place];
         while before.next_if(|&(other, _)| other < index).is_some() {}
-        if let Some((_, taken)) = before.next_if(|&(other, _)| other == index) {
-            count = count.wrapping_sub(taken);
-        }
+        let count = count.wrapping_sub(next_count(&mut before, index));
         if count != 0 {
             pairs[kept] = (index, count);
             kept += 1;
@@ -633,27 +639,13 @@ pub fn add_counts<C: BucketCounts>(
 ) -> Result<(), CountsFull> {
     let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
     loop {
-        let pair = match (a.peek().copied(), b.peek().copied()) {
-            (Some(left), Some(right)) if left.0 == right.0 => {
-                a.next();
-                b.next();
-                (left.0, left.1.wrapping_add(right.1))
-            }
-            (Some(left), Some(right)) if left.0 < right.0 => {
-                a.next();
-                left
-            }
-            (Some(left), None) => {
-                a.next();
-                left
-            }
-            (_, Some(right)) => {
-                b.next();
-                right
-            }
+        let index = match (a.peek(), b.peek()) {
+            (Some(left), Some(right)) => left.0.min(right.0),
+            (Some(only), None) | (None, Some(only)) => only.0,
             (None, None) => return Ok(()),
         };
-        sum.push(pair)?;
+        let count = next_count(&mut a, index).wrapping_add(next_count(&mut b, index));
+        sum.push((index, count))?;
     }
 }
 
