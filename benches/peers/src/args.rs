@@ -16,13 +16,15 @@ Usage: toolmeter-peers [OPTIONS]
 
   --json          print one JSON object instead of the table, and nothing else
   --svg PATH      also write a plot of cost against threads to PATH
+  --figures       toolmeter's figures as ratios in one run, each next to its aim
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter
   --seconds S     how long to measure altogether (default 30; 0.1 to 3600)
-  --rounds N      rounds of the table, each with every row (default 101; 1 to 10000)
+  --rounds N      rounds, each with every row (default 101; 1 to 10000)
   --help          print this text
 
---json and --svg belong to the table, --rounds does too; --memory is not timed.
+--json and --svg belong to the table, --rounds to the table and the figures; --memory is not
+timed.
 ";
 
 /// What is to be done.
@@ -32,6 +34,11 @@ pub(crate) enum Command {
     Help,
     /// Measure and print the table.
     Table(TableOptions),
+    /// Measure toolmeter's figures and print them next to their aims.
+    Figures {
+        measure_for: Duration,
+        rounds: usize,
+    },
     /// Print percentiles of single calls, measured for so long.
     Tail(Duration),
     /// Print resident memory.
@@ -81,6 +88,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let mut svg = None;
     let mut seconds = None;
     let mut rounds = None;
+    let mut figures = false;
     let mut tail = false;
     let mut memory = false;
     while let Some(argument) = parser.next()? {
@@ -88,6 +96,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("json") => json = true,
             Long("svg") => svg = Some(PathBuf::from(parser.value()?)),
+            Long("figures") => figures = true,
             Long("tail") => tail = true,
             Long("memory") => memory = true,
             Long("seconds") => {
@@ -107,15 +116,21 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             other => return Err(other.unexpected().into()),
         }
     }
+    let not_table = figures || tail || memory;
     let misplaced = [
-        (json && (tail || memory), "--json"),
-        (svg.is_some() && (tail || memory), "--svg"),
+        (json && not_table, "--json"),
+        (svg.is_some() && not_table, "--svg"),
         (rounds.is_some() && (tail || memory), "--rounds"),
         (seconds.is_some() && memory, "--seconds"),
         (tail && memory, "--tail"),
+        (figures && (tail || memory), "--figures"),
     ];
     if let Some((_, option)) = misplaced.iter().find(|(is_misplaced, _)| *is_misplaced) {
-        let mode = if memory { "--memory" } else { "--tail" };
+        let mode = match (memory, tail) {
+            (true, _) => "--memory",
+            (false, true) => "--tail",
+            (false, false) => "--figures",
+        };
         return Err(UsageError(format!("{option} does not go with {mode}")));
     }
     if memory {
@@ -125,11 +140,18 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     if tail {
         return Ok(Command::Tail(measure_for));
     }
+    let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
+    if figures {
+        return Ok(Command::Figures {
+            measure_for,
+            rounds,
+        });
+    }
     Ok(Command::Table(TableOptions {
         json,
         svg,
         measure_for,
-        rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
+        rounds,
     }))
 }
 
@@ -173,6 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn figures_have_rounds_of_their_own() {
+        let Ok(Command::Figures {
+            measure_for,
+            rounds,
+        }) = parsed("--figures --rounds 9 --seconds 2")
+        else {
+            panic!("not the figures");
+        };
+        assert_eq!((measure_for, rounds), (Duration::from_secs(2), 9));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named_in_one_line() {
         for (line, names) in [
             ("--sideways", "--sideways"),
@@ -185,6 +219,12 @@ mod tests {
             ("--rounds -1", "-1"),
             ("--tail --json", "--json does not go with --tail"),
             ("--memory --tail", "--tail does not go with --memory"),
+            ("--figures --json", "--json does not go with --figures"),
+            ("--figures --tail", "--figures does not go with --tail"),
+            (
+                "--figures --memory --json",
+                "--json does not go with --memory",
+            ),
             (
                 "--memory --seconds 3",
                 "--seconds does not go with --memory",

@@ -6,8 +6,11 @@
 //! | `row` | what a row of the table is, and the work that all rows do alike |
 //! | `toolmeter_rows` | toolmeter's rows and the floor |
 //! | `peers` | the rows of the other libraries |
+//! | `team` | the threads that make the calls |
 //! | `harness` | checks rows, times them in interleaved rounds |
+//! | `spread` | medians and quartiles |
 //! | `report`, `plot` | the figures as table and JSON, and as SVG |
+//! | `figures` | what toolmeter aims at, and where it is |
 //! | `tail` | percentiles of single calls |
 //! | `memory` | resident memory |
 //!
@@ -18,13 +21,16 @@
 //! keeps 32 buckets to an octave.
 
 mod args;
+mod figures;
 mod harness;
 mod memory;
 mod peers;
 mod plot;
 mod report;
 mod row;
+mod spread;
 mod tail;
+mod team;
 mod toolmeter_rows;
 
 use args::{Command, TableOptions};
@@ -63,6 +69,10 @@ fn run(command: Command) -> Result<String, Box<dyn Error>> {
     match command {
         Command::Help => Ok(args::HELP.to_owned()),
         Command::Table(options) => table(&options),
+        Command::Figures {
+            measure_for,
+            rounds,
+        } => figures::report(measure_for, rounds),
         Command::Tail(measure_for) => tail::report(measure_for),
         Command::Memory => memory::report(),
         Command::MemoryFigure { figure, stripes } => {

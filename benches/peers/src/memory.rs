@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use toolmeter::{
-    ClockSource, ErrorKind, ManualClock, Pump, RegisterError, Registry, ToolHandle, ToolSpec,
+    BuildError, ClockSource, ErrorKind, ManualClock, Pump, RegisterError, Registry, ToolHandle,
+    ToolSpec,
 };
 
 const UNUSED_TOOLS: usize = 10_000;
@@ -28,22 +29,41 @@ const SHORTEST_NS: f64 = 1e5;
 const LONGEST_NS: f64 = 1e11;
 /// Rounds of the pump within which the slots of retired tools are free.
 const FREEING_ROUNDS: usize = 10;
-const STRIPES: [usize; 2] = [2, 8];
+/// The numbers of stripes with which each figure is measured.
+pub(crate) const STRIPES: [usize; 2] = [2, 8];
 
-/// What is measured, by the name under which the program asks itself for it.
-const FIGURES: [(&str, usize, &str); 3] = [
-    ("unused", UNUSED_TOOLS, "10,000 unused tools"),
-    (
-        "used",
-        USED_TOOLS * USING_THREADS,
-        "1,000 tools in use by 2 threads",
-    ),
-    (
-        "reused",
-        USED_TOOLS * USING_THREADS,
-        "the same, freed and registered again",
-    ),
-];
+/// Something that is measured in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    /// The name under which the program asks itself for it.
+    id: &'static str,
+    pub(crate) name: &'static str,
+    /// Among how many the memory is divided, and what one of them is.
+    shares: usize,
+    unit: &'static str,
+}
+
+/// Tools that nobody calls.
+pub(crate) const UNUSED: Figure = Figure {
+    id: "unused",
+    name: "10,000 unused tools",
+    shares: UNUSED_TOOLS,
+    unit: "a tool",
+};
+/// Tools in use.
+pub(crate) const USED: Figure = Figure {
+    id: "used",
+    name: "1,000 tools in use by 2 threads",
+    shares: USED_TOOLS * USING_THREADS,
+    unit: "a tool and thread",
+};
+/// Tools in use, in slots that others used before.
+pub(crate) const REUSED: Figure = Figure {
+    id: "reused",
+    name: "the same, freed and registered again",
+    ..USED
+};
+const FIGURES: [Figure; 3] = [UNUSED, USED, REUSED];
 
 /// Measures every figure and hands back the table.
 ///
@@ -52,39 +72,65 @@ const FIGURES: [(&str, usize, &str); 3] = [
 /// When the program cannot start itself, or a figure cannot be measured.
 pub(crate) fn report() -> Result<String, Box<dyn Error>> {
     let mut text = format!(
-        "{:<40}{:>9}{:>14}{:>24}\n",
-        "resident memory", "stripes", "MiB", "KiB"
+        "{:<40}{:>9}{:>14}{:>10}{:>24}\n",
+        "resident memory", "stripes", "bytes", "MiB", "KiB"
     );
-    for (figure, shares, name) in FIGURES {
+    for figure in FIGURES {
         for stripes in STRIPES {
-            let bytes = measured_apart(figure, stripes)?;
-            let mebibytes = bytes as f64 / (1024.0 * 1024.0);
-            let share = bytes as f64 / 1024.0 / shares as f64;
-            let unit = if figure == "unused" {
-                "a tool"
-            } else {
-                "a tool and thread"
-            };
+            let resident = figure.measured_apart(stripes)?;
+            let Figure { name, unit, .. } = figure;
             writeln!(
                 text,
-                "{name:<40}{stripes:>9}{mebibytes:>14.1}{:>24}",
-                format!("{share:.2} {unit}")
+                "{name:<40}{stripes:>9}{:>14}{:>10.1}{:>24}",
+                resident.bytes,
+                resident.mebibytes(),
+                format!("{:.2} {unit}", resident.kibibytes_of_a_share())
             )?;
         }
     }
     Ok(text)
 }
 
-/// Starts this program again for one figure.
-fn measured_apart(figure: &str, stripes: usize) -> Result<u64, Box<dyn Error>> {
-    let output = Command::new(env::current_exe()?)
-        .args(["--memory-figure", figure, &stripes.to_string()])
-        .output()?;
-    if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("figure `{figure}` was not measured: {}", reason.trim()).into());
+/// What a figure came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resident {
+    bytes: u64,
+    shares: usize,
+}
+
+impl Resident {
+    /// All of it.
+    pub(crate) fn mebibytes(self) -> f64 {
+        self.bytes as f64 / (1024.0 * 1024.0)
     }
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+
+    /// What each tool, or each tool and thread, takes of it.
+    pub(crate) fn kibibytes_of_a_share(self) -> f64 {
+        self.bytes as f64 / 1024.0 / self.shares as f64
+    }
+}
+
+impl Figure {
+    /// Starts this program again for this figure.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot start itself, or the figure cannot be measured.
+    pub(crate) fn measured_apart(&self, stripes: usize) -> Result<Resident, Box<dyn Error>> {
+        let output = Command::new(env::current_exe()?)
+            .args(["--memory-figure", self.id, &stripes.to_string()])
+            .output()?;
+        if !output.status.success() {
+            let reason = String::from_utf8_lossy(&output.stderr);
+            let reason = reason.trim();
+            return Err(format!("figure `{}` was not measured: {reason}", self.id).into());
+        }
+        let bytes = String::from_utf8(output.stdout)?.trim().parse()?;
+        Ok(Resident {
+            bytes,
+            shares: self.shares,
+        })
+    }
 }
 
 /// One figure, in bytes, of this process.
@@ -94,28 +140,63 @@ fn measured_apart(figure: &str, stripes: usize) -> Result<u64, Box<dyn Error>> {
 /// When there is no such figure, or the system does not tell what is resident.
 pub(crate) fn figure(figure: &str, stripes: usize) -> Result<u64, Box<dyn Error>> {
     let before = resident_bytes()?;
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .pump(Pump::manual())
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .stripes(stripes)
-        .build()?;
-    let kept = match figure {
-        "unused" => register(&registry, UNUSED_TOOLS)?,
-        "used" => in_use(&registry, &clock)?,
+    let (registry, clock) = registry(stripes)?;
+    let (kept, rounds) = match figure {
+        "unused" => (register(&registry, UNUSED_TOOLS)?, 0),
+        "used" => (in_use(&registry, &clock)?, 1),
         "reused" => {
             drop(in_use(&registry, &clock)?);
             for tool in 0..USED_TOOLS {
                 registry.deregister(&name(tool))?;
             }
             free_slots(&registry)?;
-            in_use(&registry, &clock)?
+            (in_use(&registry, &clock)?, 1)
         }
         other => return Err(format!("there is no figure `{other}`").into()),
     };
     let after = resident_bytes()?;
-    drop(kept);
+    // Last, since a snapshot takes memory of its own.
+    check(&registry, kept.len(), rounds)?;
     Ok(after.saturating_sub(before))
+}
+
+/// A registry whose clock is turned by hand, and 1,000 tools in use by 2 threads in it, as in
+/// [`USED`].
+///
+/// # Errors
+///
+/// When they cannot be made, or a call was not counted.
+pub(crate) fn tools_in_use(stripes: usize) -> Result<(Registry, Vec<ToolHandle>), Box<dyn Error>> {
+    let (registry, clock) = registry(stripes)?;
+    let tools = in_use(&registry, &clock)?;
+    check(&registry, tools.len(), 1)?;
+    Ok((registry, tools))
+}
+
+fn registry(stripes: usize) -> Result<(Registry, Arc<ManualClock>), BuildError> {
+    let clock = Arc::new(ManualClock::new());
+    let registry = Registry::builder()
+        .pump(Pump::manual())
+        .clock(ClockSource::Manual(Arc::clone(&clock)))
+        .stripes(stripes)
+        .build()?;
+    Ok((registry, clock))
+}
+
+/// Fails unless there are so many tools, and each counted so many rounds of [`in_use`].
+fn check(registry: &Registry, tools: usize, rounds: u64) -> Result<(), Box<dyn Error>> {
+    let calls = rounds * u64::from(CALLS) * USING_THREADS as u64;
+    let metrics = registry.metrics();
+    if metrics.tools.len() != tools {
+        return Err(format!("{} tools are visible of {tools}", metrics.tools.len()).into());
+    }
+    for (name, stats) in &metrics.tools {
+        let counted = [stats.success(), stats.failure(), stats.cancelled()];
+        if counted != [calls; 3] {
+            return Err(format!("{name} counted {counted:?} calls, {calls} of each kind").into());
+        }
+    }
+    Ok(())
 }
 
 fn name(tool: usize) -> String {
@@ -187,4 +268,36 @@ fn resident_bytes() -> Result<u64, Box<dyn Error>> {
         .and_then(|rest| rest.split_whitespace().next())
         .ok_or("/proc/self/status has no VmRSS")?;
     Ok(kibibytes.parse::<u64>()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freed_tools_are_counted_from_zero_when_they_are_used_again() {
+        figure("reused", 2).expect("every call is counted");
+        let error = figure("upused", 2).expect_err("there is no such figure");
+        assert!(error.to_string().contains("upused"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_tool_and_a_missing_call_are_noticed() {
+        let (registry, tools) = tools_in_use(2).expect("all is counted");
+        assert_eq!(tools.len(), USED_TOOLS);
+        assert!(check(&registry, USED_TOOLS + 1, 1).is_err());
+        tools[7].start().succeed();
+        let error = check(&registry, USED_TOOLS, 1).expect_err("one call too many");
+        assert!(error.to_string().contains("tool_7 counted"), "{error}");
+    }
+
+    #[test]
+    fn a_share_is_of_its_own_kind() {
+        let resident = Resident {
+            bytes: 3 * 1024 * 1024,
+            shares: 1_024,
+        };
+        assert_eq!(resident.mebibytes(), 3.0);
+        assert_eq!(resident.kibibytes_of_a_share(), 3.0);
+    }
 }

@@ -6,6 +6,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+/// What is said of a paced row that lost events: a call whose events are lost is cheaper.
+const NOT_VALID: &str = ": it should be 0, so this row does not count";
+
 /// All rows with the floor they are compared with.
 pub(crate) struct Report {
     /// Two reads of toolmeter's clock.
@@ -160,17 +163,102 @@ impl fmt::Display for Report {
             for (threads, cell) in THREADS.iter().zip(&measured.cells) {
                 if let Some(lost) = cell.lost {
                     let rate = cell.calls_per_second() / 1e6;
+                    let is_invalid = lost > 0 && measured.row.pace() == Pace::Million;
                     let name = measured.row.name();
                     writeln!(
                         f,
                         "{name} with {threads} thread{}: {rate:.2} million calls a second a \
-                         thread, {lost} events lost of {}",
+                         thread, {lost} events lost of {}{}",
                         if *threads == 1 { "" } else { "s" },
                         cell.events(),
+                        if is_invalid { NOT_VALID } else { "" },
                     )?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Cell;
+    use crate::toolmeter_rows;
+    use serde_json::{Value, json};
+
+    /// Every row with rounds of its own: `base`, and 2 more, at each number of threads.
+    fn report(lost: u64) -> Report {
+        let measured = |row, base: f64| Measured {
+            row,
+            cells: THREADS.map(|threads| {
+                let ns = base * threads as f64;
+                Cell::of_rounds(&[ns, ns + 2.0, ns + 1.0])
+            }),
+        };
+        let references = toolmeter_rows::references().expect("built");
+        let [floor, instant, paced_floor, paced_idle] = references;
+        let [idle, mut subscribed, ..] = toolmeter_rows::rows()
+            .expect("built")
+            .map(|row| measured(row, 39.0));
+        subscribed.cells[0].lost = Some(lost);
+        Report {
+            floor: measured(floor, 19.0),
+            instant: measured(instant, 24.0),
+            paced_floor: measured(paced_floor, 9.0),
+            paced_idle: measured(paced_idle, 7.0),
+            rows: vec![idle, subscribed],
+            clock: "a test",
+        }
+    }
+
+    #[test]
+    fn json_has_the_floor_and_a_row_for_each_number_of_threads() {
+        let json = report(0).to_json().expect("it is an object");
+        assert_eq!(json.lines().count(), 1);
+        let json: Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(
+            json["floor_ns"],
+            json!({"1": 20.0, "2": 39.0, "4": 77.0}),
+            "{json}"
+        );
+        let rows = json["rows"].as_array().expect("rows");
+        assert_eq!(rows.len(), 2 * THREADS.len());
+        assert_eq!(
+            rows[0],
+            json!({
+                "name": "toolmeter/idle", "threads": 1,
+                "median_ns": 40.0, "min_ns": 39.0, "max_ns": 41.0,
+                "x_floor": 2.0, "x_toolmeter": 1.0,
+            })
+        );
+        assert_eq!(rows[1]["threads"], 2);
+    }
+
+    #[test]
+    fn a_paced_row_is_compared_with_paced_ones() {
+        let json = report(3).to_json().expect("it is an object");
+        let json: Value = serde_json::from_str(&json).expect("it is JSON");
+        let row = &json["rows"][3];
+        assert_eq!(row["name"], "toolmeter/subscribed");
+        assert_eq!(
+            (&row["floor_ns"], &row["x_floor"]),
+            (&json!(10.0), &json!(4.0))
+        );
+        assert_eq!(
+            (&row["toolmeter_ns"], &row["x_toolmeter"]),
+            (&json!(8.0), &json!(5.0))
+        );
+        assert_eq!(row["lost"], 3);
+    }
+
+    #[test]
+    fn the_table_says_when_events_were_lost_that_should_not_be() {
+        assert!(!report(0).to_string().contains(NOT_VALID));
+        let table = report(1).to_string();
+        assert!(
+            table.contains("1 events lost") && table.contains(NOT_VALID),
+            "{table}"
+        );
     }
 }

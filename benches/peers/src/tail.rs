@@ -7,7 +7,7 @@
 //!
 //! `idle`, `subscribed` and `overload` are as in the table; each gets a slice of 50 ms in turn.
 
-use crate::harness::Pacer;
+use crate::team::Pacer;
 use crate::toolmeter_rows::{Metered, clock_pair};
 use hdrhistogram::Histogram;
 use std::error::Error;
@@ -87,6 +87,30 @@ pub(crate) fn report(measure_for: Duration) -> Result<String, Box<dyn Error>> {
         }
     }
     Ok(table(&cases))
+}
+
+/// Overloads one thread for about `measure_for`, and at least one slice; for each slice, the
+/// 99.99th percentile of a call over that of the bare pair.
+///
+/// # Errors
+///
+/// When a registry cannot be built.
+pub(crate) fn overload_ratios(measure_for: Duration) -> Result<Vec<f64>, Box<dyn Error>> {
+    let case = case("overload", Metered::overloaded()?, false)?;
+    sample(&case, 1)?;
+    case.metered.drain();
+    let start = Instant::now();
+    let mut ratios = Vec::new();
+    while ratios.is_empty() || start.elapsed() < measure_for {
+        for samples in sample(&case, 1)? {
+            ratios.push(ratio(
+                samples.call.value_at_percentile(99.99),
+                samples.pair.value_at_percentile(99.99),
+            ));
+        }
+        case.metered.drain();
+    }
+    Ok(ratios)
 }
 
 fn case(name: &'static str, metered: Metered, paced: bool) -> Result<Case, Box<dyn Error>> {
@@ -220,4 +244,45 @@ fn ratio(call_ns: u64, pair_ns: u64) -> f64 {
 fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
     // Writing into a String cannot fail.
     let _ = text.write_fmt(what);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_both_columns_and_their_ratio() {
+        let mut idle = case("idle", Metered::idle().expect("built"), false).expect("built");
+        let samples = &mut idle.samples[1];
+        for _ in 0..99 {
+            samples.call.saturating_record(30);
+            samples.pair.saturating_record(20);
+        }
+        samples.call.saturating_record(120);
+        samples.pair.saturating_record(40);
+        let table = table(&[idle]);
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let row = |start: &[&str]| {
+            let mut rows = rows.iter().filter(|row| row.starts_with(start));
+            rows.next_back().map(|row| row[start.len()..].join(" "))
+        };
+        let shown = |start| row(start).expect("a row");
+        assert_eq!(shown(&["samples"]), "50% 99% 99.9% 99.99% max");
+        assert_eq!(
+            shown(&["toolmeter/idle,", "2", "threads"]),
+            "100 30 30 120 120 120"
+        );
+        assert_eq!(shown(&["bare", "clock", "pair"]), "100 20 20 40 40 40");
+        assert_eq!(shown(&["ratio"]), "1.50 1.50 3.00 3.00 3.00");
+    }
+
+    #[test]
+    fn an_overloaded_slice_gives_a_ratio() {
+        let ratios = overload_ratios(Duration::ZERO).expect("measured");
+        assert_eq!(ratios.len(), 1);
+        assert!(ratios[0] > 0.0);
+    }
 }

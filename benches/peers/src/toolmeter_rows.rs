@@ -2,7 +2,8 @@
 //!
 //! `idle` is a registry with nobody listening, made as a host makes it. `by_name` calls a no-op
 //! async tool through [`Registry::invoke`], which does more than the peers' look-ups: it also
-//! hands over arguments and a result, and catches panics. `subscribed` and `overload` have one
+//! hands over arguments and a result, and catches panics. `guards` and `published` are for the
+//! figures only. `subscribed` and `overload` have one
 //! subscriber, a thread that receives every batch, and the background pump.
 
 use crate::row::{Counted, InstantPair, Pace, Row, TOOL};
@@ -32,8 +33,8 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 /// # Errors
 ///
 /// When a registry cannot be built.
-pub(crate) fn rows() -> Result<Vec<Arc<dyn Row>>, Box<dyn Error>> {
-    Ok(vec![
+pub(crate) fn rows() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
+    Ok([
         Calls::row("toolmeter/idle", Metered::idle()?, Pace::Unpaced),
         Calls::row(
             "toolmeter/subscribed",
@@ -63,6 +64,21 @@ pub(crate) fn references() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
         Arc::new(InstantPair),
         Arc::new(pair("floor, paced", Pace::Million)),
         Calls::row("toolmeter/idle, paced", paced, Pace::Million),
+    ])
+}
+
+/// A call through a guard with nobody listening, and a look at the published snapshot of
+/// `registry`, which has one.
+///
+/// # Errors
+///
+/// When a registry cannot be built.
+pub(crate) fn guards_and_published(
+    registry: Registry,
+) -> Result<[Arc<dyn Row>; 2], Box<dyn Error>> {
+    Ok([
+        Arc::new(Guards(Metered::idle()?)),
+        Arc::new(Published(registry)),
     ])
 }
 
@@ -201,6 +217,46 @@ impl Row for Calls {
 
     fn lost(&self) -> Option<u64> {
         self.metered.lost()
+    }
+}
+
+/// Calls through a guard that is finished.
+struct Guards(Metered);
+
+impl Row for Guards {
+    fn name(&self) -> &'static str {
+        "toolmeter/guards"
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            let call = self.0.tool.start();
+            black_box(1u64);
+            black_box(call.succeed());
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(counted(&self.0.registry))
+    }
+}
+
+/// Looks at the published snapshot.
+struct Published(Registry);
+
+impl Row for Published {
+    fn name(&self) -> &'static str {
+        "toolmeter/published"
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            black_box(self.0.published().tools.len());
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        None
     }
 }
 

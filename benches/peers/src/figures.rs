@@ -1,0 +1,375 @@
+//! `--figures`: what toolmeter aims at, and where it is, in one run.
+//!
+//! All rows take turns in many short rounds. A figure is a ratio of two things measured in the
+//! same round; shown are the median of these ratios, the quartiles and the extremes. No absolute
+//! time is compared with anything. What holds for one thread is measured on one.
+//!
+//! The calls are those of the table. `metrics()` is read once a round, from 1,000 tools with two
+//! stripes in use: first tools that were called once on each of two threads, then tools that were
+//! used as those of `--memory`, whose latencies span twenty octaves in each outcome. The snapshot
+//! is freed outside the time. `published()` looks at a snapshot of the latter.
+//!
+//! The percentile of single calls is that of `--tail`, a ratio for each slice; memory is that of
+//! `--memory`, which is measured once, in processes of its own, and has no spread.
+
+use crate::harness::{Cell, Measured, Measurement};
+use crate::memory;
+use crate::row::Row;
+use crate::spread::Spread;
+use crate::tail;
+use crate::toolmeter_rows;
+use std::error::Error;
+use std::fmt::Write;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use toolmeter::{Pump, Registry, ToolSpec};
+
+/// The numbers of threads that the aims speak of.
+const THREADS: [usize; 2] = [1, 2];
+const TOOLS: usize = 1_000;
+const STRIPES: usize = 2;
+/// The share of the time that single calls get.
+const TAIL_SHARE: u32 = 5;
+/// A slice shorter than this would be mostly the start of its threads.
+const SHORTEST_SLICE: Duration = Duration::from_micros(500);
+
+/// A figure, and what it should be at most.
+struct Figure {
+    name: String,
+    /// One value for each round; a single one where there are no rounds.
+    values: Vec<f64>,
+    at_most: Option<f64>,
+}
+
+impl Figure {
+    fn new(name: impl Into<String>, at_most: f64, values: Vec<f64>) -> Self {
+        Self {
+            name: name.into(),
+            values,
+            at_most: Some(at_most),
+        }
+    }
+
+    /// A figure that tells how far the others are to be trusted.
+    fn control(name: impl Into<String>, values: Vec<f64>) -> Self {
+        Self {
+            name: name.into(),
+            values,
+            at_most: None,
+        }
+    }
+
+    fn line(&self) -> String {
+        let spread = Spread::of(&self.values);
+        let median = spread.median;
+        let (quartiles, range) = if self.values.len() > 1 {
+            (
+                format!(
+                    "{}..{}",
+                    short(spread.lower_quartile),
+                    short(spread.upper_quartile)
+                ),
+                format!("{}..{}", short(spread.least), short(spread.most)),
+            )
+        } else {
+            (String::new(), String::new())
+        };
+        let (at_most, verdict) = match self.at_most {
+            Some(at_most) if median <= at_most => (short(at_most), "reached"),
+            Some(at_most) => (short(at_most), "missed"),
+            None => (String::new(), ""),
+        };
+        let name = &self.name;
+        format!(
+            "{name:<62}{:>10}{quartiles:>18}{range:>18}{at_most:>10}  {verdict}\n",
+            short(median)
+        )
+    }
+}
+
+/// Measures for about `measure_for`, in so many rounds, and hands back the table.
+///
+/// # Errors
+///
+/// When a registry cannot be built, or a row has not counted every call.
+pub(crate) fn report(measure_for: Duration, rounds: usize) -> Result<String, Box<dyn Error>> {
+    let touched = tools_touched()?;
+    let (in_use, _tools) = memory::tools_in_use(STRIPES)?;
+    in_use.publish();
+    let rows = rows(&in_use)?.to_vec();
+    let for_tail = measure_for / TAIL_SHARE;
+    let slices = rounds * rows.len() * THREADS.iter().sum::<usize>();
+    let slice = ((measure_for - for_tail) / u32::try_from(slices)?).max(SHORTEST_SLICE);
+
+    let mut measurement = Measurement::new(rows)?;
+    let mut readings_ns = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        measurement.round(slice, &THREADS);
+        for (registry, readings_ns) in [&touched, &in_use].into_iter().zip(&mut readings_ns) {
+            readings_ns.push(reading_ns(registry));
+        }
+    }
+    let Ok(measured) = <[Measured; ROWS]>::try_from(measurement.finish()?) else {
+        return Err("a row was not measured".into());
+    };
+    let mut figures = timed(&measured, readings_ns);
+    figures.push(Figure::new(
+        "99.99th percentile of a call, overloaded / bare clock pair",
+        2.0,
+        tail::overload_ratios(for_tail)?,
+    ));
+    figures.extend(resident()?);
+    Ok(table(&figures, &measured))
+}
+
+/// How many rows there are, in the order of [`timed`].
+const ROWS: usize = 8;
+
+fn rows(published: &Registry) -> Result<[Arc<dyn Row>; ROWS], Box<dyn Error>> {
+    let [floor, _, paced_floor, _] = toolmeter_rows::references()?;
+    let [run, subscribed, overload, by_name] = toolmeter_rows::rows()?;
+    let [guards, published] = toolmeter_rows::guards_and_published(published.clone())?;
+    Ok([
+        floor,
+        paced_floor,
+        run,
+        guards,
+        subscribed,
+        overload,
+        by_name,
+        published,
+    ])
+}
+
+/// Tools each of which was called once on each of two threads.
+fn tools_touched() -> Result<Registry, Box<dyn Error>> {
+    let registry = Registry::builder()
+        .pump(Pump::manual())
+        .stripes(STRIPES)
+        .build()?;
+    let specs = (0..TOOLS).map(|tool| ToolSpec::new(format!("tool_{tool}")));
+    let tools = registry.register_all(specs)?;
+    let call_all = || {
+        for tool in &tools {
+            tool.start().succeed();
+        }
+    };
+    // This thread keeps its stripe, so the other one gets another.
+    call_all();
+    thread::scope(|scope| {
+        scope.spawn(call_all);
+    });
+    let metrics = registry.metrics();
+    let counted: u64 = metrics.tools.values().map(|tool| tool.success()).sum();
+    if counted != 2 * TOOLS as u64 {
+        return Err(format!("{counted} calls are counted of two of each tool").into());
+    }
+    Ok(registry)
+}
+
+fn reading_ns(registry: &Registry) -> f64 {
+    let start = Instant::now();
+    let metrics = black_box(registry.metrics());
+    let elapsed = start.elapsed();
+    drop(metrics);
+    elapsed.as_secs_f64() * 1e9
+}
+
+/// The figures that come out of the rounds.
+fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure> {
+    let [
+        floor,
+        paced_floor,
+        run,
+        guards,
+        subscribed,
+        overload,
+        by_name,
+        published,
+    ] = measured.each_ref().map(|row| &row.cells);
+    let x_floor = |cell: &Cell| ratios(cell.rounds_ns(), floor[0].rounds_ns());
+    let two_threads = |cells: &[Cell]| ratios(cells[1].rounds_ns(), cells[0].rounds_ns());
+    let lost = subscribed[0].lost.unwrap_or(0) as f64;
+    let [touched, in_use] = readings_ns.map(|readings| ratios(&readings, floor[0].rounds_ns()));
+    vec![
+        Figure::control("two threads / one: floor", two_threads(floor)),
+        Figure::control("paced floor / floor", x_floor(&paced_floor[0])),
+        Figure::new("run, nobody subscribed / floor", 1.35, x_floor(&run[0])),
+        Figure::new(
+            "start and succeed, nobody subscribed / floor",
+            1.35,
+            x_floor(&guards[0]),
+        ),
+        Figure::new("two threads on one tool / one: run", 1.15, two_threads(run)),
+        Figure::new(
+            "two threads on one tool / one: start and succeed",
+            1.15,
+            two_threads(guards),
+        ),
+        Figure::new(
+            "run, one subscriber, paced / paced floor",
+            2.2,
+            ratios(subscribed[0].rounds_ns(), paced_floor[0].rounds_ns()),
+        ),
+        Figure::new("  events lost by it", 0.0, vec![lost]),
+        Figure::new(
+            "run, overloaded / one subscriber, paced",
+            1.0,
+            ratios(overload[0].rounds_ns(), subscribed[0].rounds_ns()),
+        ),
+        Figure::new("invoke by name / floor", 8.0, x_floor(&by_name[0])),
+        Figure::new("published() / floor", 0.75, x_floor(&published[0])),
+        Figure::new(
+            "metrics() of 1,000 tools, two calls each / floor",
+            250_000.0,
+            touched,
+        ),
+        Figure::new(
+            "metrics() of 1,000 tools as in --memory / floor",
+            250_000.0,
+            in_use,
+        ),
+    ]
+}
+
+/// The one over the other, round by round.
+fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
+    ones.iter()
+        .zip(others)
+        .map(|(one, other)| one / other)
+        .collect()
+}
+
+/// The figures of `--memory`.
+fn resident() -> Result<Vec<Figure>, Box<dyn Error>> {
+    let mut figures = Vec::new();
+    for figure in [memory::USED, memory::REUSED] {
+        for stripes in memory::STRIPES {
+            let kibibytes = figure.measured_apart(stripes)?.kibibytes_of_a_share();
+            let name = format!("{}, {stripes} stripes, KiB a tool and thread", figure.name);
+            figures.push(Figure::new(name, 32.0, vec![kibibytes]));
+        }
+    }
+    for stripes in memory::STRIPES {
+        let mebibytes = memory::UNUSED.measured_apart(stripes)?.mebibytes();
+        let name = format!("{}, {stripes} stripes, MiB", memory::UNUSED.name);
+        figures.push(Figure::new(name, 64.0, vec![mebibytes]));
+    }
+    Ok(figures)
+}
+
+fn table(figures: &[Figure], measured: &[Measured; ROWS]) -> String {
+    let [floor, _, _, _, subscribed, ..] = measured.each_ref().map(|row| &row.cells);
+    let mut text = format!(
+        "{:<62}{:>10}{:>18}{:>18}{:>10}\n{}\n",
+        "",
+        "median",
+        "quartiles",
+        "range",
+        "at most",
+        "-".repeat(127)
+    );
+    for figure in figures {
+        text.push_str(&figure.line());
+    }
+    // Writing into a String cannot fail.
+    let _ = write!(
+        text,
+        "\nThe floor, two reads of toolmeter's clock, took {:.1} ns; the paced calls were {:.2} \
+         million a second.\nWhere the floor of two threads is far above that of one, they took \
+         turns on one core: measure again.\n",
+        floor[0].median_ns(),
+        subscribed[0].calls_per_second() / 1e6,
+    );
+    text
+}
+
+/// A number in at most seven places.
+fn short(number: f64) -> String {
+    match number {
+        ..100.0 => format!("{number:.2}"),
+        _ => format!("{number:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(figure: &Figure) -> Vec<String> {
+        let line = figure.line();
+        let columns = line.split_whitespace();
+        columns.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_its_round() {
+        // The machine was twice as slow in the second round, for both.
+        assert_eq!(ratios(&[30.0, 60.0], &[20.0, 40.0]), [1.5, 1.5]);
+    }
+
+    #[test]
+    fn a_figure_is_reached_up_to_its_aim() {
+        let figure = Figure::new("one", 2.0, vec![1.0, 3.0, 2.0]);
+        assert_eq!(
+            columns(&figure),
+            ["one", "2.00", "1.50..2.50", "1.00..3.00", "2.00", "reached"]
+        );
+        let figure = Figure::new("many", 250_000.0, vec![250_001.0]);
+        assert_eq!(columns(&figure), ["many", "250001", "250000", "missed"]);
+        let figure = Figure::control("floor", vec![1.0]);
+        assert_eq!(columns(&figure), ["floor", "1.00"]);
+    }
+
+    #[test]
+    fn every_row_finds_its_figure() {
+        let registry = tools_touched().expect("built");
+        registry.publish();
+        let names = rows(&registry).expect("built").map(|row| row.name());
+        assert_eq!(
+            names,
+            [
+                "floor",
+                "floor, paced",
+                "toolmeter/idle",
+                "toolmeter/guards",
+                "toolmeter/subscribed",
+                "toolmeter/overload",
+                "toolmeter/by_name",
+                "toolmeter/published",
+            ]
+        );
+        // Numbers that differ, so that no two can be mixed up.
+        let measured = rows(&registry).expect("built");
+        let mut next = 0.0;
+        let measured = measured.map(|row| Measured {
+            row,
+            cells: [1, 2, 4].map(|_| {
+                next += 1.0;
+                Cell::of_rounds(&[next])
+            }),
+        });
+        let medians: Vec<f64> = timed(&measured, [vec![5.0], vec![7.0]])
+            .iter()
+            .map(|figure| Spread::of(&figure.values).median)
+            .collect();
+        let expected = [
+            2.0,
+            4.0,
+            7.0,
+            10.0,
+            8.0 / 7.0,
+            11.0 / 10.0,
+            13.0 / 4.0,
+            0.0,
+            16.0 / 13.0,
+            19.0,
+            22.0,
+            5.0,
+            7.0,
+        ];
+        assert_eq!(medians, expected);
+    }
+}
