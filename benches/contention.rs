@@ -1,0 +1,118 @@
+//! What a metered call costs while other threads make calls too.
+//!
+//! 1, 2, 4 and 8 threads make calls at once, all on `one_tool`, or each on one of their
+//! `own_tools`; `floor` is two reads of the clock on as many threads. A figure is the time that a
+//! thread takes for its calls, over their number, as the mean of the threads. The threads of a
+//! team have made calls before, and wait for each other before they are timed. Nobody subscribes,
+//! and the registry has the stripes that a host on this machine gets by default. Before and
+//! after, every call must have been counted.
+//!
+//! What it does not show: with more threads than cores, a thread's time contains the time in
+//! which the others ran, for the floor as for the calls, so compare figures of one number of
+//! threads only. Nor does it show more cores than this machine has, nor whether the threads
+//! really ran beside each other: on a machine that is busy, they take turns, and then neither
+//! contention nor its absence shows. The floor of two threads tells: it should be that of one.
+
+mod support;
+
+use criterion::BenchmarkId;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+use support::{builder, clock_pair, run, specs, successes};
+use toolmeter::{Registry, ToolHandle};
+
+const THREADS: [usize; 4] = [1, 2, 4, 8];
+/// Calls that each thread makes before it is timed: the first takes it a stripe.
+const WARM_UP: u64 = 256;
+/// Calls of each thread before anything is timed, to see that they are counted.
+const CHECK_CALLS: u64 = 10_000;
+
+fn main() {
+    let mut criterion = support::criterion();
+    let mut group = criterion.benchmark_group("contention");
+    for threads in THREADS {
+        let registry = new_registry();
+        let clock = registry.clock();
+        group.bench_function(BenchmarkId::new("floor", threads), |bencher| {
+            bencher.iter_custom(|pairs| at_once(threads, pairs, |_| clock_pair(clock)));
+        });
+        for (id, tools) in [("one_tool", 1), ("own_tools", threads)] {
+            let mut team = Team::new(threads, tools);
+            team.time(CHECK_CALLS);
+            team.check();
+            group.bench_function(BenchmarkId::new(id, threads), |bencher| {
+                bencher.iter_custom(|calls| team.time(calls));
+            });
+            team.check();
+        }
+    }
+    group.finish();
+    criterion.final_summary();
+}
+
+fn new_registry() -> Registry {
+    builder().build().expect("the settings are in range")
+}
+
+/// Threads that call the tools of one registry, and how many calls they made.
+struct Team {
+    registry: Registry,
+    tools: Vec<ToolHandle>,
+    threads: usize,
+    calls: u64,
+}
+
+impl Team {
+    fn new(threads: usize, tools: usize) -> Self {
+        let registry = new_registry();
+        let tools = registry.register_all(specs(tools));
+        Self {
+            registry,
+            tools: tools.expect("the names are new"),
+            threads,
+            calls: 0,
+        }
+    }
+
+    /// The time that a thread takes for `calls` while all of them make as many.
+    fn time(&mut self, calls: u64) -> Duration {
+        let tools = &self.tools;
+        let busy = at_once(self.threads, calls, |thread| {
+            run(&tools[thread % tools.len()]);
+        });
+        self.calls += self.threads as u64 * (calls + WARM_UP);
+        busy
+    }
+
+    fn check(&self) {
+        assert_eq!(successes(&self.registry), self.calls, "calls counted");
+    }
+}
+
+/// Each of `threads` threads calls `work`, with its number, `times` times; the mean of their
+/// times.
+fn at_once(threads: usize, times: u64, work: impl Fn(usize) + Sync) -> Duration {
+    let start = Barrier::new(threads);
+    let run_one = |thread| {
+        for _ in 0..WARM_UP {
+            work(thread);
+        }
+        start.wait();
+        let began = Instant::now();
+        for _ in 0..times {
+            work(thread);
+        }
+        began.elapsed()
+    };
+    let run_one = &run_one;
+    let busy: Duration = thread::scope(|scope| {
+        let team: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || run_one(thread)))
+            .collect();
+        team.into_iter()
+            .map(|member| member.join().expect("a metered call panicked"))
+            .sum()
+    });
+    busy / threads as u32
+}
