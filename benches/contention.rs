@@ -1,21 +1,21 @@
 //! What a metered call costs while other threads make calls too.
 //!
 //! 1, 2, 4 and 8 threads make calls at once, all on `one_tool`, or each on one of their
-//! `own_tools`; `floor` is two reads of the clock on as many threads. A figure is the time that a
-//! thread takes for its calls, over their number, as the mean of the threads. The threads of a
+//! `own_tools`; `floor` is two reads of the clock on as many threads. A figure is the time from the
+//! first thread's start to the last one's end, over the calls of one thread. The threads of a
 //! team have made calls before, and wait for each other before they are timed. Nobody subscribes,
 //! and the registry has the stripes that a host on this machine gets by default. Before and
 //! after, every call must have been counted.
 //!
-//! What it does not show: with more threads than cores, a thread's time contains the time in
-//! which the others ran, for the floor as for the calls, so compare figures of one number of
-//! threads only. Nor does it show more cores than this machine has, nor whether the threads
-//! really ran beside each other: on a machine that is busy, they take turns, and then neither
+//! What it does not show: with more threads than cores, the threads take turns, and a figure grows
+//! with their number for the floor as for the calls, so compare figures of one number of threads
+//! only. Nor does it show more cores than this machine has, nor whether the threads
+//! really ran beside each other: on a machine that is busy, even two take turns, and then neither
 //! contention nor its absence shows. The floor of two threads tells: it should be that of one.
 
 mod support;
 
-use criterion::BenchmarkId;
+use criterion::{BenchmarkId, SamplingMode};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ const CHECK_CALLS: u64 = 10_000;
 fn main() {
     let mut criterion = support::criterion();
     let mut group = criterion.benchmark_group("contention");
+    // Samples of one length, in all of which the threads get to run beside each other.
+    group.sampling_mode(SamplingMode::Flat);
     for threads in THREADS {
         let registry = new_registry();
         let clock = registry.clock();
@@ -75,7 +77,7 @@ impl Team {
         }
     }
 
-    /// The time that a thread takes for `calls` while all of them make as many.
+    /// The time in which every thread makes so many calls.
     fn time(&mut self, calls: u64) -> Duration {
         let tools = &self.tools;
         let busy = at_once(self.threads, calls, |thread| {
@@ -90,11 +92,10 @@ impl Team {
     }
 }
 
-/// Each of `threads` threads calls `work`, with its number, `times` times; the mean of their
-/// times.
+/// The time in which each of `threads` threads calls `work`, with its number, `times` times.
 fn at_once(threads: usize, times: u64, work: impl Fn(usize) + Sync) -> Duration {
     let start = Barrier::new(threads);
-    let run_one = |thread| {
+    let work_on = |thread| {
         for _ in 0..WARM_UP {
             work(thread);
         }
@@ -103,16 +104,20 @@ fn at_once(threads: usize, times: u64, work: impl Fn(usize) + Sync) -> Duration 
         for _ in 0..times {
             work(thread);
         }
-        began.elapsed()
+        (began, Instant::now())
     };
-    let run_one = &run_one;
-    let busy: Duration = thread::scope(|scope| {
+    let work_on = &work_on;
+    let times: Vec<_> = thread::scope(|scope| {
         let team: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || run_one(thread)))
+            .map(|thread| scope.spawn(move || work_on(thread)))
             .collect();
         team.into_iter()
             .map(|member| member.join().expect("a metered call panicked"))
-            .sum()
+            .collect()
     });
-    busy / threads as u32
+    let began = times.iter().map(|(began, _)| *began).min();
+    let ended = times.iter().map(|(_, ended)| *ended).max();
+    began
+        .zip(ended)
+        .map_or(Duration::ZERO, |(began, ended)| ended - began)
 }

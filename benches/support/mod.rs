@@ -23,8 +23,8 @@ const BURST: u64 = 1_000;
 /// Calls made before anything is timed, to see that they are counted.
 const CHECK_CALLS: u64 = 10_000;
 
-/// Criterion, set so that all benches together take about five minutes. The command line can
-/// set it otherwise.
+/// Criterion, set so that all benches together take some minutes. The command line can set it
+/// otherwise.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
