@@ -20,7 +20,8 @@ Usage: toolmeter-peers [OPTIONS]
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter
   --seconds S     how long to measure altogether (default 30; 0.1 to 3600)
-  --rounds N      rounds, each with every row (default 101; 1 to 10000)
+  --rounds N      rounds, each with every row (default 101, with --figures 801;
+                  1 to 10000)
   --help          print this text
 
 --json and --svg belong to the table, --rounds to the table and the figures; --memory is not
@@ -76,6 +77,7 @@ impl From<lexopt::Error> for UsageError {
 
 const DEFAULT_SECONDS: f64 = 30.0;
 const DEFAULT_ROUNDS: usize = 101;
+const DEFAULT_FIGURE_ROUNDS: usize = 801;
 
 /// Reads the arguments, program name excluded.
 ///
@@ -140,18 +142,17 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     if tail {
         return Ok(Command::Tail(measure_for));
     }
-    let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
     if figures {
         return Ok(Command::Figures {
             measure_for,
-            rounds,
+            rounds: rounds.unwrap_or(DEFAULT_FIGURE_ROUNDS),
         });
     }
     Ok(Command::Table(TableOptions {
         json,
         svg,
         measure_for,
-        rounds,
+        rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
     }))
 }
 
@@ -204,6 +205,10 @@ mod tests {
             panic!("not the figures");
         };
         assert_eq!((measure_for, rounds), (Duration::from_secs(2), 9));
+        let Ok(Command::Figures { rounds, .. }) = parsed("--figures") else {
+            panic!("not the figures");
+        };
+        assert_eq!(rounds, DEFAULT_FIGURE_ROUNDS);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! All rows take turns in many short rounds. A figure is a ratio of two things measured in the
 //! same round; shown are the median of these ratios, the quartiles and the extremes. No absolute
-//! time is compared with anything. What holds for one thread is measured on one.
+//! time is compared with anything. What holds for one thread is measured on one. By default the
+//! slices of a round are about a millisecond long: on a busy machine most of them are then over
+//! before the system interrupts them, and the median is that of calls that ran.
 //!
 //! The calls are those of the table. `metrics()` is read once a round, from 1,000 tools with two
 //! stripes in use: first tools that were called once on each of two threads, then tools that were
 //! used as those of `--memory`, whose latencies span twenty octaves in each outcome. The snapshot
-//! is freed outside the time. `published()` looks at a snapshot of the latter.
+//! is freed outside the time, and all readings come on top of `--seconds`. `published()` looks at a snapshot of the latter.
 //!
 //! The percentile of single calls is that of `--tail`, a ratio for each slice; memory is that of
 //! `--memory`, which is measured once, in processes of its own, and has no spread.
