@@ -9,7 +9,8 @@
 //! The calls are those of the table. `metrics()` is read once a round, from 1,000 tools with two
 //! stripes in use: first tools that were called once on each of two threads, then tools that were
 //! used as those of `--memory`, whose latencies span twenty octaves in each outcome. The snapshot
-//! is freed outside the time, and all readings come on top of `--seconds`. `published()` looks at a snapshot of the latter.
+//! is freed outside the time, and all readings come on top of `--seconds`. `published()` looks at
+//! a snapshot of the latter.
 //!
 //! The percentile of single calls is that of `--tail`, a ratio for each slice; memory is that of
 //! `--memory`, which is measured once, in processes of its own, and has no spread.

@@ -51,6 +51,11 @@ pub(crate) trait Row: Send + Sync {
         Pace::Unpaced
     }
 
+    /// Calls that each thread makes before a slice is timed.
+    fn warm_up(&self) -> u64 {
+        256
+    }
+
     /// What the library must do from time to time; done between measurements, never timed.
     fn settle(&self) {}
 

@@ -120,14 +120,15 @@ impl Team {
             let (row, start) = (Arc::clone(row), Arc::clone(&start));
             Box::new(move || {
                 start.wait();
-                row.run(CHUNK);
+                let warm_up = row.warm_up();
+                row.run(warm_up);
                 let slice = match row.pace() {
                     Pace::Unpaced => unpaced(row.as_ref(), length),
                     Pace::Million => paced(row.as_ref(), length),
                 };
                 Done {
                     slice,
-                    made: slice.calls + CHUNK,
+                    made: slice.calls + warm_up,
                 }
             }) as Job
         });

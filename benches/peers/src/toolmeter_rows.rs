@@ -211,6 +211,15 @@ impl Row for Calls {
         self.pace
     }
 
+    /// Enough to fill a ring of the default size, where calls as fast as they go are to find it
+    /// full: rings are empty when a slice begins.
+    fn warm_up(&self) -> u64 {
+        match (&self.metered.subscriber, self.pace) {
+            (Some(_), Pace::Unpaced) => 4_096,
+            _ => 256,
+        }
+    }
+
     fn settle(&self) {
         self.metered.drain();
     }
