@@ -565,6 +565,12 @@ impl<C: BucketCounts> Reading<C> {
         for (counts, before) in self.counts.iter_mut().zip(&baseline.counts) {
             subtract_counts(counts, before.as_slice());
         }
+        self.forget_lasts_of_none();
+    }
+
+    /// Forgets the last failure and the last finish if no call that could have left them is
+    /// counted.
+    pub(crate) fn forget_lasts_of_none(&mut self) {
         let failed = self.count(OutcomeClass::Failure);
         if failed == 0 {
             self.last_failure = None;

@@ -287,8 +287,8 @@ impl<'a> Slot<'a> {
         for stripe in self.all_stripes() {
             reading.started = reading.started.wrapping_add(stripe.get(word::STARTED));
         }
-        // An untouched slot has noted a finish of zeros; less nothing, it has none.
-        reading.subtract(&Reading::<C>::default());
+        // An untouched slot has noted a finish of zeros.
+        reading.forget_lasts_of_none();
         Ok(())
     }
 
@@ -324,21 +324,24 @@ impl<'a> Slot<'a> {
         let mut groups = self.all_stripes().fold(0, |groups, stripe| {
             groups | stripe.get(word::occupancy(class))
         });
+        let mut sums = [0_u64; MAX_WIDTH];
+        let sums = &mut sums[..width];
         while groups != 0 {
             let group = groups.trailing_zeros() as usize;
             groups &= groups - 1;
-            let mut sums = [0_u64; MAX_WIDTH];
+            sums.fill(0);
             for stripe in self.all_stripes() {
                 if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
                     continue;
                 }
-                let first = layout::bucket(class, group * width);
-                let buckets = stripe.buckets[first..].iter().step_by(OutcomeClass::COUNT);
-                for (sum, bucket) in sums[..width].iter_mut().zip(buckets) {
+                let first = group * width * OutcomeClass::COUNT;
+                let (indices, _) = stripe.buckets[first..].as_chunks::<{ OutcomeClass::COUNT }>();
+                for (sum, buckets) in sums.iter_mut().zip(indices) {
+                    let bucket = &buckets[class.index()];
                     *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
                 }
             }
-            for (within, &count) in sums[..width].iter().enumerate() {
+            for (within, &count) in sums.iter().enumerate() {
                 if count != 0 {
                     counts.push(((group * width + within) as u32, count))?;
                 }
