@@ -162,11 +162,11 @@ impl Moment {
     /// ```
     #[must_use]
     pub fn wall_time(&self, time_ns: u64) -> SystemTime {
-        let distance = Duration::from_nanos(time_ns.abs_diff(self.clock_ns));
-        let time = if time_ns < self.clock_ns {
-            self.wall.checked_sub(distance)
-        } else {
-            self.wall.checked_add(distance)
+        let time = match time_ns.checked_sub(self.clock_ns) {
+            Some(after_ns) => self.wall.checked_add(Duration::from_nanos(after_ns)),
+            None => self
+                .wall
+                .checked_sub(Duration::from_nanos(self.clock_ns - time_ns)),
         };
         time.unwrap_or(self.wall)
     }
@@ -391,6 +391,7 @@ mod tests {
         let moment = Moment::new(SystemTime::UNIX_EPOCH, 10);
         let batch = Batch::new(&events, 1..3, 4, &names, moment);
         assert_eq!(batch.iter().map(Event::time_ns).collect::<Vec<_>>(), [2, 3]);
+        assert!((&batch).into_iter().eq(batch.events()));
         assert_eq!(
             (batch.lost_before(), batch.name(ToolId::new(1))),
             (4, Some("shell"))

@@ -116,7 +116,7 @@ fn what_is_debugged_shows_its_state() {
         format!("{:?}", subscription.stats_handle()),
         format!("StatsHandle({stats:?})")
     );
-    let batch = subscription.recv().unwrap();
+    let batch = subscription.try_recv().unwrap();
     assert_eq!(
         format!("{batch:?}"),
         format!(
