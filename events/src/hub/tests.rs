@@ -318,10 +318,12 @@ fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
 #[test]
 fn receiving_waits_on_another_thread() {
     // Room for all: whether the receiver keeps up must not matter here.
-    let mut house = house(16, 8);
+    let house = house(16, 8);
     let subscription = house.subscribe(Filter::new().kinds([EventKind::Started]), 0);
     thread::scope(|scope| {
         let received = scope.spawn(|| subscription.iter().map(|batch| batch.len()).sum::<usize>());
+        // Moved here to be dropped, and so closed, if something panics: the receiver waits for it.
+        let mut house = house;
         for time in 0..10 {
             house.start(0, 1, time);
             house.pump();
