@@ -440,4 +440,16 @@ mod tests {
         ));
         assert_eq!(end.time_ns(), u64::MAX);
     }
+
+    #[test]
+    fn both_events_of_a_call_tell_its_attempt_and_only_a_later_one_is_a_retry() {
+        let tool = ToolId::new(0);
+        for attempt in [1, 2, u16::MAX] {
+            let start = Draft::started(tool, attempt, 0, None);
+            let end = Draft::closing(tool, attempt, 0, 1, Outcome::Success, None, None);
+            for event in [start, end].map(event) {
+                assert_eq!((event.attempt(), event.is_retry()), (attempt, attempt > 1));
+            }
+        }
+    }
 }
