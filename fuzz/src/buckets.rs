@@ -5,7 +5,7 @@
 //! coarser precision, and that precisions 4 and 7 have the very indices of an `hdrhistogram` of 1
 //! and 2 significant digits.
 
-use crate::magnitude::Magnitude;
+use crate::numbers::Magnitude;
 use arbitrary::Arbitrary;
 use hdrhistogram::Histogram;
 use std::sync::LazyLock;

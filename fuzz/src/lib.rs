@@ -12,13 +12,17 @@
 //! | [`snapshot_json`] | any bytes as a snapshot |
 //! | [`recording`] | any bytes as a recording of the example, which is then played |
 //! | [`names_and_errors`] | any text as name, error message and context |
+//!
+//! `numbers.rs` and `sequence.rs` make numbers of every size and long sequences of an input's
+//! bytes.
 #![forbid(unsafe_code)]
 
 pub mod buckets;
-mod magnitude;
 pub mod names_and_errors;
+mod numbers;
 pub mod recording;
 pub mod ring_ops;
+mod sequence;
 pub mod slot_ops;
 pub mod snapshot_json;
 

@@ -20,11 +20,30 @@ use toolmeter::{
 /// What is tried.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Input<'a> {
-    name: &'a str,
-    message: &'a str,
+    name: Repeated<'a>,
+    message: Repeated<'a>,
     session: &'a str,
     turn: u64,
     call: &'a str,
+}
+
+/// A text again and again, so that a short input reaches the lengths at which texts are cut.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Repeated<'a> {
+    times: u16,
+    text: &'a str,
+}
+
+impl Repeated<'_> {
+    /// Mostly once, and at most 300 times, so that a single character reaches every bound.
+    fn get(self) -> String {
+        let times = match self.times % 600 {
+            0 => 0,
+            times @ 1..=300 => usize::from(times),
+            _ => 1,
+        };
+        self.text.repeat(times)
+    }
 }
 
 /// A name that can always be registered.
@@ -59,17 +78,16 @@ pub fn check(input: &Input<'_>) {
         .build()
         .unwrap();
     let events = registry.subscribe();
-    let named = check_name(&registry, input.name);
+    let (name, message) = (input.name.get(), input.message.get());
+    let named = check_name(&registry, &name);
     let tool = named.unwrap_or_else(|| registry.register(ToolSpec::new(PLAIN)).unwrap());
 
     let context = Arc::new(CallContext::new(input.session, input.turn, input.call));
     let options = CallOptions::new().context(Arc::clone(&context));
-    tool.with(options)
-        .start()
-        .fail(ErrorKind::Other, input.message);
+    tool.with(options).start().fail(ErrorKind::Other, &message);
     let metrics = registry.metrics();
     let error = metrics.tools[tool.name()].last_error.as_ref().unwrap();
-    check_message(input.message, error.message.as_deref());
+    check_message(&message, error.message.as_deref());
 
     registry.pump();
     let batch = events.try_recv().unwrap();

@@ -11,7 +11,8 @@
 
 mod model;
 
-use crate::magnitude::Magnitude;
+use crate::numbers::{Attempt, Magnitude};
+use crate::sequence::Sequence;
 use arbitrary::Arbitrary;
 use model::{Model, Offered, Told};
 use std::collections::{HashMap, HashSet};
@@ -28,13 +29,13 @@ pub struct Input {
     stripes: u8,
     capacity: u8,
     hold_back: Magnitude,
-    ops: Vec<Op>,
+    ops: Sequence<Op>,
 }
 
 /// One operation.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Op {
-    Open,
+    Life(Life),
     Offer(Burst),
     End {
         call: u8,
@@ -49,15 +50,18 @@ enum Op {
     FallAsleep,
     StayAwake,
     Wake,
-    Close,
-    Finish,
 }
+
+/// Rings are opened, closed, and drained to the end. Of random bytes nearly all open them, since
+/// whatever follows the end is lost.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Life(u8);
 
 /// So many starts of calls at once, on one stripe and at one time.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Burst {
     calls: u8,
-    attempt: u16,
+    attempt: Attempt,
     stripe: u8,
     at: Magnitude,
 }
@@ -76,9 +80,14 @@ pub fn check(input: &Input) {
     let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
     let mut drain = Drain::new(&rings, hold_back_ns);
     let mut host = Host::new(rings, Model::new(stripes, capacity, hold_back_ns));
-    for op in &input.ops {
+    for op in &*input.ops {
         match *op {
-            Op::Open => host.open(),
+            Op::Life(Life(0)) => {
+                host.rings.close();
+                host.model.close();
+            }
+            Op::Life(Life(1)) => host.finish(&mut drain),
+            Op::Life(_) => host.open(),
             Op::Offer(burst) => host.start(burst),
             Op::End {
                 call,
@@ -99,11 +108,6 @@ pub fn check(input: &Input) {
                 host.rings.wake();
                 host.model.wake();
             }
-            Op::Close => {
-                host.rings.close();
-                host.model.close();
-            }
-            Op::Finish => host.finish(&mut drain),
         }
         host.check(&drain);
     }
@@ -157,7 +161,7 @@ impl Host {
     }
 
     fn start(&mut self, burst: Burst) {
-        let (attempt, started_ns) = (burst.attempt, burst.at.get());
+        let (attempt, started_ns) = (burst.attempt.get(), burst.at.get());
         let offered = Offered {
             attempt,
             started_ns,

@@ -14,7 +14,8 @@ mod bare;
 mod facade;
 mod model;
 
-use crate::magnitude::Magnitude;
+use crate::numbers::{Attempt, Magnitude};
+use crate::sequence::Sequence;
 use arbitrary::Arbitrary;
 use toolmeter_core::{ErrorKind, Outcome};
 
@@ -27,7 +28,7 @@ pub struct Input {
     /// What the clock says at first.
     origin: Magnitude,
     subject: Subject,
-    ops: Vec<Op>,
+    ops: Sequence<Op>,
 }
 
 /// What is operated on.
@@ -42,7 +43,7 @@ enum Subject {
 enum Op {
     Start {
         stripe: u8,
-        attempt: u16,
+        attempt: Attempt,
     },
     Finish {
         call: u8,

@@ -279,12 +279,18 @@ proptest! {
     fn merging_the_snapshots_of_hosts_is_recording_in_one(
         ops in vec((0..HOSTS, prop_oneof![4 => any_start(), 4 => any_finish(), 1 => Just(Op::Unknown)]), 0..40),
         precisions in [3_u8..=7, 3_u8..=7, 3_u8..=7],
+        ages_s in [0_u64..9, 0_u64..9, 0_u64..9],
     ) {
         let names = ["a", "b", "c"];
         let mut hosts: Vec<Host> =
             names.iter().zip(precisions).map(|(name, precision)| Host::new(name, precision)).collect();
         let coarsest = precisions.into_iter().min().unwrap();
         let mut one = Host::new("one", coarsest);
+        // The one is as old as the oldest.
+        let oldest_s = ages_s.into_iter().max().unwrap();
+        for (host, age_s) in hosts.iter().chain([&one]).zip(ages_s.into_iter().chain([oldest_s])) {
+            host.clock.advance(Duration::from_secs(age_s));
+        }
         let mut now = Duration::ZERO;
         let mut entries = Vec::new();
         let pass = |now: &mut Duration, time, hosts: &[Host], one: &Host| {

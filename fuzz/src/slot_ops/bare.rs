@@ -49,6 +49,7 @@ pub(super) fn check(precision: u8, max_exponent: u8, stripes: u8, origin_ns: u64
     for op in ops {
         match *op {
             Op::Start { stripe, attempt } => {
+                let attempt = attempt.get();
                 slot.start(stripe.into(), attempt);
                 model.add(Happened::Started { attempt });
                 let started_ns = time.now_ns;

@@ -99,7 +99,7 @@ impl Subject {
 
     fn run(&mut self, op: Op) {
         match op {
-            Op::Start { attempt, .. } => self.start(attempt),
+            Op::Start { attempt, .. } => self.start(attempt.get()),
             Op::Finish { call, end, .. } => self.finish(call, end),
             Op::Clock { by } => {
                 self.time.advance(by.get());

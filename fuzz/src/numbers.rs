@@ -1,0 +1,34 @@
+//! Numbers for the inputs of several oracles: of any magnitude, and attempts.
+
+use arbitrary::Arbitrary;
+
+/// A number of any magnitude, and not seldom 0: random bits alone would nearly all be huge.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub(crate) struct Magnitude {
+    bits: u64,
+    shift: u8,
+}
+
+impl Magnitude {
+    /// The number.
+    pub(crate) fn get(self) -> u64 {
+        self.bits
+            .checked_shr(u32::from(self.shift % 72))
+            .unwrap_or(0)
+    }
+}
+
+/// An attempt, mostly one of the first: random bits alone would nearly all be retries.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub(crate) struct Attempt(u8);
+
+impl Attempt {
+    /// The number.
+    pub(crate) fn get(self) -> u16 {
+        match self.0 {
+            0..=239 => u16::from(self.0 % 4),
+            240..=247 => u16::from(self.0),
+            248..=255 => u16::MAX - u16::from(u8::MAX - self.0),
+        }
+    }
+}
