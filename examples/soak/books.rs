@@ -1,0 +1,301 @@
+//! The books: plain counters that one thread owns and hands over when it is joined.
+//!
+//! The same shape holds what the soak did itself and what toolmeter says, so that comparing is
+//! field by field. Nothing here is atomic or shared, and nothing grows: a run of any length
+//! takes the same memory.
+
+use crate::tools::{self, TIMED, TOOLS};
+use std::time::Duration;
+use toolmeter::{ErrorKind, EventKind, LatencyStats, Outcome, Snapshot, ToolStats};
+
+/// Fields of a [`Tally`], by their place. The kinds of errors follow the last.
+mod field {
+    pub(super) const CALLS: usize = 0;
+    pub(super) const SUCCESS: usize = 1;
+    pub(super) const FAILURE: usize = 2;
+    pub(super) const CANCELLED: usize = 3;
+    pub(super) const RETRIED: usize = 4;
+    pub(super) const RECOVERED: usize = 5;
+    pub(super) const LATENCIES: [usize; 3] = [6, 7, 8];
+    pub(super) const SUM_NS: [usize; 2] = [9, 10];
+    pub(super) const KINDS: usize = 11;
+}
+
+/// How many fields a [`Tally`] has.
+pub(crate) const FIELDS: usize = field::KINDS + ErrorKind::COUNT;
+
+/// What a field of a [`Tally`] is called.
+pub(crate) fn field_name(place: usize) -> &'static str {
+    const NAMES: [&str; field::KINDS] = [
+        "calls",
+        "success",
+        "failure",
+        "cancelled",
+        "retried",
+        "recovered",
+        "latencies of successes",
+        "latencies of failures",
+        "latencies of cancelled calls",
+        "nanoseconds of successes of `timed`",
+        "nanoseconds of failures of `timed`",
+    ];
+    NAMES
+        .get(place)
+        .copied()
+        .unwrap_or_else(|| ErrorKind::ALL[place - field::KINDS].as_str())
+}
+
+/// Everything that is counted of one tool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally([u64; FIELDS]);
+
+impl Tally {
+    /// The count in a field.
+    pub(crate) const fn field(&self, place: usize) -> u64 {
+        self.0[place]
+    }
+
+    /// Calls that began and did not end. Of what toolmeter says it is 0: an interval shows only
+    /// calls that ended.
+    pub(crate) fn open(&self) -> u64 {
+        let ended = self.0[field::SUCCESS] + self.0[field::FAILURE] + self.0[field::CANCELLED];
+        self.0[field::CALLS].saturating_sub(ended)
+    }
+
+    /// Calls that began.
+    pub(crate) const fn calls(&self) -> u64 {
+        self.0[field::CALLS]
+    }
+
+    /// Calls that began, succeeded, failed and were cancelled: as the kinds of events go.
+    pub(crate) const fn by_event(&self) -> [u64; EventKind::ALL.len()] {
+        [
+            self.0[field::CALLS],
+            self.0[field::SUCCESS],
+            self.0[field::FAILURE],
+            self.0[field::CANCELLED],
+        ]
+    }
+
+    /// Failures of this kind.
+    pub(crate) const fn failed_as(&self, kind: ErrorKind) -> u64 {
+        self.0[field::KINDS + kind.index()]
+    }
+
+    /// Adds another tally.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// What toolmeter says of a tool.
+    fn of(tool: usize, stats: &ToolStats) -> Self {
+        let mut tally = Self::default();
+        let latency = &stats.latency;
+        tally.0[field::CALLS] = stats.finished();
+        tally.0[field::SUCCESS] = stats.success();
+        tally.0[field::FAILURE] = stats.failure();
+        tally.0[field::CANCELLED] = stats.cancelled();
+        tally.0[field::RETRIED] = stats.retried;
+        tally.0[field::RECOVERED] = stats.recovered;
+        let by_outcome = [&latency.success, &latency.failure, &latency.cancelled];
+        for (place, latency) in field::LATENCIES.into_iter().zip(by_outcome) {
+            tally.0[place] = in_buckets(latency);
+        }
+        if tool == TIMED {
+            for (place, latency) in field::SUM_NS.into_iter().zip(by_outcome) {
+                tally.0[place] = nanoseconds(latency.sum());
+            }
+        }
+        for (kind, count) in &stats.failures_by_kind {
+            tally.0[field::KINDS + kind.index()] = *count;
+        }
+        tally
+    }
+}
+
+fn in_buckets(latency: &LatencyStats) -> u64 {
+    latency.buckets().iter().map(|&(_, count)| count).sum()
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What a run must have done to have tested anything; each is counted, and none may be 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Did {
+    /// A short-lived thread came and went.
+    Thread,
+    /// A future was dropped before its first poll.
+    NeverPolled,
+    /// A future was dropped after its first poll.
+    DroppedPolled,
+    /// A call began on one thread and ended on another.
+    Crossed,
+    /// A task was aborted before it ran, or while it waited.
+    Aborted,
+    /// A tool got a slot of its own.
+    Registered,
+    /// A tool was registered again while its retired slot was held.
+    Revived,
+    /// A tool was deregistered.
+    Deregistered,
+    /// A tool was called through a handle after it was deregistered.
+    CalledRetired,
+    /// All tools were reset.
+    Reset,
+    /// An interval was read.
+    Interval,
+    /// A subscriber joined, and left again.
+    Left,
+}
+
+impl Did {
+    const COUNT: usize = 12;
+
+    /// All of them.
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::Thread,
+        Self::NeverPolled,
+        Self::DroppedPolled,
+        Self::Crossed,
+        Self::Aborted,
+        Self::Registered,
+        Self::Revived,
+        Self::Deregistered,
+        Self::CalledRetired,
+        Self::Reset,
+        Self::Interval,
+        Self::Left,
+    ];
+
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Thread => "threads that came and went",
+            Self::NeverPolled => "futures dropped before the first poll",
+            Self::DroppedPolled => "futures dropped after it",
+            Self::Crossed => "calls handed to another thread",
+            Self::Aborted => "tasks aborted",
+            Self::Registered => "tools registered with a slot of their own",
+            Self::Revived => "tools revived",
+            Self::Deregistered => "tools deregistered",
+            Self::CalledRetired => "calls of deregistered tools",
+            Self::Reset => "resets",
+            Self::Interval => "intervals read",
+            Self::Left => "subscribers that joined and left",
+        }
+    }
+}
+
+/// A call under way, as the books know it: who ends the call books its end.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a call that began must be booked as ended"]
+pub(crate) struct Open {
+    tool: usize,
+    attempt: u16,
+}
+
+/// All counters of one thread, or of several added up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Books {
+    tools: [Tally; TOOLS],
+    /// Calls by a name that nobody registered.
+    pub(crate) unknown: u64,
+    did: [u64; Did::COUNT],
+}
+
+impl Books {
+    /// A call begins.
+    pub(crate) fn begin(&mut self, tool: usize, attempt: u16) -> Open {
+        let tally = &mut self.tools[tool].0;
+        tally[field::CALLS] += 1;
+        tally[field::RETRIED] += u64::from(attempt > 1);
+        Open { tool, attempt }
+    }
+
+    /// A call ends.
+    pub(crate) fn end(&mut self, open: Open, outcome: Outcome) {
+        let tally = &mut self.tools[open.tool].0;
+        match outcome {
+            Outcome::Success => {
+                tally[field::SUCCESS] += 1;
+                tally[field::RECOVERED] += u64::from(open.attempt > 1);
+            }
+            Outcome::Failure(kind) => {
+                tally[field::FAILURE] += 1;
+                tally[field::KINDS + kind.index()] += 1;
+            }
+            Outcome::Cancelled => tally[field::CANCELLED] += 1,
+        }
+        tally[field::LATENCIES[outcome.class().index()]] += 1;
+    }
+
+    /// A call ends, and its guard said how long it took.
+    pub(crate) fn end_after(&mut self, open: Open, outcome: Outcome, latency: Duration) {
+        self.end(open, outcome);
+        if open.tool == TIMED
+            && let Some(&place) = field::SUM_NS.get(outcome.class().index())
+        {
+            self.tools[TIMED].0[place] += nanoseconds(latency);
+        }
+    }
+
+    /// A call begins and ends, both booked at once.
+    pub(crate) fn whole(&mut self, tool: usize, attempt: u16, outcome: Outcome) {
+        let open = self.begin(tool, attempt);
+        self.end(open, outcome);
+    }
+
+    /// Something happened that a run must have done.
+    pub(crate) fn did(&mut self, what: Did) {
+        self.did[what as usize] += 1;
+    }
+
+    /// How often it happened.
+    pub(crate) const fn times(&self, what: Did) -> u64 {
+        self.did[what as usize]
+    }
+
+    /// Adds what toolmeter counted of each tool and of unknown ones.
+    ///
+    /// # Panics
+    ///
+    /// If it names a tool that the soak does not have.
+    pub(crate) fn add_snapshot(&mut self, snapshot: &Snapshot) {
+        for (name, stats) in &snapshot.tools {
+            let Some(tool) = tools::place(name) else {
+                panic!("a snapshot names `{name}`, which nobody registered");
+            };
+            self.tools[tool].add(&Tally::of(tool, stats));
+        }
+        self.unknown += snapshot.unknown_tool_calls;
+    }
+
+    /// Adds the books of another thread.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.tools.iter_mut().zip(&other.tools) {
+            mine.add(theirs);
+        }
+        self.unknown += other.unknown;
+        for (mine, theirs) in self.did.iter_mut().zip(other.did) {
+            *mine += theirs;
+        }
+    }
+
+    /// What was counted of a tool.
+    pub(crate) const fn tool(&self, tool: usize) -> &Tally {
+        &self.tools[tool]
+    }
+
+    /// All of these tools added up.
+    pub(crate) fn sum(&self, tools: std::ops::Range<usize>) -> Tally {
+        let mut sum = Tally::default();
+        for tally in &self.tools[tools] {
+            sum.add(tally);
+        }
+        sum
+    }
+}

@@ -1,0 +1,285 @@
+//! Calls of one thread, one after the other, of every kind that needs no runtime.
+
+use crate::books::{Books, Did};
+use crate::crossing::{Finisher, Passed, poll_once};
+use crate::host::Host;
+use crate::tools::{
+    BY_NAME, CROSSING, FAILING, FIXED, HANGING, NAMES, PANICKING, PLAIN, REFUSED, TIMED, TOOLS,
+    UNKNOWN, WAITING, ask, unwind,
+};
+use serde_json::Value;
+use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+use toolmeter::{
+    CallContext, CallOptions, ErrorKind, InvokeError, Outcome, ToolError, ToolHandle, Verdict,
+};
+
+/// How many kinds of calls [`Caller::call`] makes in turn.
+pub(crate) const KINDS_OF_CALLS: u64 = 18;
+
+/// A tool's result that says nothing but whether it failed.
+type Plain = Result<(), ToolError>;
+
+/// One thread that calls.
+pub(crate) struct Caller {
+    host: Arc<Host>,
+    finisher: Finisher,
+    context: Arc<CallContext>,
+    step: u64,
+    /// What it did.
+    pub(crate) books: Books,
+}
+
+/// Calls until the load is over, in bursts of this many calls with a breath between.
+pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Books {
+    while !caller.host.is_over() {
+        for _ in 0..burst {
+            caller.call();
+        }
+        thread::sleep(Duration::from_micros(500));
+        caller.host.wait_for_fast();
+    }
+    caller.books
+}
+
+impl Caller {
+    /// A caller that begins with the call number `step`.
+    pub(crate) fn new(host: &Arc<Host>, finisher: &Finisher, step: u64) -> Self {
+        Self {
+            host: Arc::clone(host),
+            finisher: finisher.clone(),
+            context: Arc::new(CallContext::new("soak", step, "call")),
+            step,
+            books: Books::default(),
+        }
+    }
+
+    /// The next call.
+    pub(crate) fn call(&mut self) {
+        let round = self.step / KINDS_OF_CALLS;
+        let attempt = 1 + (round % 3) as u16;
+        let kind = ErrorKind::ALL[(round % ErrorKind::COUNT as u64) as usize];
+        match self.step % KINDS_OF_CALLS {
+            0 | 1 => self.timed(attempt, Outcome::Success),
+            2 => self.timed(attempt, Outcome::Failure(kind)),
+            3 => self.timed(attempt, Outcome::Cancelled),
+            4 => self.succeed(attempt),
+            5 => self.fail(attempt, kind),
+            6 => self.fail_by_verdict(attempt, kind),
+            7 => self.panic(attempt),
+            8 => self.panic_with_a_guard(),
+            9 => self.never_poll(),
+            10 => self.poll_and_drop(attempt),
+            11 => self.poll_to_the_end(attempt),
+            12 => self.pass_a_guard(attempt, kind),
+            13 => self.pass_a_future(attempt),
+            14 => self.invoke(BY_NAME, attempt),
+            15 => self.invoke(REFUSED, attempt),
+            16 => self.find_and_call(attempt),
+            _ => self.invoke_unknown(attempt),
+        }
+        self.step += 1;
+    }
+
+    fn tool(&self, place: usize) -> ToolHandle {
+        self.host.tool(place).clone()
+    }
+
+    fn options(&self, attempt: u16) -> CallOptions {
+        let context = Arc::clone(&self.context);
+        CallOptions::new().attempt(attempt).context(context)
+    }
+
+    fn timed(&mut self, attempt: u16, outcome: Outcome) {
+        let tool = self.tool(TIMED);
+        let open = self.books.begin(TIMED, attempt);
+        let call = tool.with(self.options(attempt)).start();
+        let latency = match outcome {
+            Outcome::Success => call.succeed(),
+            Outcome::Failure(kind) => call.fail(kind, "timed"),
+            Outcome::Cancelled => {
+                drop(call);
+                Duration::ZERO
+            }
+        };
+        self.books.end_after(open, outcome, latency);
+    }
+
+    fn succeed(&mut self, attempt: u16) {
+        self.tool(PLAIN).with(self.options(attempt)).run(|| ());
+        self.books.whole(PLAIN, attempt, Outcome::Success);
+    }
+
+    fn fail(&mut self, attempt: u16, kind: ErrorKind) {
+        let failed: Plain = self
+            .tool(FAILING)
+            .with(self.options(attempt))
+            .run(|| Err(ToolError::new(kind, "failed as asked")));
+        assert!(failed.is_err());
+        self.books.whole(FAILING, attempt, Outcome::Failure(kind));
+    }
+
+    fn fail_by_verdict(&mut self, attempt: u16, kind: ErrorKind) {
+        let call = self.tool(FAILING);
+        let call = call.with(self.options(attempt));
+        call.run_with(|kind| Verdict::failure(*kind), || kind);
+        self.books.whole(FAILING, attempt, Outcome::Failure(kind));
+    }
+
+    fn panic(&mut self, attempt: u16) {
+        let tool = self.tool(PANICKING);
+        let call = tool.with(self.options(attempt));
+        let ended = catch_unwind(AssertUnwindSafe(|| call.run(|| -> () { unwind() })));
+        assert!(ended.is_err());
+        let outcome = Outcome::Failure(ErrorKind::Panic);
+        self.books.whole(PANICKING, attempt, outcome);
+    }
+
+    /// A guard that unwinding drops has panicked, and one that is made meanwhile has not.
+    fn panic_with_a_guard(&mut self) {
+        struct CallsWhenDropped<'a>(&'a ToolHandle);
+        impl Drop for CallsWhenDropped<'_> {
+            fn drop(&mut self) {
+                drop(self.0.start());
+            }
+        }
+        let tool = self.tool(PANICKING);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let _later = CallsWhenDropped(&tool);
+            let _call = tool.start();
+            unwind()
+        }));
+        assert!(ended.is_err());
+        let outcome = Outcome::Failure(ErrorKind::Panic);
+        self.books.whole(PANICKING, 1, outcome);
+        self.books.whole(PANICKING, 1, Outcome::Cancelled);
+    }
+
+    /// A future that is never polled is no call.
+    fn never_poll(&mut self) {
+        let tool = self.tool(HANGING);
+        drop(tool.run_async(pending::<Plain>()));
+        self.books.did(Did::NeverPolled);
+    }
+
+    fn poll_and_drop(&mut self, attempt: u16) {
+        let tool = self.tool(HANGING);
+        let call = tool.with(self.options(attempt));
+        assert!(poll_once(pin!(call.run_async(pending::<Plain>()))).is_pending());
+        self.books.whole(HANGING, attempt, Outcome::Cancelled);
+        self.books.did(Did::DroppedPolled);
+    }
+
+    fn poll_to_the_end(&mut self, attempt: u16) {
+        let tool = self.tool(WAITING);
+        let mut call = pin!(tool.with(self.options(attempt)).run_async(twice()));
+        assert!(poll_once(call.as_mut()).is_pending());
+        assert!(poll_once(call.as_mut()).is_ready());
+        self.books.whole(WAITING, attempt, Outcome::Success);
+    }
+
+    fn pass_a_guard(&mut self, attempt: u16, kind: ErrorKind) {
+        let outcome = match attempt {
+            1 => Outcome::Success,
+            2 => Outcome::Failure(kind),
+            _ => Outcome::Cancelled,
+        };
+        let tool = self.tool(CROSSING);
+        let open = self.books.begin(CROSSING, attempt);
+        let call = tool.with(self.options(attempt)).start_owned();
+        let passed = Passed::Call(call, open, outcome);
+        self.finisher.pass(passed, &mut self.books);
+    }
+
+    fn pass_a_future(&mut self, attempt: u16) {
+        let (tool, options) = (self.tool(CROSSING), self.options(attempt));
+        let mut call = Box::pin(async move {
+            let ended = tool.with(options).run_async(twice()).await;
+            assert!(ended.is_ok());
+        });
+        let open = self.books.begin(CROSSING, attempt);
+        assert!(poll_once(call.as_mut()).is_pending());
+        let outcome = match attempt {
+            1 => Outcome::Cancelled,
+            _ => Outcome::Success,
+        };
+        let passed = Passed::Future(call, open, outcome);
+        self.finisher.pass(passed, &mut self.books);
+    }
+
+    /// Asks a tool with a body for one thing after the other.
+    fn invoke(&mut self, tool: usize, attempt: u16) {
+        let wish = self.step / KINDS_OF_CALLS % ask::ENDING;
+        if tool == REFUSED {
+            self.host.tool(REFUSED).set_enabled(wish.is_multiple_of(2));
+        }
+        let options = self.options(attempt);
+        let registry = &self.host.registry;
+        let mut call = pin!(registry.invoke(NAMES[tool], wish.into(), options));
+        let mut answer = poll_once(call.as_mut());
+        while answer.is_pending() {
+            answer = poll_once(call.as_mut());
+        }
+        if let Poll::Ready(answer) = answer {
+            book_answer(&mut self.books, tool, attempt, &answer);
+        }
+    }
+
+    fn invoke_unknown(&mut self, attempt: u16) {
+        let options = self.options(attempt);
+        let call = pin!(self.host.registry.invoke(UNKNOWN, Value::Null, options));
+        assert!(matches!(
+            poll_once(call),
+            Poll::Ready(Err(InvokeError::UnknownTool { .. }))
+        ));
+        self.books.unknown += 1;
+    }
+
+    /// Looks a tool up that may be registered or not, and calls it if it is; calls it by its
+    /// name then, whether or not it still is.
+    fn find_and_call(&mut self, attempt: u16) {
+        let place = FIXED + (self.step / KINDS_OF_CALLS) as usize % (TOOLS - FIXED);
+        if let Some(tool) = self.host.registry.get(NAMES[place]) {
+            tool.with(self.options(attempt)).start().succeed();
+            self.books.whole(place, attempt, Outcome::Success);
+        }
+        self.invoke(place, attempt);
+    }
+}
+
+/// A future that is done when it is polled for the second time.
+fn twice() -> impl Future<Output = Plain> + Send {
+    let mut polled = false;
+    std::future::poll_fn(move |_| {
+        if polled {
+            Poll::Ready(Ok(()))
+        } else {
+            polled = true;
+            Poll::Pending
+        }
+    })
+}
+
+/// Books a call by name as it was answered.
+pub(crate) fn book_answer(
+    books: &mut Books,
+    tool: usize,
+    attempt: u16,
+    answer: &Result<Value, InvokeError>,
+) {
+    let outcome = match answer {
+        Err(InvokeError::UnknownTool { .. }) => {
+            books.unknown += 1;
+            return;
+        }
+        Err(error) => Outcome::Failure(error.kind()),
+        Ok(Value::Object(_)) => Outcome::Failure(ErrorKind::Provider),
+        Ok(_) => Outcome::Success,
+    };
+    books.whole(tool, attempt, outcome);
+}

@@ -1,0 +1,128 @@
+//! Tools that are registered and deregistered while they are called.
+//!
+//! Each churner owns some names; any caller may look them up at any time. What happens to the
+//! calls is the same in all cases: whoever has a handle counts, and both cursors that live for
+//! the whole run see it.
+
+use crate::books::{Books, Did};
+use crate::host::Host;
+use crate::tools::{self, NAMES};
+use std::ops::Range;
+use std::thread;
+use std::time::Duration;
+use toolmeter::{ErrorKind, Outcome, ToolHandle, ToolId, ToolSpec};
+
+/// How many rounds follow each other without a rest: names are registered again so soon that
+/// the tools are revived.
+const ROUNDS: u32 = 9;
+/// How long the rest is: by its end every reader has read the tools, and they are gone.
+const FORGOTTEN: Duration = Duration::from_millis(150);
+
+/// Registers and deregisters these tools in turn until the load is over.
+pub(crate) fn churn(host: &Host, places: Range<usize>) -> Books {
+    let mut books = Books::default();
+    let mut last_ids: Vec<Option<ToolId>> = vec![None; places.len()];
+    let mut round: u32 = 0;
+    while !host.is_over() {
+        for (place, last_id) in places.clone().zip(&mut last_ids) {
+            let mut life = Life {
+                host,
+                place,
+                last_id,
+                books: &mut books,
+            };
+            match round % 3 {
+                0 => life.short(),
+                1 => life.two_in_one(),
+                _ => life.with_a_call_that_outlives_it(),
+            }
+            thread::sleep(Duration::from_micros(300));
+        }
+        round += 1;
+        if round.is_multiple_of(ROUNDS) {
+            thread::sleep(FORGOTTEN);
+        }
+    }
+    books
+}
+
+/// One tool from being registered to being deregistered.
+struct Life<'a> {
+    host: &'a Host,
+    place: usize,
+    last_id: &'a mut Option<ToolId>,
+    books: &'a mut Books,
+}
+
+impl Life<'_> {
+    /// Registers the tool, at times with a body. It is a new one unless it has the id of before.
+    fn register(&mut self) -> ToolHandle {
+        let (registry, name) = (&self.host.registry, NAMES[self.place]);
+        let handle = if self.place.is_multiple_of(2) {
+            registry.register(ToolSpec::new(name))
+        } else {
+            registry.register_tool(tools::obedient(name))
+        };
+        let handle = handle.expect("nobody else registers this name");
+        let is_revived = *self.last_id == Some(handle.id());
+        *self.last_id = Some(handle.id());
+        self.books.did(if is_revived {
+            Did::Revived
+        } else {
+            Did::Registered
+        });
+        handle
+    }
+
+    fn deregister(&mut self) {
+        let ended = self.host.registry.deregister(NAMES[self.place]);
+        ended.expect("nobody else deregisters this name");
+        self.books.did(Did::Deregistered);
+    }
+
+    fn call(&mut self, handle: &ToolHandle) {
+        handle.start().succeed();
+        self.books.whole(self.place, 1, Outcome::Success);
+        handle.start().fail(ErrorKind::Provider, "short-lived");
+        let outcome = Outcome::Failure(ErrorKind::Provider);
+        self.books.whole(self.place, 1, outcome);
+        drop(handle.start());
+        self.books.whole(self.place, 1, Outcome::Cancelled);
+    }
+
+    fn short(&mut self) {
+        let handle = self.register();
+        self.call(&handle);
+        drop(handle);
+        self.deregister();
+    }
+
+    /// The tool is called after it is deregistered, and registered again while it is held: then
+    /// it is the same tool.
+    fn two_in_one(&mut self) {
+        let first = self.register();
+        self.call(&first);
+        self.deregister();
+        self.call(&first);
+        self.books.did(Did::CalledRetired);
+        let second = self.register();
+        assert_eq!(first.id(), second.id(), "a tool that was held is another");
+        self.call(&first);
+        self.call(&second);
+        self.deregister();
+        self.call(&second);
+        self.books.did(Did::CalledRetired);
+    }
+
+    fn with_a_call_that_outlives_it(&mut self) {
+        let handle = self.register();
+        let open = self.books.begin(self.place, 1);
+        let call = handle.start_owned();
+        drop(handle);
+        self.deregister();
+        thread::sleep(Duration::from_micros(300));
+        call.succeed();
+        self.books.end(open, Outcome::Success);
+        self.books.did(Did::CalledRetired);
+    }
+}

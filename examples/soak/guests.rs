@@ -1,0 +1,188 @@
+//! Subscribers that join while the load runs, and leave again.
+//!
+//! A guest makes calls of its own, asks the pump for a round, and looks for both events of each
+//! call among what it received and what it was told is lost. It sees nothing from before it
+//! came, and nothing is counted for it after it left.
+
+use crate::books::{Books, Did};
+use crate::host::Host;
+use crate::tools::JOINED;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use toolmeter::{
+    CallContext, CallOptions, Clock, EventKind, Filter, Outcome, StatsHandle, Subscription,
+    SubscriptionStats,
+};
+
+/// Calls that a guest makes.
+const CALLS: u64 = 4;
+/// Longer than the pump holds an event back so that others can be sorted in before it.
+const HOLD_BACK: Duration = Duration::from_millis(1);
+/// How many of those who left are looked at again, some time later.
+const REMEMBERED: usize = 8;
+
+/// What guests found.
+#[derive(Debug, Default)]
+pub(crate) struct Guests {
+    /// What they did.
+    pub(crate) books: Books,
+    /// What toolmeter says of all of them.
+    pub(crate) drained: u64,
+    /// Delivered, filtered and lost of all of them.
+    pub(crate) accounted: u64,
+    /// Events received.
+    pub(crate) received: u64,
+    /// Events received beyond what was delivered.
+    pub(crate) undelivered: u64,
+    /// Events timed before their subscription began.
+    pub(crate) too_early: u64,
+    /// Events of their own calls that neither came nor were told to be lost.
+    pub(crate) missing: u64,
+    /// Events of their own calls that came more than once.
+    pub(crate) doubled: u64,
+    /// Subscriptions for which something was counted after they were dropped.
+    pub(crate) haunted: u64,
+    gone: VecDeque<(StatsHandle, SubscriptionStats)>,
+}
+
+/// Joins and leaves until the load is over.
+pub(crate) fn join_and_leave(host: &Host) -> Guests {
+    let mut guests = Guests::default();
+    let mut visit = 0;
+    while !host.is_over() {
+        guests.visit(host, visit);
+        visit += 1;
+        thread::sleep(Duration::from_millis(3));
+    }
+    guests.look_back(0);
+    guests
+}
+
+/// Joins and leaves on a runtime until the load is over, and only listens.
+pub(crate) async fn listen_and_leave(host: Arc<Host>) -> Guests {
+    let mut guests = Guests::default();
+    while !host.is_over() {
+        let subscription = host.registry.subscribe();
+        let mut received = 0;
+        for _ in 0..3 {
+            // Dropping a future that waits for a batch loses none.
+            if let Ok(Ok(batch)) = timeout(HOLD_BACK, subscription.recv_async()).await {
+                received += batch.len() as u64;
+            }
+        }
+        guests.leave(subscription, received);
+        sleep(Duration::from_millis(5)).await;
+    }
+    guests.look_back(0);
+    guests
+}
+
+impl Guests {
+    /// Adds what others found.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.books.add(&other.books);
+        self.drained += other.drained;
+        self.accounted += other.accounted;
+        self.received += other.received;
+        self.undelivered += other.undelivered;
+        self.too_early += other.too_early;
+        self.missing += other.missing;
+        self.doubled += other.doubled;
+        self.haunted += other.haunted;
+    }
+
+    fn visit(&mut self, host: &Host, visit: u64) {
+        let registry = &host.registry;
+        let filter = match visit % 2 {
+            0 => Filter::new(),
+            _ => Filter::new().tools([host.tool(JOINED).id()]),
+        };
+        let queue = [1, 2, 4][visit as usize % 3];
+        let lost_before = registry.events().lost_in_rings;
+        let began_ns = registry.clock().now_ns();
+        let subscription = registry
+            .subscribe_with(filter, Some(queue))
+            .expect("the queue is within its limits");
+
+        let context = Arc::new(CallContext::new("guest", visit, "own"));
+        for _ in 0..CALLS {
+            let options = CallOptions::new().context(Arc::clone(&context));
+            host.tool(JOINED).with(options).start().succeed();
+            self.books.whole(JOINED, 1, Outcome::Success);
+        }
+        // What was offered before this round, and is old enough, is handed out by its end.
+        thread::sleep(HOLD_BACK);
+        registry.pump();
+        let lost_in_rings = registry.events().lost_in_rings - lost_before;
+
+        let own = Own::receive(&subscription, began_ns, &context);
+        self.missing += own.missing(lost_in_rings + subscription.stats().lost);
+        self.doubled += own.doubled();
+        self.too_early += own.too_early;
+        self.leave(subscription, own.received);
+    }
+
+    fn leave(&mut self, subscription: Subscription, received: u64) {
+        let handle = subscription.stats_handle();
+        drop(subscription);
+        let stats = handle.read();
+        self.drained += stats.drained;
+        self.accounted += stats.delivered + stats.filtered + stats.lost;
+        self.received += received;
+        self.undelivered += received.saturating_sub(stats.delivered);
+        self.books.did(Did::Left);
+        self.gone.push_back((handle, stats));
+        self.look_back(REMEMBERED);
+    }
+
+    /// Looks again at all but the last `keep` of those who left.
+    fn look_back(&mut self, keep: usize) {
+        while self.gone.len() > keep {
+            if let Some((handle, then)) = self.gone.pop_front() {
+                self.haunted += u64::from(handle.read() != then);
+            }
+        }
+    }
+}
+
+/// What one guest received.
+#[derive(Debug, Default)]
+struct Own {
+    received: u64,
+    too_early: u64,
+    kinds: [u64; EventKind::ALL.len()],
+}
+
+impl Own {
+    /// Empties the queue.
+    fn receive(from: &Subscription, began_ns: u64, context: &Arc<CallContext>) -> Self {
+        let mut own = Self::default();
+        while let Ok(batch) = from.try_recv() {
+            own.received += batch.len() as u64;
+            for event in &batch {
+                own.too_early += u64::from(event.time_ns() < began_ns);
+                if event.context().is_some_and(|it| Arc::ptr_eq(it, context)) {
+                    own.kinds[event.kind() as usize] += 1;
+                }
+            }
+        }
+        own
+    }
+
+    /// Events of own calls that nothing explains, if `lost` were lost of all calls.
+    fn missing(&self, lost: u64) -> u64 {
+        let events: u64 = self.kinds.iter().sum();
+        (2 * CALLS).saturating_sub(events + lost)
+    }
+
+    fn doubled(&self) -> u64 {
+        let beyond = self
+            .kinds
+            .iter()
+            .map(|&events| events.saturating_sub(CALLS));
+        beyond.sum()
+    }
+}

@@ -1,0 +1,310 @@
+//! One run: everybody is started, left alone, ended, and asked what they counted.
+//!
+//! ```text
+//! cursors -> warm-up, nobody subscribes -> subscribers -> load -> rest -> bell -> shutdown
+//! ```
+
+use crate::books::{Books, Did};
+use crate::crossing::{crossing, end_calls};
+use crate::guests::{Guests, join_and_leave, listen_and_leave};
+use crate::host::{Host, STRIPES};
+use crate::listeners::{Heard, Listener};
+use crate::memory::{Memory, resident_bytes};
+use crate::tools::{BELL, FIXED, TIMED, TOOLS};
+use crate::{agents, calls, churn, readers, tasks, threads};
+use std::error::Error;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use toolmeter::{CallOptions, ErrorKind, EventsAccounting, Intervals, Outcome, StatsHandle};
+
+/// How often the two cursors that live for the whole run are read.
+const CURSORS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(61)];
+/// Calls that begin before anybody subscribes and end after.
+const EARLY: u64 = 5;
+/// Calls that begin before the shutdown and end after.
+const LATE: u64 = 3;
+/// Tasks that call.
+const TASKS: u64 = 12;
+/// Agents at once.
+const AGENTS: usize = 2;
+/// How long it may take until everything that was offered is handed out.
+const REST: Duration = Duration::from_secs(20);
+
+/// What everybody counted, at rest.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// What the load did.
+    pub(crate) books: Books,
+    /// Events that were not offered because nobody subscribed yet.
+    pub(crate) unheard: u64,
+    /// Events that were offered all the same.
+    pub(crate) overheard: u64,
+    /// All intervals of each cursor.
+    pub(crate) cursors: [Books; 2],
+    /// All that was cleared by resets, and the metrics since the last.
+    pub(crate) resets: Books,
+    /// Metrics at rest, and the snapshot that was published then.
+    pub(crate) published: [Books; 2],
+    /// Calls in flight, as the metrics have it.
+    pub(crate) in_flight: u64,
+    /// Tools that could be seen when only those that stay were held.
+    pub(crate) visible: usize,
+    /// What each subscriber received.
+    pub(crate) heard: Vec<Heard>,
+    /// What those found who subscribed for a moment.
+    pub(crate) guests: Guests,
+    /// Events lost because they came after the shutdown, as expected and as counted.
+    pub(crate) lost_after: [u64; 2],
+    /// What became of all events.
+    pub(crate) events: EventsAccounting,
+    /// What the process took.
+    pub(crate) memory: Memory,
+}
+
+impl Run {
+    /// How often this was done, by whomever.
+    pub(crate) fn done(&self, did: Did) -> u64 {
+        let readers = [&self.cursors[0], &self.cursors[1], &self.resets];
+        let by_readers: u64 = readers.iter().map(|books| books.times(did)).sum();
+        self.books.times(did) + by_readers
+    }
+}
+
+/// Loads a registry for so long.
+///
+/// # Errors
+///
+/// If something cannot be set up, or a thread of the load panicked, which it has said by then.
+pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
+    let host = Host::new()?;
+    let registry = &host.registry;
+    let cursors = CURSORS.map(|_| registry.intervals());
+    let mut books = host.warm_up()?;
+    let tool = host.tool(TIMED);
+    let early = [(); EARLY as usize].map(|()| (books.begin(TIMED, 1), tool.start()));
+    let unheard = 2 * books.sum(0..TOOLS).calls() - EARLY;
+    let overheard = registry.events().offered;
+
+    let bell = Arc::new(Barrier::new(Listener::ALL.len() + 1));
+    let mut stats = Vec::new();
+    let mut listeners = Vec::new();
+    for listener in Listener::ALL {
+        let subscription = listener.subscribe(&host)?;
+        stats.push(subscription.stats_handle());
+        if listener == Listener::Fast {
+            host.follow(subscription.stats_handle());
+        }
+        let (host, bell) = (Arc::clone(&host), Arc::clone(&bell));
+        listeners.push(thread::spawn(move || {
+            listener.listen(&host, &subscription, &bell)
+        }));
+    }
+    for (open, call) in early {
+        books.end_after(open, Outcome::Success, call.succeed());
+    }
+
+    let team = Team::start(&host, cursors)?;
+    thread::sleep(load / 3);
+    let after_a_third = resident_bytes();
+    thread::sleep(load - load / 3);
+    let at_the_end = resident_bytes();
+    host.end();
+    let mut team = team.join(&mut books)?;
+
+    let visible = come_to_rest(&host, &mut team, &stats);
+    host.be_quiet();
+    bell.wait();
+    // A retry that fails: every filter lets it through.
+    let call = host.tool(BELL).with(CallOptions::new().attempt(2)).start();
+    call.fail(ErrorKind::Other, "the bell");
+    let outcome = Outcome::Failure(ErrorKind::Other);
+    books.whole(BELL, 2, outcome);
+    registry.publish();
+    let mut published = [Books::default(), Books::default()];
+    published[0].add_snapshot(&registry.metrics());
+    published[1].add_snapshot(&registry.published());
+
+    let late = [(); LATE as usize].map(|()| (books.begin(TIMED, 1), tool.start()));
+    registry.shutdown();
+    let lost = registry.events().lost_in_rings;
+    for (open, call) in late {
+        books.end_after(open, Outcome::Success, call.succeed());
+    }
+    let events = registry.events();
+    let mut heard = Vec::new();
+    for listener in listeners {
+        heard.push(listener.join().map_err(|_| "a subscriber panicked")?);
+    }
+    team.read_cursors();
+    let metrics = registry.metrics();
+    team.resets.add_snapshot(&metrics);
+    Ok(Run {
+        books,
+        unheard,
+        overheard,
+        cursors: team.cursors.map(|(books, _)| books),
+        resets: team.resets,
+        published,
+        in_flight: metrics.tools.values().map(|tool| tool.in_flight).sum(),
+        visible,
+        heard,
+        guests: team.guests,
+        lost_after: [LATE, events.lost_in_rings - lost],
+        events,
+        memory: Memory {
+            after_a_third,
+            at_the_end,
+        },
+    })
+}
+
+/// Waits until all events are handed out and the tools that were deregistered are gone, which
+/// takes that cursors, publisher and pump go on. Returns how many tools are left.
+fn come_to_rest(host: &Host, team: &mut Ended, stats: &[StatsHandle]) -> usize {
+    let registry = &host.registry;
+    let began = Instant::now();
+    loop {
+        team.read_cursors();
+        registry.publish();
+        registry.pump();
+        let events = registry.events();
+        let is_drained = events.offered == events.lost_in_rings + events.drained;
+        let is_handed_out = stats
+            .iter()
+            .all(|stats| stats.read().drained == events.drained);
+        let visible = registry.metrics().tools.len();
+        let is_at_rest = is_drained && is_handed_out && visible == FIXED;
+        if is_at_rest || began.elapsed() > REST {
+            return visible;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Everybody at work.
+struct Team {
+    runtime: Runtime,
+    tasks: Vec<tokio::task::JoinHandle<Books>>,
+    guest_task: tokio::task::JoinHandle<Guests>,
+    threads: Vec<JoinHandle<Books>>,
+    watcher: JoinHandle<()>,
+    guests: Vec<JoinHandle<Guests>>,
+    cursors: [JoinHandle<(Books, Intervals)>; 2],
+    resetter: JoinHandle<Books>,
+}
+
+/// What is left of a team: what its readers counted.
+struct Ended {
+    guests: Guests,
+    cursors: [(Books, Intervals); 2],
+    resets: Books,
+}
+
+impl Team {
+    fn start(host: &Arc<Host>, cursors: [Intervals; 2]) -> Result<Self, Box<dyn Error>> {
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        let mut threads: Vec<JoinHandle<Books>> = Vec::new();
+        let mut finishers = Vec::new();
+        for _ in 0..2 {
+            let (finisher, handed) = crossing();
+            finishers.push(finisher);
+            threads.push(thread::spawn(move || end_calls(&handed)));
+        }
+        for caller in 0..cores.max(STRIPES) + 2 {
+            let finisher = &finishers[caller % 2];
+            let burst = 16 << (caller % 5);
+            let caller = calls::Caller::new(host, finisher, caller as u64);
+            threads.push(thread::spawn(move || calls::call_in_bursts(caller, burst)));
+        }
+        for finisher in finishers {
+            threads.push(spawn(host, move |host| {
+                threads::come_and_go(host, &finisher)
+            }));
+        }
+        let half = FIXED + (TOOLS - FIXED) / 2;
+        for names in [FIXED..half, half..TOOLS] {
+            threads.push(spawn(host, move |host| churn::churn(host, names)));
+        }
+        threads.push(spawn(host, |host| readers::come_and_go(host)));
+        let mut places = CURSORS.into_iter();
+        let cursors = cursors.map(|cursor| {
+            let every = places.next().unwrap_or_default();
+            spawn(host, move |host| {
+                readers::read_intervals(host, cursor, every)
+            })
+        });
+
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(STRIPES)
+            .max_blocking_threads(STRIPES)
+            .enable_time()
+            .build()?;
+        let mut tasks = Vec::new();
+        for task in 0..TASKS {
+            tasks.push(runtime.spawn(tasks::call(Arc::clone(host), task)));
+        }
+        for _ in 0..AGENTS {
+            tasks.push(runtime.spawn(agents::run(Arc::clone(host))));
+        }
+        Ok(Self {
+            guest_task: runtime.spawn(listen_and_leave(Arc::clone(host))),
+            runtime,
+            tasks,
+            threads,
+            watcher: spawn(host, |host| readers::watch(host)),
+            guests: [(); 2]
+                .map(|()| spawn(host, |host| join_and_leave(host)))
+                .into(),
+            cursors,
+            resetter: spawn(host, |host| readers::reset(host)),
+        })
+    }
+
+    /// Waits for all and adds their books.
+    fn join(self, books: &mut Books) -> Result<Ended, Box<dyn Error>> {
+        for thread in self.threads {
+            books.add(&joined(thread)?);
+        }
+        let mut guests = Guests::default();
+        for guest in self.guests {
+            guests.add(&joined(guest)?);
+        }
+        joined(self.watcher)?;
+        self.runtime.block_on(async {
+            for task in self.tasks {
+                books.add(&task.await?);
+            }
+            guests.add(&self.guest_task.await?);
+            Ok::<_, tokio::task::JoinError>(())
+        })?;
+        books.add(&guests.books);
+        let [often, seldom] = self.cursors.map(joined);
+        Ok(Ended {
+            guests,
+            cursors: [often?, seldom?],
+            resets: joined(self.resetter)?,
+        })
+    }
+}
+
+impl Ended {
+    fn read_cursors(&mut self) {
+        for (books, cursor) in &mut self.cursors {
+            books.add_snapshot(&cursor.read());
+        }
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    host: &Arc<Host>,
+    work: impl FnOnce(&Arc<Host>) -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let host = Arc::clone(host);
+    thread::spawn(move || work(&host))
+}
+
+fn joined<T>(thread: JoinHandle<T>) -> Result<T, &'static str> {
+    thread.join().map_err(|_| "a thread of the load panicked")
+}

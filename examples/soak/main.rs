@@ -1,0 +1,195 @@
+//! A soak: one registry loaded in every way at once, by tools that fail, panic, hang and change
+//! threads, while tools come and go and all kinds of readers and subscribers look on.
+//!
+//! ```text
+//! calls, threads, tasks, agents, churn ----> registry ----> readers: intervals, resets
+//!        | each its own books                    '--------> listeners, guests: events
+//!        '--> checks: are both columns equal, to the last call and event? <--'
+//! ```
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `load.rs` | one run, from the first call to the last |
+//! | `host.rs` | the registry, and its warm-up |
+//! | `tools.rs` | which tools there are, and what they do |
+//! | `calls.rs`, `crossing.rs` | calls of plain threads, and those that change threads |
+//! | `threads.rs` | threads that come and go |
+//! | `tasks.rs`, `agents.rs` | calls of tasks on a runtime, by hand and by `AutoRun` |
+//! | `churn.rs` | tools that come and go |
+//! | `readers.rs` | cursors, resets, snapshots |
+//! | `listeners.rs`, `window.rs`, `guests.rs` | subscribers, and the order of what they receive |
+//! | `books.rs`, `memory.rs`, `checks.rs` | what is counted, and how it is compared |
+
+mod agents;
+mod args;
+mod books;
+mod calls;
+mod checks;
+mod churn;
+mod crossing;
+mod guests;
+mod host;
+mod listeners;
+mod load;
+mod memory;
+mod readers;
+mod tasks;
+mod threads;
+mod tools;
+mod window;
+
+use args::Args;
+use books::Did;
+use checks::{Check, Checks};
+use load::Run;
+use memory::Memory;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+use tools::TOOLS;
+
+fn main() -> ExitCode {
+    let args = match args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(message) => {
+            eprintln!("soak: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.help {
+        print(args::HELP.trim_end());
+        return ExitCode::SUCCESS;
+    }
+    match soak(&args) {
+        Ok(report) => show(&args, &report),
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
+    let run = load::run(args.load())?;
+    Ok(Report::new(args, &run))
+}
+
+fn show(args: &Args, report: &Report) -> ExitCode {
+    if args.json {
+        match serde_json::to_string(report) {
+            Ok(json) => print(&json),
+            Err(error) => eprintln!("soak: {error}"),
+        }
+    } else {
+        print(&report.to_text());
+    }
+    for error in report.errors() {
+        eprintln!("soak: {error}");
+    }
+    if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    }
+}
+
+/// Prints; whoever closes stdout early does not want the rest.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// What a run found.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    seconds: u64,
+    calls: u64,
+    events_offered: u64,
+    events_lost_in_rings: u64,
+    events_drained: u64,
+    events_late: u64,
+    differences: usize,
+    not_done: Vec<&'static str>,
+    resident_bytes: Memory,
+    did: BTreeMap<&'static str, u64>,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    fn new(args: &Args, run: &Run) -> Self {
+        let checks = Checks::of(run);
+        let differences = checks.iter().filter(|check| !check.agrees()).count();
+        let not_done = checks::not_done(run);
+        let memory = run.memory;
+        Self {
+            ok: differences == 0 && not_done.is_empty() && !memory.grew(),
+            seconds: args.seconds,
+            calls: run.books.sum(0..TOOLS).calls() + run.books.unknown,
+            events_offered: run.events.offered,
+            events_lost_in_rings: run.events.lost_in_rings,
+            events_drained: run.events.drained,
+            events_late: run.events.late,
+            differences,
+            not_done,
+            resident_bytes: memory,
+            did: Did::ALL.map(|did| (did.name(), run.done(did))).into(),
+            checks,
+        }
+    }
+
+    /// What is wrong, a line each.
+    fn errors(&self) -> Vec<String> {
+        let checks = self.checks.iter().filter(|check| !check.agrees());
+        let mut errors: Vec<_> = checks
+            .map(|check| {
+                let Check {
+                    what,
+                    books,
+                    toolmeter,
+                } = check;
+                format!("does not agree: {what}: books {books}, toolmeter {toolmeter}")
+            })
+            .collect();
+        errors.extend(self.not_done.iter().map(|what| format!("not done: {what}")));
+        if self.resident_bytes.grew() {
+            errors.push(format!("memory grew: {:?}", self.resident_bytes));
+        }
+        errors
+    }
+
+    /// Both columns, for people.
+    fn to_text(&self) -> String {
+        let mut lines = vec![format!("{:<56}{:>14}{:>14}", "", "books", "toolmeter")];
+        lines.extend(self.checks.iter().map(|check| {
+            let mark = if check.agrees() { "" } else { "  differs" };
+            let (what, books, toolmeter) = (&check.what, check.books, check.toolmeter);
+            format!("{what:<56}{books:>14}{toolmeter:>14}{mark}")
+        }));
+        lines.push(String::new());
+        lines.extend(
+            self.did
+                .iter()
+                .map(|(what, times)| format!("{what:<56}{times:>14}")),
+        );
+        let megabytes = |bytes: Option<u64>| {
+            bytes.map_or("unknown".into(), |bytes| {
+                format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+            })
+        };
+        let memory = &self.resident_bytes;
+        lines.push(format!(
+            "{} calls; events: {} offered, {} lost in rings, {} late; resident after a third {}, at \
+             the end {}; {} comparisons, {} differences",
+            self.calls,
+            self.events_offered,
+            self.events_lost_in_rings,
+            self.events_late,
+            megabytes(memory.after_a_third),
+            megabytes(memory.at_the_end),
+            self.checks.len(),
+            self.differences,
+        ));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,72 @@
+//! Everybody who reads metrics: cursors that live for the whole run and such as come and go, who
+//! resets, and who looks at what was published.
+
+use crate::books::{Books, Did};
+use crate::host::Host;
+use crate::tools::{ALONE, NAMES};
+use std::thread;
+use std::time::Duration;
+use toolmeter::{Intervals, Outcome};
+
+/// Reads a cursor until the load is over; the books are what it said. The cursor is handed back
+/// so that it can be read to its end.
+pub(crate) fn read_intervals(
+    host: &Host,
+    mut cursor: Intervals,
+    every: Duration,
+) -> (Books, Intervals) {
+    let mut books = Books::default();
+    while !host.is_over() {
+        books.add_snapshot(&cursor.read());
+        books.did(Did::Interval);
+        thread::sleep(every);
+    }
+    (books, cursor)
+}
+
+/// Resets until the load is over; the books are what was cleared.
+pub(crate) fn reset(host: &Host) -> Books {
+    let mut books = Books::default();
+    while !host.is_over() {
+        books.add_snapshot(&host.registry.reset_metrics());
+        books.did(Did::Reset);
+        thread::sleep(Duration::from_millis(29));
+    }
+    books
+}
+
+/// Makes cursors and drops them. Nobody else calls the tool that it calls, so each interval must
+/// hold exactly the calls made since the cursor was.
+pub(crate) fn come_and_go(host: &Host) -> Books {
+    let mut books = Books::default();
+    while !host.is_over() {
+        let mut cursor = host.registry.intervals();
+        for calls in [3, 0, 5] {
+            for _ in 0..calls {
+                host.tool(ALONE).start().succeed();
+                books.whole(ALONE, 1, Outcome::Success);
+            }
+            let interval = cursor.read();
+            assert_eq!(interval.tools[NAMES[ALONE]].success(), calls);
+            books.did(Did::Interval);
+        }
+        thread::sleep(Duration::from_millis(17));
+    }
+    books
+}
+
+/// Looks at fresh and at published snapshots. Of the published ones none is older than one that
+/// was seen before it.
+pub(crate) fn watch(host: &Host) {
+    let mut newest = Duration::ZERO;
+    while !host.is_over() {
+        for _ in 0..50 {
+            let uptime = host.registry.published().uptime;
+            assert!(uptime >= newest, "an older snapshot after a newer one");
+            newest = uptime;
+            thread::yield_now();
+        }
+        drop(host.registry.metrics());
+        thread::sleep(Duration::from_millis(7));
+    }
+}

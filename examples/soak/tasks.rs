@@ -1,0 +1,148 @@
+//! Calls of tasks on a runtime with several threads: awaited, limited in time, aborted.
+//!
+//! Each task keeps its own books, wherever it runs. A task that is aborted cannot hand its books
+//! over, so who aborts it books what it learns from a flag that the tool sets when it is polled.
+
+use crate::books::{Books, Did};
+use crate::calls::book_answer;
+use crate::host::Host;
+use crate::tools::{BY_NAME, HANGING, NAMES, PANICKING, WAITING, ask, unwind};
+use std::future::{Future, pending, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+use toolmeter::{CallOptions, ErrorKind, Outcome, ToolError};
+
+/// How long a call may take that never ends by itself.
+const LIMIT: Duration = Duration::from_millis(2);
+
+/// Calls until the load is over, beginning with the call number `step`.
+pub(crate) async fn call(host: Arc<Host>, mut step: u64) -> Books {
+    let mut books = Books::default();
+    while !host.is_over() {
+        let round = step / 9;
+        let attempt = 1 + (round % 3) as u16;
+        match step % 9 {
+            0 => succeed(&host, &mut books, attempt).await,
+            1 => fail(&host, &mut books, attempt, round).await,
+            2 => panic(&host, &mut books).await,
+            3 => run_within(&host, &mut books, attempt).await,
+            4 => drop_when_it_hangs(&host, &mut books, attempt).await,
+            5 => abort(&host, &mut books, round.is_multiple_of(2)).await,
+            6 => invoke(&host, &mut books, attempt, round % ask::ENDING).await,
+            7 => invoke_within(&host, &mut books, attempt).await,
+            _ => sleep(Duration::from_micros(500)).await,
+        }
+        step += 1;
+    }
+    books
+}
+
+fn options(attempt: u16) -> CallOptions {
+    CallOptions::new().attempt(attempt)
+}
+
+async fn succeed(host: &Host, books: &mut Books, attempt: u16) {
+    let call = host.tool(WAITING).with(options(attempt));
+    let ended = call
+        .run_async(async {
+            yield_now().await;
+            Ok::<(), ToolError>(())
+        })
+        .await;
+    assert!(ended.is_ok());
+    books.whole(WAITING, attempt, Outcome::Success);
+}
+
+async fn fail(host: &Host, books: &mut Books, attempt: u16, round: u64) {
+    let kind = ErrorKind::ALL[(round % ErrorKind::COUNT as u64) as usize];
+    let call = host.tool(WAITING).with(options(attempt));
+    let ended = call
+        .run_async(async {
+            yield_now().await;
+            Err::<(), _>(ToolError::new(kind, "after a while"))
+        })
+        .await;
+    assert!(ended.is_err());
+    books.whole(WAITING, attempt, Outcome::Failure(kind));
+}
+
+async fn panic(host: &Arc<Host>, books: &mut Books) {
+    let tool = host.tool(PANICKING).clone();
+    let task = tokio::spawn(async move {
+        let call = tool.run_async(async {
+            yield_now().await;
+            unwind()
+        });
+        let () = call.await;
+    });
+    assert!(task.await.is_err_and(|error| error.is_panic()));
+    books.whole(PANICKING, 1, Outcome::Failure(ErrorKind::Panic));
+}
+
+async fn run_within(host: &Host, books: &mut Books, attempt: u16) {
+    let call = host.tool(HANGING).with(options(attempt));
+    let ended = call
+        .run_async_within(LIMIT, pending::<Result<(), ToolError>>())
+        .await;
+    assert!(ended.is_err());
+    let outcome = Outcome::Failure(ErrorKind::Timeout);
+    books.whole(HANGING, attempt, outcome);
+}
+
+async fn drop_when_it_hangs(host: &Host, books: &mut Books, attempt: u16) {
+    let call = host.tool(HANGING).with(options(attempt));
+    let ended = timeout(LIMIT, call.run_async(pending::<Result<(), ToolError>>())).await;
+    assert!(ended.is_err());
+    books.whole(HANGING, attempt, Outcome::Cancelled);
+    books.did(Did::DroppedPolled);
+}
+
+/// Aborts a task, at once or after a while. Whether the call began is for the runtime to say.
+async fn abort(host: &Arc<Host>, books: &mut Books, at_once: bool) {
+    let tool = host.tool(HANGING).clone();
+    let polled = Arc::new(AtomicBool::new(false));
+    let hang = hang(Arc::clone(&polled));
+    let task = tokio::spawn(async move { tool.run_async(hang).await });
+    if !at_once {
+        sleep(Duration::from_millis(1)).await;
+    }
+    task.abort();
+    assert!(task.await.is_err_and(|error| error.is_cancelled()));
+    if polled.load(Ordering::Relaxed) {
+        books.whole(HANGING, 1, Outcome::Cancelled);
+        books.did(Did::DroppedPolled);
+    } else {
+        books.did(Did::NeverPolled);
+    }
+    books.did(Did::Aborted);
+}
+
+/// Never ends, and says that it was polled.
+fn hang(polled: Arc<AtomicBool>) -> impl Future<Output = Result<(), ToolError>> {
+    poll_fn(move |_| {
+        polled.store(true, Ordering::Relaxed);
+        Poll::Pending
+    })
+}
+
+async fn invoke(host: &Host, books: &mut Books, attempt: u16, wish: u64) {
+    let registry = &host.registry;
+    let answer = registry
+        .invoke(NAMES[BY_NAME], wish.into(), options(attempt))
+        .await;
+    book_answer(books, BY_NAME, attempt, &answer);
+}
+
+async fn invoke_within(host: &Host, books: &mut Books, attempt: u16) {
+    let registry = &host.registry;
+    let (name, wish) = (NAMES[BY_NAME], ask::HANG.into());
+    let answer = registry
+        .invoke_within(LIMIT, name, wish, options(attempt))
+        .await;
+    assert!(answer.is_err());
+    book_answer(books, BY_NAME, attempt, &answer);
+}

@@ -1,0 +1,88 @@
+//! Threads that come and go by the thousand.
+//!
+//! They come in groups larger than the number of stripes. Each makes a few calls of every kind
+//! and one more while its thread-locals are being destroyed; one of each group hangs in a call
+//! until it is cancelled.
+
+use crate::books::{Books, Did};
+use crate::calls::{Caller, KINDS_OF_CALLS};
+use crate::crossing::Finisher;
+use crate::host::{Host, STRIPES};
+use crate::tools::{HANGING, SHORT_LIVED};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use toolmeter::{Outcome, ToolHandle};
+
+/// How many threads live at once.
+const GROUP: usize = 2 * STRIPES;
+/// How many calls each makes.
+const CALLS: u64 = 6;
+
+/// A tool that is called when it is dropped.
+struct LastCall(ToolHandle);
+
+impl Drop for LastCall {
+    fn drop(&mut self) {
+        self.0.start().succeed();
+    }
+}
+
+thread_local! {
+    static LAST: Cell<Option<LastCall>> = const { Cell::new(None) };
+}
+
+/// Makes threads until the load is over. Their books are complete: each is joined, which also
+/// waits for its thread-locals.
+pub(crate) fn come_and_go(host: &Arc<Host>, finisher: &Finisher) -> Books {
+    let mut books = Books::default();
+    let mut step = 0;
+    while !host.is_over() {
+        let (cancel, cancelled) = channel::<()>();
+        let hung = hang(host, cancelled);
+        let group: Vec<JoinHandle<Books>> = (1..GROUP)
+            .map(|_| {
+                let caller = Caller::new(host, finisher, step);
+                step += CALLS % KINDS_OF_CALLS;
+                let last = LastCall(host.tool(SHORT_LIVED).clone());
+                thread::spawn(move || short_life(caller, last))
+            })
+            .collect();
+        for thread in group {
+            books.add(&thread.join().expect("a short-lived thread panicked"));
+            books.whole(SHORT_LIVED, 1, Outcome::Success);
+            books.did(Did::Thread);
+        }
+        drop(cancel);
+        books.add(&hung.join().expect("a hung thread panicked"));
+        books.did(Did::Thread);
+        thread::sleep(Duration::from_millis(1));
+        host.wait_for_fast();
+    }
+    books
+}
+
+fn short_life(mut caller: Caller, last: LastCall) -> Books {
+    LAST.set(Some(last));
+    for _ in 0..CALLS {
+        caller.call();
+    }
+    caller.books
+}
+
+/// A thread in a call that only ends when somebody cancels it.
+fn hang(host: &Arc<Host>, cancelled: Receiver<()>) -> JoinHandle<Books> {
+    let host = Arc::clone(host);
+    thread::spawn(move || {
+        let mut books = Books::default();
+        let open = books.begin(HANGING, 1);
+        let call = host.tool(HANGING).start();
+        // It only ever ends by the other side being gone.
+        let _ = cancelled.recv();
+        drop(call);
+        books.end(open, Outcome::Cancelled);
+        books
+    })
+}

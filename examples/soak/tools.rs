@@ -1,0 +1,137 @@
+//! The tools of the soak: what they are called, and what those with a body do.
+//!
+//! A tool's place in [`NAMES`] is its place in the books. The first [`FIXED`] are registered
+//! once and stay; the rest come and go.
+
+use serde_json::{Value, json};
+use std::future::pending;
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+use toolmeter::{ErrorKind, Invocation, Tool, ToolError, async_tool, sync_tool};
+
+/// Called through guards alone, which tell each latency: so its sums are in the books too.
+pub(crate) const TIMED: usize = 0;
+/// Runs to its end where it is called.
+pub(crate) const PLAIN: usize = 1;
+/// Fails in every way.
+pub(crate) const FAILING: usize = 2;
+/// Panics, or is called while its thread panics.
+pub(crate) const PANICKING: usize = 3;
+/// Is waited for, by futures.
+pub(crate) const WAITING: usize = 4;
+/// Never ends by itself.
+pub(crate) const HANGING: usize = 5;
+/// Begins on one thread and ends on another.
+pub(crate) const CROSSING: usize = 6;
+/// Is called by its name; [`ask`] says what it can be asked for.
+pub(crate) const BY_NAME: usize = 7;
+/// Is called by its name and blocks its thread.
+pub(crate) const BLOCKING: usize = 8;
+/// Is called by its name, and disabled now and then.
+pub(crate) const REFUSED: usize = 9;
+/// Called by threads that end soon.
+pub(crate) const SHORT_LIVED: usize = 10;
+/// Called by the thread alone that makes cursors and drops them.
+pub(crate) const ALONE: usize = 11;
+/// Called by those who subscribe for a moment.
+pub(crate) const JOINED: usize = 12;
+/// Called when all else is at rest: its events tell subscribers what they lost before.
+pub(crate) const BELL: usize = 13;
+/// How many tools stay registered.
+pub(crate) const FIXED: usize = 14;
+/// How many there are.
+pub(crate) const TOOLS: usize = NAMES.len();
+
+/// Their names.
+pub(crate) const NAMES: [&str; FIXED + 12] = [
+    "timed",
+    "plain",
+    "failing",
+    "panicking",
+    "waiting",
+    "hanging",
+    "crossing",
+    "by_name",
+    "blocking",
+    "refused",
+    "short_lived",
+    "alone",
+    "joined",
+    "bell",
+    "churned_0",
+    "churned_1",
+    "churned_2",
+    "churned_3",
+    "churned_4",
+    "churned_5",
+    "churned_6",
+    "churned_7",
+    "churned_8",
+    "churned_9",
+    "churned_10",
+    "churned_11",
+];
+
+/// A name that nobody registers.
+pub(crate) const UNKNOWN: &str = "nobody_registered_this";
+
+/// The place of the tool of this name.
+pub(crate) fn place(name: &str) -> Option<usize> {
+    NAMES.iter().position(|known| *known == name)
+}
+
+/// What a tool with a body can be asked for, as its arguments.
+pub(crate) mod ask {
+    /// To answer.
+    pub(crate) const ANSWER: u64 = 0;
+    /// To answer after it gave its thread away once.
+    pub(crate) const YIELD: u64 = 1;
+    /// To fail with an error of kind `network`.
+    pub(crate) const FAIL: u64 = 2;
+    /// To answer with an error flag.
+    pub(crate) const FLAG: u64 = 3;
+    /// To answer with a flag that is none.
+    pub(crate) const NO_FLAG: u64 = 4;
+    /// To panic.
+    pub(crate) const PANIC: u64 = 5;
+    /// To hang.
+    pub(crate) const HANG: u64 = 6;
+    /// How many there are before the one that hangs.
+    pub(crate) const ENDING: u64 = 6;
+}
+
+/// A tool that does as it is [asked](ask).
+pub(crate) fn obedient(name: &'static str) -> impl Tool {
+    async_tool(name, obey)
+}
+
+async fn obey(call: Invocation) -> Result<Value, ToolError> {
+    match call.args.as_u64() {
+        Some(ask::ANSWER) => Ok(Value::Null),
+        Some(ask::YIELD) => {
+            tokio::task::yield_now().await;
+            Ok(Value::Null)
+        }
+        Some(ask::FAIL) => Err(ToolError::new(ErrorKind::Network, "as asked")),
+        Some(ask::FLAG) => Ok(json!({ "isError": true })),
+        Some(ask::NO_FLAG) => Ok(json!({ "isError": "yes" })),
+        Some(ask::PANIC) => unwind(),
+        Some(ask::HANG) => pending().await,
+        _ => Err(ToolError::new(ErrorKind::InvalidArgs, "not to be asked")),
+    }
+}
+
+/// A tool that blocks for as many microseconds as its arguments say, then answers.
+pub(crate) fn blocking(name: &'static str) -> impl Tool {
+    sync_tool(name, |call| {
+        let micros = call.args.as_u64().unwrap_or(0);
+        thread::sleep(Duration::from_micros(micros));
+        Ok(Value::Null)
+    })
+}
+
+/// Panics, but prints nothing: there will be thousands of these.
+pub(crate) fn unwind() -> ! {
+    resume_unwind(Box::new("as asked"))
+}

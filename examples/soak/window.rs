@@ -1,0 +1,85 @@
+//! Whether the events of each call come in order and once, in memory that does not grow.
+//!
+//! A call is named by a stripe and a ticket of that stripe, which only grow. So it is enough to
+//! remember two bits for each of the last [`CALLS`] tickets of a stripe: whether the start and
+//! whether the end of that call was seen.
+
+use crate::host::STRIPES;
+use toolmeter::{Event, EventKind};
+
+/// How far back a stripe's calls are remembered.
+const CALLS: u64 = 1 << 18;
+/// The calls in a word of bits.
+const WORD: u64 = 64;
+
+/// What an event says about the order of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It is the start, and nothing of its call came before; or the end, and none came before.
+    Right,
+    /// A second start, a second end, or a start after the end.
+    Wrong,
+    /// The call is too old to be remembered.
+    Forgotten,
+}
+
+/// The calls seen lately.
+#[derive(Debug)]
+pub(crate) struct CallWindow([Lane; STRIPES]);
+
+#[derive(Debug)]
+struct Lane {
+    /// One above the highest ticket seen.
+    end: u64,
+    started: Box<[u64]>,
+    ended: Box<[u64]>,
+}
+
+impl CallWindow {
+    /// Nothing seen. The bits are cleared as tickets enter; that they are set before makes
+    /// their memory resident from the start.
+    pub(crate) fn new() -> Self {
+        let bits = || vec![u64::MAX; (CALLS / WORD) as usize].into_boxed_slice();
+        Self([(); STRIPES].map(|()| Lane {
+            end: 0,
+            started: bits(),
+            ended: bits(),
+        }))
+    }
+
+    /// Remembers an event.
+    pub(crate) fn see(&mut self, event: &Event) -> Order {
+        let (stripe, ticket) = (event.call().stripe(), event.call().ticket());
+        self.0[stripe].see(ticket, event.kind() == EventKind::Started)
+    }
+}
+
+impl Lane {
+    fn see(&mut self, ticket: u64, is_start: bool) -> Order {
+        for entering in self.end.max((ticket + 1).saturating_sub(CALLS))..=ticket {
+            let (word, bit) = place(entering);
+            self.started[word] &= !bit;
+            self.ended[word] &= !bit;
+        }
+        self.end = self.end.max(ticket + 1);
+        if ticket + CALLS < self.end {
+            return Order::Forgotten;
+        }
+        let (word, bit) = place(ticket);
+        let (started, ended) = (self.started[word] & bit != 0, self.ended[word] & bit != 0);
+        if ended || (is_start && started) {
+            return Order::Wrong;
+        }
+        if is_start {
+            self.started[word] |= bit;
+        } else {
+            self.ended[word] |= bit;
+        }
+        Order::Right
+    }
+}
+
+const fn place(ticket: u64) -> (usize, u64) {
+    let place = ticket % CALLS;
+    ((place / WORD) as usize, 1 << (place % WORD))
+}
