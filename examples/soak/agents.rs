@@ -19,6 +19,9 @@ use toolmeter::{ErrorKind, Outcome};
 /// The time limit of a call, and about as long as the blocking tool takes: either may win.
 const LIMIT: Duration = Duration::from_millis(3);
 
+/// The time limit of a call that is cancelled long before, even if the process was stopped for a
+/// while.
+const HOUR: Duration = Duration::from_secs(3_600);
 /// How many turns an agent has, unless the load is over before.
 const TURNS: u64 = 50;
 
@@ -52,7 +55,7 @@ impl Model for Agent {
             ToolCall::new(NAMES[BLOCKING], about_the_limit.into()),
             ToolCall::new(NAMES[BLOCKING], 100.into()),
             ToolCall::new(NAMES[BY_NAME], ask::FAIL.into()),
-            hung.cancel_token(token).time_limit(Duration::from_secs(60)),
+            hung.cancel_token(token).time_limit(HOUR),
             ToolCall::new(UNKNOWN, Value::Null),
         ]))
     }

@@ -285,6 +285,11 @@ impl Books {
         }
     }
 
+    /// All calls, by known names and unknown ones.
+    pub(crate) fn calls(&self) -> u64 {
+        self.sum(0..TOOLS).calls() + self.unknown
+    }
+
     /// What was counted of a tool.
     pub(crate) const fn tool(&self, tool: usize) -> &Tally {
         &self.tools[tool]

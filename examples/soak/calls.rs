@@ -13,7 +13,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::thread;
 use std::time::Duration;
 use toolmeter::{
     CallContext, CallOptions, ErrorKind, InvokeError, Outcome, ToolError, ToolHandle, Verdict,
@@ -41,7 +40,7 @@ pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Books {
         for _ in 0..burst {
             caller.call();
         }
-        thread::sleep(Duration::from_micros(500));
+        caller.host.rest(Duration::from_micros(500));
         caller.host.wait_for_fast();
     }
     caller.books

@@ -14,6 +14,7 @@
 use crate::books::{self, Books, Did, FIELDS};
 use crate::listeners::{Heard, Listener};
 use crate::load::Run;
+use crate::roomy::Counted;
 use crate::tools::{FIXED, NAMES, TOOLS};
 use serde::Serialize;
 use std::ops::Range;
@@ -52,6 +53,7 @@ impl Checks {
         }
         checks.fast(run);
         checks.guests(run);
+        checks.roomy(&run.roomy);
         checks.0
     }
 
@@ -75,7 +77,7 @@ impl Checks {
             self.add(what, run.books.unknown, theirs.unknown);
         }
         let [metrics, published] = &run.published;
-        self.tallies("published, not metrics", metrics, published, 0..FIXED);
+        self.tallies("metrics, and as published", metrics, published, 0..FIXED);
         let open = run.books.sum(0..TOOLS).open();
         self.add("calls in flight", open, run.in_flight);
         self.add("tools at the end", FIXED as u64, run.visible as u64);
@@ -138,7 +140,8 @@ impl Checks {
         self.add("fast: late, in the account", fast.late, run.events.late);
         let all = fast.events() + run.events.lost_in_rings;
         self.add("fast: received, and lost in rings", offered(run), all);
-        self.add("fast: more of a kind than was done", 0, excess(run, fast));
+        let (excess, _) = compare(&run.books, fast);
+        self.add("fast: more of a kind than was done", 0, excess);
         for (listener, matching) in [
             (Listener::Failures, fast.of_kind(EventKind::Failed)),
             (Listener::Retries, fast.retries),
@@ -164,6 +167,29 @@ impl Checks {
         self.add("guests: own events doubled", 0, guests.doubled);
         self.add("guests: counted after they left", 0, guests.haunted);
     }
+
+    /// Where nothing is lost, what was received is what was done.
+    fn roomy(&mut self, roomy: &Counted) {
+        let (books, heard, events) = (&roomy.books, &roomy.heard, &roomy.events);
+        self.tallies("roomy", books, &roomy.metrics, 0..TOOLS);
+        let offered = 2 * books.sum(0..TOOLS).calls();
+        self.add("roomy: offered", offered, events.offered);
+        self.add("roomy: drained", offered, events.drained);
+        self.add("roomy: lost in rings", 0, events.lost_in_rings);
+        self.add("roomy: found full", 0, events.found_full);
+        self.add("roomy: lost", 0, heard.stats.read().lost);
+        self.add("roomy: late", heard.late, events.late);
+        self.add("roomy: out of order", 0, heard.out_of_order);
+        self.add("roomy: without a name", 0, heard.unnamed);
+        for kind in EventKind::ALL {
+            let done = |tool| books.tool(tool).by_event()[kind as usize];
+            let all = (0..TOOLS).map(done).sum();
+            self.add(format!("roomy: {kind}"), all, heard.of_kind(kind));
+        }
+        let (excess, lack) = compare(books, heard);
+        self.add("roomy: more of a kind than was done", 0, excess);
+        self.add("roomy: less of a kind than was done", 0, lack);
+    }
 }
 
 /// How many events the calls must have offered.
@@ -175,20 +201,23 @@ fn heard_by(run: &Run, listener: Listener) -> Option<&Heard> {
     run.heard.iter().find(|heard| heard.listener == listener)
 }
 
-/// Events received beyond what was done, of each tool and kind.
-fn excess(run: &Run, heard: &Heard) -> u64 {
-    let mut excess = 0;
+/// Events received beyond what was done and events missing, of each tool and kind.
+fn compare(books: &Books, heard: &Heard) -> (u64, u64) {
+    let (mut excess, mut lack) = (0, 0);
+    let mut add = |received: u64, done: u64| {
+        excess += received.saturating_sub(done);
+        lack += done.saturating_sub(received);
+    };
     for tool in 0..TOOLS {
-        let tally = run.books.tool(tool);
+        let tally = books.tool(tool);
         for (received, done) in heard.kinds[tool].iter().zip(tally.by_event()) {
-            excess += received.saturating_sub(done);
+            add(*received, done);
         }
         for kind in ErrorKind::ALL {
-            let received = heard.errors[tool][kind.index()];
-            excess += received.saturating_sub(tally.failed_as(kind));
+            add(heard.errors[tool][kind.index()], tally.failed_as(kind));
         }
     }
-    excess
+    (excess, lack)
 }
 
 /// What the run should have done and did not.

@@ -55,7 +55,7 @@ pub(crate) fn join_and_leave(host: &Host) -> Guests {
     while !host.is_over() {
         guests.visit(host, visit);
         visit += 1;
-        thread::sleep(Duration::from_millis(3));
+        host.rest(Duration::from_millis(3));
     }
     guests.look_back(0);
     guests

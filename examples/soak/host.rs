@@ -14,8 +14,6 @@ use toolmeter::{Call, ErrorKind, Outcome, Registry, StatsHandle, ToolHandle, Too
 
 /// Fewer than the threads that call.
 pub(crate) const STRIPES: usize = 4;
-/// How many events a ring holds: less than a burst of calls offers.
-const RING_CAPACITY: usize = 128;
 /// The warm-up makes calls of this many times of 8 us doubled: up to 65 ms, longer than nearly all
 /// that follow.
 const OCTAVES: u32 = 14;
@@ -25,6 +23,8 @@ const OUTCOMES: [Outcome; 3] = [
     Outcome::Failure(ErrorKind::Other),
     Outcome::Cancelled,
 ];
+/// By how much the load is heavier at first.
+const RAMP: u32 = 4;
 /// How many events the subscriber that loses nothing may be behind before callers wait for it.
 const MAX_BEHIND: u64 = 2_048;
 
@@ -34,6 +34,7 @@ pub(crate) struct Host {
     /// The registry under load.
     pub(crate) registry: Registry,
     fixed: Vec<ToolHandle>,
+    calm: AtomicBool,
     over: AtomicBool,
     quiet: AtomicBool,
     fast: OnceLock<StatsHandle>,
@@ -41,16 +42,16 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A registry with all tools that stay.
+    /// A registry with all tools that stay, and rings for so many events.
     ///
     /// # Errors
     ///
     /// If the registry cannot be built.
-    pub(crate) fn new() -> Result<Arc<Self>, Box<dyn Error>> {
+    pub(crate) fn new(ring_capacity: usize) -> Result<Arc<Self>, Box<dyn Error>> {
         let registry = Registry::builder()
             .instance("soak")
             .stripes(STRIPES)
-            .ring_capacity(RING_CAPACITY)
+            .ring_capacity(ring_capacity)
             .precision(3)
             .publish_every(Duration::from_millis(20))
             .build()?;
@@ -62,6 +63,7 @@ impl Host {
         Ok(Arc::new(Self {
             fixed: fixed.collect::<Result<_, _>>()?,
             registry,
+            calm: AtomicBool::new(false),
             over: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
             fast: OnceLock::new(),
@@ -72,6 +74,22 @@ impl Host {
     /// A tool that stays registered.
     pub(crate) fn tool(&self, place: usize) -> &ToolHandle {
         &self.fixed[place]
+    }
+
+    /// Rests between two things of the load; shorter until the load becomes calm.
+    pub(crate) fn rest(&self, pause: Duration) {
+        thread::sleep(if self.is_calm() { pause } else { pause / RAMP });
+    }
+
+    fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// Ends the ramp, in which the load is heavier than later. The allocator keeps what it once
+    /// needed, for each of its arenas, and what that is depends on who needs memory at the same
+    /// moment: under an even load it rises for a while, ever slower. After a ramp it is there.
+    pub(crate) fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
     }
 
     /// Whether the load is over.
@@ -96,13 +114,20 @@ impl Host {
         self.received.store(events, Ordering::Relaxed);
     }
 
-    /// Waits until the subscriber that loses nothing is not far behind: what lies in its queue
-    /// takes memory, and a core that it does not get must not look like a leak.
+    /// Waits until few events are in the rings and in the queue of the subscriber that loses
+    /// nothing: they take memory, and a core that it does not get must not look like a leak.
     pub(crate) fn wait_for_fast(&self) {
         let Some(fast) = self.fast.get() else { return };
         let is_behind = || {
+            let most = if self.is_calm() {
+                MAX_BEHIND
+            } else {
+                u64::from(RAMP) * MAX_BEHIND
+            };
             let received = self.received.load(Ordering::Relaxed);
-            fast.read().delivered.saturating_sub(received) > MAX_BEHIND
+            let events = self.registry.events();
+            let undelivered = events.offered - events.lost_in_rings - events.drained;
+            fast.read().delivered.saturating_sub(received) + undelivered > most
         };
         while is_behind() && !self.is_over() {
             thread::sleep(Duration::from_micros(200));

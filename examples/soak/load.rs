@@ -10,6 +10,7 @@ use crate::guests::{Guests, join_and_leave, listen_and_leave};
 use crate::host::{Host, STRIPES};
 use crate::listeners::{Heard, Listener};
 use crate::memory::{Memory, resident_bytes};
+use crate::roomy::{Counted, Roomy};
 use crate::tools::{BELL, FIXED, TIMED, TOOLS};
 use crate::{agents, calls, churn, readers, tasks, threads};
 use std::error::Error;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use toolmeter::{CallOptions, ErrorKind, EventsAccounting, Intervals, Outcome, StatsHandle};
 
+/// How many events a ring holds: less than a burst of calls offers.
+const RING_CAPACITY: usize = 128;
 /// How often the two cursors that live for the whole run are read.
 const CURSORS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(61)];
 /// Calls that begin before anybody subscribes and end after.
@@ -59,6 +62,8 @@ pub(crate) struct Run {
     pub(crate) lost_after: [u64; 2],
     /// What became of all events.
     pub(crate) events: EventsAccounting,
+    /// What was counted on the host whose rings have room for everything.
+    pub(crate) roomy: Counted,
     /// What the process took.
     pub(crate) memory: Memory,
 }
@@ -78,7 +83,7 @@ impl Run {
 ///
 /// If something cannot be set up, or a thread of the load panicked, which it has said by then.
 pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
-    let host = Host::new()?;
+    let host = Host::new(RING_CAPACITY)?;
     let registry = &host.registry;
     let cursors = CURSORS.map(|_| registry.intervals());
     let mut books = host.warm_up()?;
@@ -106,12 +111,17 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     }
 
     let team = Team::start(&host, cursors)?;
-    thread::sleep(load / 3);
+    let roomy = Roomy::start()?;
+    thread::sleep(load / 4);
+    host.calm_down();
+    roomy.host.calm_down();
+    thread::sleep(load / 3 - load / 4);
     let after_a_third = resident_bytes();
     thread::sleep(load - load / 3);
     let at_the_end = resident_bytes();
     host.end();
     let mut team = team.join(&mut books)?;
+    let roomy = roomy.end()?;
 
     let visible = come_to_rest(&host, &mut team, &stats);
     host.be_quiet();
@@ -153,6 +163,7 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
         guests: team.guests,
         lost_after: [LATE, events.lost_in_rings - lost],
         events,
+        roomy,
         memory: Memory {
             after_a_third,
             at_the_end,

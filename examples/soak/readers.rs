@@ -19,7 +19,7 @@ pub(crate) fn read_intervals(
     while !host.is_over() {
         books.add_snapshot(&cursor.read());
         books.did(Did::Interval);
-        thread::sleep(every);
+        host.rest(every);
     }
     (books, cursor)
 }
@@ -30,7 +30,7 @@ pub(crate) fn reset(host: &Host) -> Books {
     while !host.is_over() {
         books.add_snapshot(&host.registry.reset_metrics());
         books.did(Did::Reset);
-        thread::sleep(Duration::from_millis(29));
+        host.rest(Duration::from_millis(29));
     }
     books
 }
@@ -50,7 +50,7 @@ pub(crate) fn come_and_go(host: &Host) -> Books {
             assert_eq!(interval.tools[NAMES[ALONE]].success(), calls);
             books.did(Did::Interval);
         }
-        thread::sleep(Duration::from_millis(17));
+        host.rest(Duration::from_millis(17));
     }
     books
 }
@@ -67,6 +67,6 @@ pub(crate) fn watch(host: &Host) {
             thread::yield_now();
         }
         drop(host.registry.metrics());
-        thread::sleep(Duration::from_millis(7));
+        host.rest(Duration::from_millis(7));
     }
 }

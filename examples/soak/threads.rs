@@ -58,7 +58,7 @@ pub(crate) fn come_and_go(host: &Arc<Host>, finisher: &Finisher) -> Books {
         drop(cancel);
         books.add(&hung.join().expect("a hung thread panicked"));
         books.did(Did::Thread);
-        thread::sleep(Duration::from_millis(1));
+        host.rest(Duration::from_millis(1));
         host.wait_for_fast();
     }
     books
