@@ -220,13 +220,15 @@ impl Caller {
         let options = self.options(attempt);
         let registry = &self.host.registry;
         let mut call = pin!(registry.invoke(NAMES[tool], wish.into(), options));
-        let mut answer = poll_once(call.as_mut());
-        while answer.is_pending() {
-            answer = poll_once(call.as_mut());
-        }
-        if let Poll::Ready(answer) = answer {
-            book_answer(&mut self.books, tool, attempt, &answer);
-        }
+        // At most one wish gives its thread away, and once.
+        let answer = match poll_once(call.as_mut()) {
+            Poll::Pending => poll_once(call),
+            ready => ready,
+        };
+        let Poll::Ready(answer) = answer else {
+            panic!("`{}` did not answer when asked for {wish}", NAMES[tool]);
+        };
+        book_answer(&mut self.books, tool, attempt, &answer);
     }
 
     fn invoke_unknown(&mut self, attempt: u16) {

@@ -49,6 +49,12 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// How long after the load everything must be at rest, also on a machine that is busy or was
+/// stopped for a while.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let args = match args::parse(std::env::args_os().skip(1)) {
@@ -72,6 +78,12 @@ fn main() -> ExitCode {
 }
 
 fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
+    let deadline = args.load() + PATIENCE;
+    thread::spawn(move || {
+        thread::sleep(deadline);
+        eprintln!("soak: not at rest after {deadline:?}: something waits that nobody wakes");
+        std::process::exit(1);
+    });
     let run = load::run(args.load())?;
     Ok(Report::new(args, &run))
 }
