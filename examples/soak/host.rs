@@ -85,9 +85,8 @@ impl Host {
         self.calm.load(Ordering::Relaxed)
     }
 
-    /// Ends the ramp, in which the load is heavier than later. The allocator keeps what it once
-    /// needed, for each of its arenas, and what that is depends on who needs memory at the same
-    /// moment: under an even load it rises for a while, ever slower. After a ramp it is there.
+    /// Ends the ramp, in which the load is heavier than later: after it the allocator has what an
+    /// even load needs when chance has everybody need memory at the same moment.
     pub(crate) fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }

@@ -78,6 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
+    memory::ask_for_one_arena()?;
     let deadline = args.load() + PATIENCE;
     thread::spawn(move || {
         thread::sleep(deadline);

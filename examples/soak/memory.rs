@@ -1,7 +1,12 @@
-//! How much memory of this process is resident.
+//! How much memory of this process is resident, and how to make that a number that tells.
+//!
+//! glibc's allocator gives threads arenas, eight for each core, and each keeps what it once needed.
+//! Which threads need memory in one arena at the same moment is chance. So under an even load all
+//! of them together rise for minutes, ever slower, while the bytes in use stand still: by 0.4 to
+//! 1.5 MiB in 20 s (2 cores, Zen 4 under KVM). With one arena it was 0.01 to 0.5 MiB.
 
 use serde::Serialize;
-use std::fs;
+use std::{fs, io};
 
 /// How much resident memory may grow from a third of the load to its end.
 const MAX_GROWTH_BYTES: u64 = 1 << 20;
@@ -23,6 +28,26 @@ impl Memory {
             _ => false,
         }
     }
+}
+
+/// Starts this program anew with one arena, unless whoever started it has set a number.
+/// Returns if there is nothing to do, or with the error if it could not be started.
+#[cfg(target_os = "linux")]
+pub(crate) fn ask_for_one_arena() -> io::Result<()> {
+    use std::env;
+    use std::os::unix::process::CommandExt;
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if env::var_os(ARENAS).is_some() {
+        return Ok(());
+    }
+    let mut anew = std::process::Command::new(env::current_exe()?);
+    Err(anew.args(env::args_os().skip(1)).env(ARENAS, "1").exec())
+}
+
+/// Elsewhere nothing is known to be needed.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn ask_for_one_arena() -> io::Result<()> {
+    Ok(())
 }
 
 /// Resident memory now.
