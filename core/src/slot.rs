@@ -43,8 +43,8 @@
 //!
 //! | field | operation | ordering | pairs with | model that fails when it is weakened |
 //! | --- | --- | --- | --- | --- |
-//! | bucket | `fetch_add` in `finish` | `Release` | the reader's load of the bucket | `in_flight_is_never_negative`, `a_counted_finish_is_complete` |
-//! | bucket | `load` in `read` | `Acquire` | the addition in `finish` | the same two |
+//! | bucket | `fetch_add` in `finish` | `Release` | the reader's load of the bucket | `in_flight_is_never_negative`, `a_counted_finish_is_complete`, `a_first_counted_finish_is_complete` |
+//! | bucket | `load` in `read` | `Acquire` | the addition in `finish` | the same three |
 //! | all others | any | `Relaxed` | ordered by the bucket | |
 //!
 //! The bucket's release covers the start, too: it precedes the finish in the thread that runs

@@ -33,7 +33,8 @@
 //! # Orderings
 //!
 //! None of its own: it takes and counts through `ring.rs`, and step 3 relies on the channel's
-//! length as `channel.rs` says. Models: `drain_across_stripes`, `closing`.
+//! length as `channel.rs` says. Models: `drain_across_stripes`,
+//! `drain_whenever_the_clock_is_read`, `closing`.
 
 use crate::{
     event::{Event, EventKind},

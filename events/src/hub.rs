@@ -19,7 +19,7 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `subscribers` | `lock` | the lock's | itself | `gate_and_floors` |
+//! | `subscribers` | `lock` | the lock's | itself | `gate_and_floors`, `subscribing_while_a_call_runs` |
 //!
 //! The gate and the tickets are words of `ring.rs`; all that is asked of them here is the order of
 //! each single word.
