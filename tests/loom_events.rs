@@ -59,8 +59,8 @@ fn assert_balanced(accounting: &RingsAccounting) {
 /// Two producers and the drain on one place: the channel is never tried when full, an account
 /// never tells of more than was offered, and at rest every gap in the numbers is a counted loss.
 #[test]
-fn ring_with_tickets() {
-    model("ring_with_tickets", || {
+fn the_channel_is_never_tried_when_full() {
+    model("the_channel_is_never_tried_when_full", || {
         let rings = open_rings(1, 1);
         let producers = [1, 1].map(|events| {
             let rings = Arc::clone(&rings);
@@ -96,8 +96,8 @@ fn ring_with_tickets() {
 /// A call that starts on one stripe and ends on another while the drain passes over both: its
 /// start is never delivered after its end.
 #[test]
-fn drain_across_stripes() {
-    model("drain_across_stripes", || {
+fn a_start_never_comes_after_its_end() {
+    model("a_start_never_comes_after_its_end", || {
         let rings = open_rings(2, 2);
         let caller = {
             let rings = Arc::clone(&rings);
@@ -119,28 +119,31 @@ fn drain_across_stripes() {
 /// The same with a clock that goes on at every reading, and is read whenever it may be: by the
 /// caller before its start and before its end, and by the drain before it looks at the rings.
 #[test]
-fn drain_whenever_the_clock_is_read() {
-    model("drain_whenever_the_clock_is_read", || {
-        let rings = open_rings(2, 2);
-        let clock = Arc::new(Word::new(1));
-        let caller = {
-            let (rings, clock) = (Arc::clone(&rings), Arc::clone(&clock));
-            thread::spawn(move || {
-                let began_ns = clock.fetch_add(1, Relaxed);
-                let call = rings.offer(0, Draft::started(TOOL, 1, began_ns, None), None);
-                let latency_ns = clock.fetch_add(1, Relaxed) - began_ns;
-                let success = Outcome::Success;
-                let end = Draft::closing(TOOL, 1, began_ns, latency_ns, success, None, None);
-                rings.offer(1, end, Some(call));
-            })
-        };
-        let mut drain = Drain::new(&rings, 0);
-        let mut events = drain.round(|| clock.fetch_add(1, Relaxed)).events;
-        caller.join().unwrap();
-        events.extend(drain.round(|| clock.fetch_add(1, Relaxed)).events);
-        assert_in_order_across_stripes(&events);
-        assert_balanced(&rings.accounting());
-    });
+fn a_start_never_comes_after_its_end_whatever_the_clock_says() {
+    model(
+        "a_start_never_comes_after_its_end_whatever_the_clock_says",
+        || {
+            let rings = open_rings(2, 2);
+            let clock = Arc::new(Word::new(1));
+            let caller = {
+                let (rings, clock) = (Arc::clone(&rings), Arc::clone(&clock));
+                thread::spawn(move || {
+                    let began_ns = clock.fetch_add(1, Relaxed);
+                    let call = rings.offer(0, Draft::started(TOOL, 1, began_ns, None), None);
+                    let latency_ns = clock.fetch_add(1, Relaxed) - began_ns;
+                    let success = Outcome::Success;
+                    let end = Draft::closing(TOOL, 1, began_ns, latency_ns, success, None, None);
+                    rings.offer(1, end, Some(call));
+                })
+            };
+            let mut drain = Drain::new(&rings, 0);
+            let mut events = drain.round(|| clock.fetch_add(1, Relaxed)).events;
+            caller.join().unwrap();
+            events.extend(drain.round(|| clock.fetch_add(1, Relaxed)).events);
+            assert_in_order_across_stripes(&events);
+            assert_balanced(&rings.accounting());
+        },
+    );
 }
 
 /// One call, whole and in order, whose two events were in the rings of two stripes.
@@ -171,8 +174,8 @@ fn received(subscription: &Subscription) -> Vec<(CallId, EventKind)> {
 /// A subscription begins between two calls while the pump works: it gets the second call whole,
 /// of the first the end alone, and nothing once it was dropped.
 #[test]
-fn gate_and_floors() {
-    model("gate_and_floors", || {
+fn a_call_after_the_subscription_comes_whole() {
+    model("a_call_after_the_subscription_comes_whole", || {
         let rings = Arc::new(Rings::new(1, 4).unwrap());
         let hub = Hub::new(4, 4).unwrap();
         assert!(!rings.is_open());
@@ -228,51 +231,55 @@ fn gate_and_floors() {
 /// comes nothing, the end alone or both events; of one that begins after it both come, or the
 /// rings counted what they lost.
 #[test]
-fn subscribing_while_a_call_runs() {
-    model("subscribing_while_a_call_runs", || {
-        // Opened before, since a model does not see the lock behind which they are opened.
-        let rings = open_rings(1, 3);
-        let hub = Hub::new(4, 4).unwrap();
-        let caller = {
-            let rings = Arc::clone(&rings);
-            thread::spawn(move || {
-                let call = rings.is_open().then(|| start(&rings, 0));
-                if call.is_some() || rings.is_open() {
-                    end(&rings, 0, call);
-                }
-            })
-        };
-        let subscription = hub.subscribe(&rings, Filter::new(), 1, None).unwrap();
-        let after = start(&rings, 0);
-        end(&rings, 0, Some(after));
-        caller.join().unwrap();
-        fan_out(&hub, round(&mut Drain::new(&rings, 0)));
+fn a_call_beside_the_subscription_never_comes_without_its_end() {
+    model(
+        "a_call_beside_the_subscription_never_comes_without_its_end",
+        || {
+            // Opened before, since a model does not see the lock behind which they are opened.
+            let rings = open_rings(1, 3);
+            let hub = Hub::new(4, 4).unwrap();
+            let caller = {
+                let rings = Arc::clone(&rings);
+                thread::spawn(move || {
+                    let call = rings.is_open().then(|| start(&rings, 0));
+                    if call.is_some() || rings.is_open() {
+                        end(&rings, 0, call);
+                    }
+                })
+            };
+            let subscription = hub.subscribe(&rings, Filter::new(), 1, None).unwrap();
+            let after = start(&rings, 0);
+            end(&rings, 0, Some(after));
+            caller.join().unwrap();
+            fan_out(&hub, round(&mut Drain::new(&rings, 0)));
 
-        let accounting = rings.accounting();
-        assert_balanced(&accounting);
-        let (of_after, of_other): (Vec<_>, Vec<_>) = received(&subscription)
-            .into_iter()
-            .partition(|&(call, _)| call == after);
-        let came = |events: &[(CallId, EventKind)]| events.iter().map(|e| e.1).collect::<Vec<_>>();
-        let whole = [EventKind::Started, EventKind::Succeeded];
-        let missing = whole.len() - of_after.len();
-        assert!(missing as u64 <= accounting.lost, "{of_after:?}");
-        if accounting.lost == 0 {
-            assert_eq!(came(&of_after), whole);
-            assert!(whole.ends_with(&came(&of_other)), "{of_other:?}");
-        }
-        let stats = subscription.stats();
-        assert_eq!(stats.delivered, (of_after.len() + of_other.len()) as u64);
-        assert_eq!(stats.drained, accounting.drained);
-        assert_eq!(stats.drained, stats.delivered + stats.filtered);
-    });
+            let accounting = rings.accounting();
+            assert_balanced(&accounting);
+            let (of_after, of_other): (Vec<_>, Vec<_>) = received(&subscription)
+                .into_iter()
+                .partition(|&(call, _)| call == after);
+            let came =
+                |events: &[(CallId, EventKind)]| events.iter().map(|e| e.1).collect::<Vec<_>>();
+            let whole = [EventKind::Started, EventKind::Succeeded];
+            let missing = whole.len() - of_after.len();
+            assert!(missing as u64 <= accounting.lost, "{of_after:?}");
+            if accounting.lost == 0 {
+                assert_eq!(came(&of_after), whole);
+                assert!(whole.ends_with(&came(&of_other)), "{of_other:?}");
+            }
+            let stats = subscription.stats();
+            assert_eq!(stats.delivered, (of_after.len() + of_other.len()) as u64);
+            assert_eq!(stats.drained, accounting.drained);
+            assert_eq!(stats.drained, stats.delivered + stats.filtered);
+        },
+    );
 }
 
 /// A subscription is dropped while the pump hands out a round: the round is counted for it whole
 /// or not at all, and nothing after it.
 #[test]
-fn dropped_while_delivering() {
-    model("dropped_while_delivering", || {
+fn nothing_comes_after_the_subscription_was_dropped() {
+    model("nothing_comes_after_the_subscription_was_dropped", || {
         let rings = Arc::new(Rings::new(1, 4).unwrap());
         let hub = Hub::new(4, 4).unwrap();
         let subscription = hub.subscribe(&rings, Filter::new(), 0, None).unwrap();
@@ -300,8 +307,8 @@ fn dropped_while_delivering() {
 /// The rings close while a producer offers, and the last drain takes its time: whatever was
 /// admitted is delivered, the rest is counted, and the subscription is told that it is over.
 #[test]
-fn closing() {
-    model("closing", || {
+fn closing_loses_nothing_uncounted() {
+    model("closing_loses_nothing_uncounted", || {
         let rings = Arc::new(Rings::new(1, 1).unwrap());
         let hub = Hub::new(4, 4).unwrap();
         let subscription = hub.subscribe(&rings, Filter::new(), 0, None).unwrap();
@@ -331,8 +338,8 @@ fn closing() {
 /// The last drain has no time, while two producers offer: what it leaves is counted as lost,
 /// whenever it comes; and if it says that it left nothing, nothing comes.
 #[test]
-fn closing_without_waiting() {
-    model("closing_without_waiting", || {
+fn closing_in_no_time_loses_nothing_uncounted() {
+    model("closing_in_no_time_loses_nothing_uncounted", || {
         let rings = open_rings(1, 1);
         let producers = [(); 2].map(|()| {
             let rings = Arc::clone(&rings);
@@ -379,8 +386,8 @@ impl Token {
 /// The pump falls asleep while two producers, each on its stripe, offer an event: it sees that an
 /// event is under way, or one of them wakes it.
 #[test]
-fn sleeping_pump() {
-    model("sleeping_pump", || {
+fn no_wake_up_is_lost() {
+    model("no_wake_up_is_lost", || {
         let rings = open_rings(2, 1);
         let token = Token::of(&rings);
         let producers = [0, 1].map(|stripe| {
@@ -401,8 +408,8 @@ fn sleeping_pump() {
 /// The pump sleeps, its time is up, it drains and sleeps again, while a producer offers two
 /// events: the mark of the first sleep, taken late, loses no wake-up of the second.
 #[test]
-fn sleeping_pump_by_turns() {
-    model("sleeping_pump_by_turns", || {
+fn no_wake_up_of_a_later_sleep_is_lost() {
+    model("no_wake_up_of_a_later_sleep_is_lost", || {
         let rings = open_rings(1, 2);
         let token = Token::of(&rings);
         let mut drain = Drain::new(&rings, 0);

@@ -33,8 +33,8 @@
 //! # Orderings
 //!
 //! None of its own: it takes and counts through `ring.rs`, and step 3 relies on the channel's
-//! length as `channel.rs` says. Models: `drain_across_stripes`,
-//! `drain_whenever_the_clock_is_read`, `closing`.
+//! length as `channel.rs` says. Models: `a_start_never_comes_after_its_end`,
+//! `a_start_never_comes_after_its_end_whatever_the_clock_says`, `closing_loses_nothing_uncounted`.
 
 use crate::{
     event::{Event, EventKind},

@@ -19,7 +19,7 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `subscribers` | `lock` | the lock's | itself | `gate_and_floors`, `subscribing_while_a_call_runs` |
+//! | `subscribers` | `lock` | the lock's | itself | `a_call_after_the_subscription_comes_whole`, `a_call_beside_the_subscription_never_comes_without_its_end` |
 //!
 //! The gate and the tickets are words of `ring.rs`; all that is asked of them here is the order of
 //! each single word.

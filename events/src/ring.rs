@@ -44,17 +44,17 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `ring_with_tickets` |
-//! | `drained` | `load` | Acquire | the above: the place is empty | `ring_with_tickets` |
-//! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `closing` |
-//! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing` |
-//! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `sleeping_pump` |
-//! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `sleeping_pump` |
+//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `the_channel_is_never_tried_when_full` |
+//! | `drained` | `load` | Acquire | the above: the place is empty | `the_channel_is_never_tried_when_full` |
+//! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `closing_loses_nothing_uncounted` |
+//! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing_loses_nothing_uncounted` |
+//! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `no_wake_up_is_lost` |
+//! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `no_wake_up_is_lost` |
 //! | `offered` | `fetch_or`, `load` | Relaxed | order of the one word | |
 //! | `drained` | `fetch_or`, the seal | Relaxed | total and seal are one word | |
 //! | `found_full` | all | Relaxed | a count | |
 //! | `subscriptions` | all | Relaxed | order of the one word | |
-//! | `asleep` | all | Relaxed | carried by `offered`, see above | `sleeping_pump` |
+//! | `asleep` | all | Relaxed | carried by `offered`, see above | `no_wake_up_is_lost` |
 //!
 //! The proof above also needs the load of `lost` before the ticket to stay before it. That is the
 //! same `Acquire`; but a load that moves behind a later read-modify-write is what loom does not

@@ -13,7 +13,7 @@
 //! # Orderings
 //!
 //! None of its own: the queue is a channel; leaving goes through the hub's lock; the gate is one
-//! word, see `ring.rs`. Model: `gate_and_floors`.
+//! word, see `ring.rs`. Model: `a_call_after_the_subscription_comes_whole`.
 
 use crate::{
     batch::Batch,

@@ -13,8 +13,8 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `asleep` | `swap`, by the pump | Relaxed | carried by the ticket words, see `ring.rs` | `sleeping_pump` |
-//! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `sleeping_pump` |
+//! | `asleep` | `swap`, by the pump | Relaxed | carried by the ticket words, see `ring.rs` | `no_wake_up_is_lost` |
+//! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `no_wake_up_is_lost` |
 //! | `waker` | `OnceLock` | its own | set before the first sleep | |
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
