@@ -329,7 +329,6 @@ impl<'a> Slot<'a> {
         while groups != 0 {
             let group = groups.trailing_zeros() as usize;
             groups &= groups - 1;
-            sums.fill(0);
             for stripe in self.all_stripes() {
                 if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
                     continue;
@@ -341,9 +340,10 @@ impl<'a> Slot<'a> {
                     *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
                 }
             }
-            for (within, &count) in sums.iter().enumerate() {
-                if count != 0 {
-                    counts.push(((group * width + within) as u32, count))?;
+            for (within, sum) in sums.iter_mut().enumerate() {
+                if *sum != 0 {
+                    counts.push(((group * width + within) as u32, *sum))?;
+                    *sum = 0;
                 }
             }
         }
