@@ -5,6 +5,10 @@
 //! no-op async tool found by its name (`invoke_by_name`); the number behind a way is that of the
 //! subscribers. Futures are polled once, where they end, so no runtime is in the figures.
 //!
+//! `pair_around` and `call_around` are the two reads of the clock and a guard around a tool that
+//! works: a chain of so many dependent multiplications. Their difference is what metering adds
+//! there, which is more than around a tool that does nothing.
+//!
 //! Calls are timed in bursts that the rings have room for; in between, the same thread pumps and
 //! every subscription receives everything. Before and after, every call must have been counted
 //! and every event received.
@@ -24,13 +28,16 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use support::{Host, TOOL, builder, clock_pair, in_bursts, mostly_untimed, run};
-use toolmeter::{CallOptions, async_tool};
+use toolmeter::{CallOptions, Clock, async_tool};
 
 const SUBSCRIBERS: [usize; 3] = [0, 1, 8];
+/// Steps of a tool that works; about 0.4 ns each.
+const STEPS: [u64; 3] = [150, 300, 3_000];
 
 fn main() {
     let mut criterion = support::criterion();
     floor(&mut criterion);
+    around_work(&mut criterion);
     for subscribers in SUBSCRIBERS {
         calls(&mut criterion, subscribers);
     }
@@ -45,6 +52,35 @@ fn floor(criterion: &mut Criterion) {
         bencher.iter_custom(|pairs| in_bursts(pairs, || clock_pair(clock), || {}));
     });
     group.finish();
+}
+
+fn around_work(criterion: &mut Criterion) {
+    let mut host = Host::new(builder(), 0);
+    let tool = host.tool(TOOL);
+    let clock = host.registry.clock().clone();
+    let mut group = criterion.benchmark_group("call");
+    for steps in STEPS {
+        group.bench_function(BenchmarkId::new("pair_around", steps), |bencher| {
+            let pair = || {
+                let started_ns = clock.now_ns();
+                work(steps);
+                black_box(clock.now_ns().saturating_sub(started_ns));
+            };
+            bencher.iter_custom(|pairs| in_bursts(pairs, pair, || {}));
+        });
+        host.bench(&mut group, BenchmarkId::new("call_around", steps), || {
+            let call = tool.start();
+            work(steps);
+            black_box(call.succeed());
+        });
+    }
+    group.finish();
+}
+
+/// So many multiplications, each of which waits for the one before.
+fn work(steps: u64) {
+    let product = (0..black_box(steps)).fold(black_box(3), |x: u64, _| x.wrapping_mul(3) ^ 5);
+    black_box(product);
 }
 
 fn calls(criterion: &mut Criterion, subscribers: usize) {

@@ -334,11 +334,12 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         let index = stripe::current();
         let stripe = state.memory.stripe(index);
         let latency_ns = latency_ns(clock);
-        let finish = Finish::new(outcome, self.attempt, clock.ns(self.started), latency_ns);
+        let started_ns = clock.ns(self.started);
+        let finish = Finish::new(outcome, self.attempt, started_ns, latency_ns);
         stripe.finish(finish);
         let is_heard = self.id.is_some() || state.meter.rings.is_open();
         if is_heard || message.is_some() {
-            self.tell(index, finish, is_heard, message);
+            self.tell(index, started_ns, finish, is_heard, message);
         }
         latency_ns
     }
@@ -348,6 +349,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     fn tell(
         &mut self,
         stripe: usize,
+        started_ns: u64,
         finish: Finish,
         is_heard: bool,
         message: Option<&dyn Display>,
@@ -368,7 +370,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
             let draft = Draft::closing(
                 state.slot.id,
                 self.attempt,
-                state.meter.clock.ns(self.started),
+                started_ns,
                 finish.latency_ns,
                 finish.outcome,
                 self.context.take(),
