@@ -23,12 +23,12 @@ mod support;
 use criterion::{BenchmarkId, Criterion};
 use serde_json::Value;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use support::{Host, TOOL, builder, clock_pair, in_bursts, mostly_untimed, run};
-use toolmeter::{CallOptions, Clock, async_tool};
+use toolmeter::{Clock, async_tool};
 
 const SUBSCRIBERS: [usize; 3] = [0, 1, 8];
 /// Steps of a tool that works; about 0.4 ns each.
@@ -109,8 +109,8 @@ fn calls(criterion: &mut Criterion, subscribers: usize) {
     registered.expect("the name is new");
     let registry = host.registry.clone();
     host.bench(&mut group, id("invoke_by_name"), || {
-        let answer = registry.invoke(black_box(TOOL), Value::Null, CallOptions::new());
-        black_box(polled_once(answer).is_ready());
+        let answer = registry.invoke(black_box(TOOL), Value::Null);
+        black_box(polled_once(answer.into_future()).is_ready());
     });
     group.finish();
 }

@@ -19,12 +19,12 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion};
 use serde_json::Value;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use support::{Host, TOOL, builder, mostly_untimed, run, specs};
-use toolmeter::{CallOptions, async_tool};
+use toolmeter::async_tool;
 
 const TOOLS: [usize; 4] = [1, 100, 1_000, 10_000];
 const SUBSCRIBERS: [usize; 5] = [0, 1, 4, 16, 64];
@@ -62,8 +62,8 @@ fn tools(criterion: &mut Criterion) {
         registered.expect("the name is new");
         let registry = host.registry.clone();
         host.bench(&mut group, BenchmarkId::new("by_name_of", tools), || {
-            let answer = registry.invoke(black_box(TOOL), Value::Null, CallOptions::new());
-            let polled = pin!(answer).poll(&mut Context::from_waker(Waker::noop()));
+            let answer = registry.invoke(black_box(TOOL), Value::Null);
+            let polled = pin!(answer.into_future()).poll(&mut Context::from_waker(Waker::noop()));
             black_box(polled.is_ready());
         });
     }

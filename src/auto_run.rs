@@ -21,8 +21,9 @@ mod call;
 mod driver;
 mod report;
 
+pub use crate::error::CallError;
 pub use backon::{BackoffBuilder, ConstantBuilder, ExponentialBuilder};
-pub use call::{Approval, CallError, CallResult, ToolCall};
+pub use call::{Approval, CallResult, ToolCall};
 pub use report::{Report, StopReason};
 pub use tokio_util::sync::CancellationToken;
 
@@ -162,6 +163,7 @@ impl RefUnwindSafe for Settings {}
 pub struct AutoRun {
     registry: Registry,
     session: Box<str>,
+    parent: Option<Box<str>>,
     concurrency: usize,
     turn_limit: Option<u64>,
     settings: Settings,
@@ -174,6 +176,7 @@ impl AutoRun {
         Self {
             registry: registry.clone(),
             session: Box::default(),
+            parent: None,
             concurrency: 8,
             turn_limit: None,
             settings: Settings {
@@ -218,12 +221,29 @@ impl AutoRun {
     /// AutoRun::new(&registry).session("demo").run(&mut model).await;
     /// registry.shutdown();
     /// let batch = events.recv()?;
-    /// assert_eq!(batch[0].context().unwrap().session(), "demo");
+    /// assert_eq!(&*batch[0].context().unwrap().session, "demo");
     /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn session(mut self, name: impl Into<Box<str>>) -> Self {
         self.session = name.into();
+        self
+    }
+
+    /// Sets the call in whose course this run is made, as a tool that is itself an agent makes one;
+    /// the contexts of the run's calls carry it as their parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    /// use toolmeter::auto_run::AutoRun;
+    ///
+    /// let run = AutoRun::new(&Registry::new()).session("subagent-3").parent("call_9e");
+    /// # let _ = run;
+    /// ```
+    pub fn parent(mut self, call: impl Into<Box<str>>) -> Self {
+        self.parent = Some(call.into());
         self
     }
 
@@ -455,8 +475,8 @@ impl AutoRun {
     }
 
     /// Asks whether a call may run, once, before its first attempt. A call that is denied is
-    /// counted as a failure of kind `rejected` without a latency; so is one whose approver
-    /// panics. Calls of unknown tools are not asked about.
+    /// counted as rejected; so is one whose approver panics. Calls of unknown tools are not asked
+    /// about.
     ///
     /// # Examples
     ///
@@ -579,6 +599,15 @@ impl AutoRun {
         }
     }
 
+    /// The context of one call.
+    fn context(&self, turn: u64, call: Box<str>) -> CallContext {
+        let context = CallContext::new(self.session.clone()).turn(turn).call(call);
+        match &self.parent {
+            Some(parent) => context.parent(parent.clone()),
+            None => context,
+        }
+    }
+
     async fn run_turn(
         &self,
         calls: Vec<ToolCall>,
@@ -598,7 +627,7 @@ impl AutoRun {
                 registry: self.registry.clone(),
                 settings: Arc::clone(settings),
                 permits: Arc::clone(permits),
-                context: Arc::new(CallContext::new(self.session.clone(), tally.turns, id)),
+                context: Arc::new(self.context(tally.turns, id)),
                 call: call.clone(),
                 first_attempt: last_attempt.saturating_add(1),
             };

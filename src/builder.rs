@@ -1,22 +1,30 @@
 //! How a registry is set up: [`RegistryBuilder`], its defaults and its limits.
 
 use crate::clock::{ClockSource, HostClock};
-use crate::handle::{Meter, ToolReading};
+use crate::handle::Meter;
+use crate::process::{self, Process};
 use crate::pump::{Pump, Pumping};
+use crate::reclaim::{Names, Reclaim};
 use crate::registry::Registry;
 use crate::roster::Roster;
-use crate::shared::{Baselines, Registration, Shared};
-use crate::slab::Slab;
-use crate::snapshot::{MAX_EXPONENT, PRECISIONS, Snapshot};
+use crate::running_calls::Listeners;
+use crate::shared::{Baselines, Shared};
+use crate::snapshot::{Header, MAX_EXPONENT, PRECISIONS, Snapshot};
 use crate::swap::ArcSwap;
-use crate::text::{Redactor, TextPolicy, escaped};
+use crate::sync::{self, Mutex, Word};
+use crate::text::{
+    DEFAULT_MESSAGE_BYTES, MAX_NAME_BYTES, MESSAGE_BYTES, Redactor, TextPolicy, escaped,
+};
+use crate::wall_clock::{WallClock, WallSource};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use toolmeter_core::sync::{self, Mutex, Word};
-use toolmeter_core::{Clock, Layout};
+use toolmeter_core::{Layout, StripesError, check_stripes};
 use toolmeter_events::{Hub, HubError, Rings, RingsError};
 
 /// The most tools that a registry can be allowed.
@@ -36,7 +44,7 @@ const MAX_TOOL_LIMIT: usize = 1_000_000;
 ///     .publish_every(Duration::from_secs(5))
 ///     .pump(Pump::manual())
 ///     .build()?;
-/// assert_eq!(registry.metrics().instance, "host-7");
+/// assert!(registry.metrics().instances.contains("host-7"));
 /// # Ok::<(), toolmeter::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -52,8 +60,62 @@ pub struct RegistryBuilder {
     queue_capacity: usize,
     publish_every: Duration,
     pump: Pump,
-    text: TextPolicy,
+    wall: WallSource,
+    keeps_text: bool,
+    message_bytes: usize,
+    redactor: Option<RedactErrors>,
     max_exponent: u8,
+}
+
+/// The host's redactor.
+#[derive(Clone)]
+struct RedactErrors(Redactor);
+
+/// A panic of the redactor is caught wherever it is called.
+impl UnwindSafe for RedactErrors {}
+impl RefUnwindSafe for RedactErrors {}
+
+impl fmt::Debug for RedactErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedactErrors(..)")
+    }
+}
+
+impl Registry {
+    /// Creates a registry with the defaults of [`RegistryBuilder`].
+    ///
+    /// # Panics
+    ///
+    /// If the operating system gives no thread for the pump, as [`std::thread::spawn`] does.
+    /// [`RegistryBuilder::build`] returns that as an error.
+    #[must_use]
+    pub fn new() -> Self {
+        match Self::builder().build() {
+            Ok(registry) => registry,
+            Err(error) => panic!("the defaults are in range, but: {error}"),
+        }
+    }
+
+    /// Sets up a registry other than the default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry};
+    ///
+    /// let registry = Registry::builder().instance("host-7").pump(Pump::manual()).build()?;
+    /// assert!(registry.metrics().instances.contains("host-7"));
+    /// # Ok::<(), toolmeter::BuildError>(())
+    /// ```
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Default for RegistryBuilder {
@@ -69,21 +131,24 @@ impl Default for RegistryBuilder {
             queue_capacity: Hub::DEFAULT_QUEUE_CAPACITY,
             publish_every: Duration::from_secs(1),
             pump: Pump::default(),
-            text: TextPolicy::Keep,
+            wall: WallSource::default(),
+            keeps_text: true,
+            message_bytes: DEFAULT_MESSAGE_BYTES,
+            redactor: None,
             max_exponent: MAX_EXPONENT,
         }
     }
 }
 
 impl RegistryBuilder {
-    /// The name of this host in its snapshots. Default: the process id and the time of building.
+    /// Names this host in its snapshots. Default: the process id and the time of building.
     /// Kept to 256 bytes, with what cannot be seen escaped.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
     }
 
-    /// Which clock times the calls. Default: [`ClockSource::Auto`].
+    /// Sets which clock times the calls. Default: [`ClockSource::Auto`].
     ///
     /// # Examples
     ///
@@ -93,7 +158,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// The precision of the latency histograms: `2^precision` buckets an octave, so a quantile
+    /// Sets the precision of the latency histograms: `2^precision` buckets an octave, so a quantile
     /// is at most `2^-precision` too high. 3 to 7, default 5 (3%).
     ///
     /// # Examples
@@ -109,7 +174,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// How many threads can count without disturbing each other. A power of two from 1 to 256;
+    /// Sets how many threads can count without disturbing each other. A power of two from 1 to 256;
     /// default: the number of cores rounded up to one, from 2 to 16.
     ///
     /// # Examples
@@ -118,15 +183,16 @@ impl RegistryBuilder {
     /// use toolmeter::{BuildError, Registry};
     ///
     /// let error = Registry::builder().stripes(3).build().unwrap_err();
-    /// assert!(matches!(error, BuildError::Stripes { given: 3 }));
+    /// assert!(matches!(error, BuildError::Stripes(_)));
     /// ```
     pub fn stripes(mut self, stripes: usize) -> Self {
         self.stripes = Some(stripes);
         self
     }
 
-    /// How many tools may be visible at once, retired ones included. 1 to 1,000,000, default
-    /// 10,000.
+    /// Sets how many tools there may be at once: those registered, and those deregistered of
+    /// which a handle is held. 1 to 1,000,000, default 10,000. As many names of tools that are
+    /// gone are remembered besides; what was counted under others is added up.
     ///
     /// # Examples
     ///
@@ -141,8 +207,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// How many events each stripe's ring holds between two rounds of the pump. 1 to 1,048,576,
-    /// default 4,096; 64 bytes each, taken when somebody first subscribes.
+    /// Sets how many events each stripe's ring holds between two rounds of the pump. 1 to 1,048,576,
+    /// default 4,096; 64 bytes each, taken at the first subscription.
     ///
     /// # Examples
     ///
@@ -150,14 +216,14 @@ impl RegistryBuilder {
     /// use toolmeter::{BuildError, Registry};
     ///
     /// let error = Registry::builder().ring_capacity(0).build().unwrap_err();
-    /// assert!(matches!(error, BuildError::Rings(_)));
+    /// assert!(matches!(error, BuildError::RingCapacity { given: 0 }));
     /// ```
     pub fn ring_capacity(mut self, events: usize) -> Self {
         self.ring_capacity = events;
         self
     }
 
-    /// How many events a batch holds at most. 1 to 65,536, default 1,024.
+    /// Sets how many events a batch holds at most. 1 to 65,536, default 1,024.
     ///
     /// # Examples
     ///
@@ -165,14 +231,14 @@ impl RegistryBuilder {
     /// use toolmeter::{BuildError, Registry};
     ///
     /// let error = Registry::builder().batch_size(0).build().unwrap_err();
-    /// assert!(matches!(error, BuildError::Hub(_)));
+    /// assert!(matches!(error, BuildError::BatchSize { given: 0 }));
     /// ```
     pub fn batch_size(mut self, events: usize) -> Self {
         self.batch_size = events;
         self
     }
 
-    /// How many batches wait for a slow subscriber before events are lost to it. 1 to 65,536,
+    /// Sets how many batches wait for a slow subscriber before events are lost to it. 1 to 65,536,
     /// default 1,024.
     ///
     /// # Examples
@@ -181,21 +247,21 @@ impl RegistryBuilder {
     /// use toolmeter::{BuildError, Registry};
     ///
     /// let error = Registry::builder().queue_capacity(0).build().unwrap_err();
-    /// assert!(matches!(error, BuildError::Hub(_)));
+    /// assert!(matches!(error, BuildError::QueueCapacity { given: 0 }));
     /// ```
     pub fn queue_capacity(mut self, batches: usize) -> Self {
         self.queue_capacity = batches;
         self
     }
 
-    /// How often the pump publishes a snapshot, by the registry's clock. Default: each second.
+    /// Sets how often the pump publishes a snapshot, by the registry's clock. Default: each second.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::sync::Arc;
     /// use std::time::Duration;
-    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
+    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry};
     ///
     /// let clock = Arc::new(ManualClock::new());
     /// let registry = Registry::builder()
@@ -204,7 +270,7 @@ impl RegistryBuilder {
     ///     .pump(Pump::manual())
     ///     .build()?;
     /// registry.pump();
-    /// registry.register(ToolSpec::new("shell"))?;
+    /// registry.register("shell")?;
     /// registry.pump();
     /// assert!(registry.published().tools.is_empty());
     /// clock.advance(Duration::from_secs(5));
@@ -217,7 +283,29 @@ impl RegistryBuilder {
         self
     }
 
-    /// Who drains events and publishes snapshots. Default: [`Pump::background`].
+    /// Sets where the time of day comes from, as it stands in snapshots and batches. Default: the
+    /// operating system; with a manual clock, the time of building and that clock from there on.
+    ///
+    /// A panic of `now` is caught; the time is then told by the registry's clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use toolmeter::{Pump, Registry};
+    ///
+    /// // As in a replay of what happened long ago.
+    /// let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    /// let registry = Registry::builder().wall_clock(move || then).pump(Pump::manual()).build()?;
+    /// assert_eq!(registry.metrics().taken_at, then);
+    /// # Ok::<(), toolmeter::BuildError>(())
+    /// ```
+    pub fn wall_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.wall = WallSource::Host(Arc::new(now));
+        self
+    }
+
+    /// Sets who drains events and publishes snapshots. Default: [`Pump::background`].
     ///
     /// # Examples
     ///
@@ -227,19 +315,44 @@ impl RegistryBuilder {
         self
     }
 
-    /// Passes every error message through `redactor` before it is cut and kept.
-    ///
-    /// It sees the first 4 KiB of the text. If it panics, the text is dropped.
+    /// Sets the longest error message that is kept, in bytes: 64 to 4,096, default 512. Of a
+    /// longer one the head and the tail are kept, as tracebacks and compilers put the cause last.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{ErrorKind, Registry, ToolSpec};
+    /// use toolmeter::{ErrorKind, Registry};
+    ///
+    /// let registry = Registry::builder().max_message_bytes(64).build()?;
+    /// let python = registry.register("python")?;
+    /// let traceback = format!("Traceback:\n{}MemoryError", "  File \"a.py\"\n".repeat(400));
+    /// python.start().fail(ErrorKind::ToolError, traceback);
+    /// let metrics = registry.metrics();
+    /// let message = metrics.tools["python"].last_error.as_ref().unwrap().message.clone().unwrap();
+    /// assert!(message.len() <= 64);
+    /// assert!(message.starts_with("Traceback:") && message.ends_with("MemoryError"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.message_bytes = bytes;
+        self
+    }
+
+    /// Passes every error message through `redactor` before it is cut to its final length.
+    ///
+    /// Of a text of more than 8 KiB it gets the head and the tail. They are cut between words, so
+    /// it never gets a secret that was cut in two, and what is cut off is not kept. If it panics,
+    /// the text is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{ErrorKind, Registry};
     ///
     /// let registry = Registry::builder()
     ///     .redact_errors(|text| text.replace("hunter2", "[password]").into())
     ///     .build()?;
-    /// let login = registry.register(ToolSpec::new("login"))?;
+    /// let login = registry.register("login")?;
     /// login.start().fail(ErrorKind::Other, "hunter2 was refused");
     /// let metrics = registry.metrics();
     /// let error = metrics.tools["login"].last_error.as_ref().unwrap();
@@ -250,20 +363,20 @@ impl RegistryBuilder {
         mut self,
         redactor: impl Fn(&str) -> Cow<'_, str> + Send + Sync + 'static,
     ) -> Self {
-        let redactor: Redactor = Arc::new(redactor);
-        self.text = TextPolicy::Redact(redactor);
+        self.redactor = Some(RedactErrors(Arc::new(redactor)));
         self
     }
 
-    /// Keeps no error messages at all, only kinds; a failure then allocates nothing.
+    /// Keeps no error messages at all, only kinds. A failure whose kind is told by the type of
+    /// its error then allocates nothing.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{ErrorKind, Pump, Registry, ToolSpec};
+    /// use toolmeter::{ErrorKind, Pump, Registry};
     ///
     /// let registry = Registry::builder().without_error_text().pump(Pump::manual()).build()?;
-    /// let login = registry.register(ToolSpec::new("login"))?;
+    /// let login = registry.register("login")?;
     /// login.start().fail(ErrorKind::Other, "hunter2 was refused");
     /// let metrics = registry.metrics();
     /// let error = metrics.tools["login"].last_error.as_ref().unwrap();
@@ -271,7 +384,7 @@ impl RegistryBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn without_error_text(mut self) -> Self {
-        self.text = TextPolicy::Off;
+        self.keeps_text = false;
         self
     }
 
@@ -309,51 +422,75 @@ impl RegistryBuilder {
                 given: self.tool_limit,
             });
         }
+        if !MESSAGE_BYTES.contains(&self.message_bytes) {
+            return Err(BuildError::MessageBytes {
+                given: self.message_bytes,
+            });
+        }
         let stripes = self.stripes.unwrap_or_else(default_stripes);
-        let layout = Layout::new(self.precision, self.max_exponent, stripes)
-            .map_err(|_| BuildError::Stripes { given: stripes })?;
+        check_stripes(stripes)?;
+        let Ok(layout) = Layout::new(self.precision, self.max_exponent, stripes) else {
+            unreachable!("precision and stripes were checked, and the exponent is ours")
+        };
         let rings = Rings::new(stripes, self.ring_capacity)?;
         let hub = Hub::new(self.queue_capacity, self.batch_size)?;
         let clock = HostClock::new(self.clock);
-        let built_ns = clock.now_ns();
+        let wall = WallClock::new(self.wall, &clock);
+        let now = wall.now(&clock);
+        let (started_at, built_ns) = (now.wall(), now.clock_ns());
         let instance = self.instance.map_or_else(default_instance, |instance| {
-            escaped(&instance, crate::text::MAX_MESSAGE_BYTES)
+            escaped(&instance, MAX_NAME_BYTES)
         });
-        let empty = Snapshot::new(
-            instance.clone(),
-            SystemTime::now(),
-            Duration::ZERO,
-            0,
-            BTreeMap::new(),
-        );
+        let header = Header {
+            instance: instance.clone(),
+            started_at,
+            taken_at: started_at,
+            uptime: Duration::ZERO,
+            unknown_tool_calls: 0,
+        };
+        let text = if self.keeps_text {
+            TextPolicy::Keep {
+                max_bytes: self.message_bytes,
+                redactor: self.redactor.map(|redactor| redactor.0),
+            }
+        } else {
+            TextPolicy::Off
+        };
         let shared = Arc::new(Shared {
             meter: Arc::new(Meter {
                 clock,
                 rings: sync::Arc::new(rings),
-                text: self.text,
+                text,
             }),
             instance,
+            instance_id: random_id(),
+            started_at,
+            process: Process::current(),
             precision: self.precision,
             built_ns,
+            wall,
             tool_limit: self.tool_limit,
-            roster: ArcSwap::from_pointee(Roster::default()),
-            registration: Mutex::new(Registration {
-                slab: Slab::new(layout),
-                next_id: 0,
-                nothing: Arc::new(ToolReading::default()),
-                graveyard: Vec::new(),
-            }),
+            roster: Roster::new(self.tool_limit),
+            registration: Mutex::new(Reclaim::new(layout, self.tool_limit)),
+            names: Mutex::new(Names::default()),
             unknown_tool_calls: Word::new(0),
             baselines: ArcSwap::from_pointee(Baselines::default()),
             resetting: Mutex::new(()),
-            published: ArcSwap::from_pointee(empty),
+            published: ArcSwap::from_pointee(Snapshot::new(header, BTreeMap::new(), None)),
             hub,
-            cursors: Mutex::new(Vec::new()),
-            epoch: Word::new(0),
+            late: Word::new(0),
+            listeners: Listeners::default(),
         });
         let pumping = Arc::new(Pumping::new(Arc::clone(&shared), self.publish_every));
         Registry::start(shared, pumping, self.pump).map_err(BuildError::PumpThread)
     }
+}
+
+/// 128 bits that differ at each start, as hexadecimal digits. The seeds of std's hash maps come
+/// from the operating system.
+fn random_id() -> Box<str> {
+    let half = |salt: u8| RandomState::new().hash_one((salt, SystemTime::now(), process::id()));
+    format!("{:016x}{:016x}", half(0), half(1)).into()
 }
 
 fn default_stripes() -> usize {
@@ -364,10 +501,10 @@ fn default_stripes() -> usize {
 fn default_instance() -> String {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since_epoch.map_or(0, |time| time.as_secs());
-    format!("{}-{seconds}", std::process::id())
+    format!("{}-{seconds}", process::id())
 }
 
-/// Why [`RegistryBuilder::build`] built nothing.
+/// The reason why [`RegistryBuilder::build`] built nothing.
 ///
 /// # Examples
 ///
@@ -388,8 +525,11 @@ pub enum BuildError {
         given: u8,
     },
     /// The number of stripes is out of range.
-    #[error("{given} stripes are out of range: use a power of two from 1 to 256")]
-    Stripes {
+    #[error(transparent)]
+    Stripes(#[from] StripesError),
+    /// The longest error message is out of range.
+    #[error("error messages of at most {given} bytes are out of range: use 64 to 4,096")]
+    MessageBytes {
         /// The number that was asked for.
         given: usize,
     },
@@ -400,12 +540,44 @@ pub enum BuildError {
         given: usize,
     },
     /// The ring capacity is out of range.
-    #[error(transparent)]
-    Rings(#[from] RingsError),
-    /// The batch size or the queue capacity is out of range.
-    #[error(transparent)]
-    Hub(#[from] HubError),
+    #[error("a ring of {given} events is out of range: use 1 to 1,048,576")]
+    RingCapacity {
+        /// The number that was asked for.
+        given: usize,
+    },
+    /// The size of a batch is out of range.
+    #[error("batches of at most {given} events are out of range: use 1 to 65,536")]
+    BatchSize {
+        /// The number that was asked for.
+        given: usize,
+    },
+    /// The capacity of a subscription's queue is out of range.
+    #[error("a queue of {given} batches is out of range: use 1 to 65,536")]
+    QueueCapacity {
+        /// The number that was asked for.
+        given: usize,
+    },
     /// The operating system gave no thread for the pump.
     #[error("no thread for the pump: use Pump::manual(), or allow the process more threads")]
     PumpThread(#[source] io::Error),
+}
+
+impl From<RingsError> for BuildError {
+    fn from(error: RingsError) -> Self {
+        match error {
+            RingsError::Stripes(error) => Self::Stripes(error),
+            RingsError::Capacity { given } => Self::RingCapacity { given },
+            other => unreachable!("there is no other error of rings: {other}"),
+        }
+    }
+}
+
+impl From<HubError> for BuildError {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::QueueCapacity { given } => Self::QueueCapacity { given },
+            HubError::BatchSize { given } => Self::BatchSize { given },
+            other => unreachable!("there is no other error of the hub: {other}"),
+        }
+    }
 }

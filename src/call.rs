@@ -1,15 +1,15 @@
 //! The guard of one running call: the only place that times, counts and reports a call.
 //!
 //! [`ToolHandle::start`] reads the clock and counts the start; finishing or dropping the guard
-//! reads the clock again and counts the end, in the stripe of the thread that does so. Whoever
-//! subscribes hears of both. Nothing on this path waits, locks, allocates or asks the
-//! operating system, once a thread has made its first call; what only a failure, a panic or a
-//! subscription needs lies in functions of its own.
+//! reads the clock again and counts the end, in the stripe of the thread that does so.
+//! Subscribers hear of both. Nothing on this path waits, locks, allocates or asks the operating
+//! system, once a thread has made its first call; what only a failure or a subscription needs
+//! lies in functions of its own.
 //!
-//! Every start is followed by exactly one end. A guard that is dropped is cancelled: so a
-//! future that nobody polls to its end leaves a trace, with the time it had taken. A guard
-//! dropped because its thread unwinds has panicked, unless the thread was unwinding already
-//! when the call began.
+//! Every start is followed by exactly one end. A guard that is dropped is cancelled, whatever
+//! else happens on its thread: so a future that is never polled to its end leaves a trace, with
+//! the time it had taken. A panic is counted as one where the tool is run (`run.rs`), since only
+//! there is it known to be the tool's.
 //!
 //! NB: the functions of this path, and those of the slot, are inlined always: the compiler by
 //! itself leaves them as calls, which cost 1.5 ns of 30 (Zen 4 under KVM, floor of two clock reads
@@ -21,81 +21,42 @@
 
 use crate::classify::{Classify, Verdict};
 use crate::clock::{HostClock, Tick};
-use crate::handle::{ErrorRecord, ToolHandle, ToolState};
+use crate::contain::Panicked;
+use crate::handle::{ToolHandle, ToolState};
+use crate::last_error::ErrorRecord;
 use crate::stripe;
-use std::any::Any;
+use crate::text::Excerpt;
 use std::borrow::Borrow;
 use std::fmt::{self, Display};
 use std::sync::Arc;
-use std::thread::panicking;
 use std::time::Duration;
 use toolmeter_core::{ErrorKind, Finish, Outcome};
-use toolmeter_events::{CallContext, CallId, Draft};
+use toolmeter_events::{CallContext, CallId, Draft, ErrorMessage};
 
-/// What the host knows of a call beyond its tool.
-///
-/// # Examples
-///
-/// ```
-/// use std::sync::Arc;
-/// use toolmeter::{CallContext, CallOptions, Registry, ToolSpec};
-///
-/// let registry = Registry::new();
-/// let shell = registry.register(ToolSpec::new("shell"))?;
-/// let context = Arc::new(CallContext::new("session-17", 4, "call_9f3"));
-/// let options = CallOptions::new().attempt(2).context(context);
-/// let call = shell.with(options).start();
-/// assert_eq!(call.attempt(), 2);
-/// # Ok::<(), toolmeter::RegisterError>(())
-/// ```
+/// What the host says of a call beyond its tool.
 #[derive(Clone, Debug)]
-pub struct CallOptions {
+pub(crate) struct CallOptions {
+    /// Counted from 1.
     pub(crate) attempt: u16,
     pub(crate) context: Option<Arc<CallContext>>,
 }
 
 impl CallOptions {
     /// A first attempt, without a context.
-    #[must_use]
-    pub const fn new() -> Self {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
         Self {
             attempt: 1,
             context: None,
         }
     }
-
-    /// Which attempt the call is, counted from 1 (0 is taken for 1). Every attempt above 1 is a
-    /// retry.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{CallOptions, Registry, ToolSpec};
-    ///
-    /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
-    /// let call = shell.with(CallOptions::new().attempt(0)).start();
-    /// assert_eq!(call.attempt(), 1);
-    /// # Ok::<(), toolmeter::RegisterError>(())
-    /// ```
-    #[must_use]
-    pub const fn attempt(mut self, attempt: u16) -> Self {
-        self.attempt = if attempt == 0 { 1 } else { attempt };
-        self
-    }
-
-    /// The host's own names for the call; its events carry them.
-    #[must_use]
-    pub fn context(mut self, context: Arc<CallContext>) -> Self {
-        self.context = Some(context);
-        self
-    }
 }
 
-impl Default for CallOptions {
-    fn default() -> Self {
-        Self::new()
-    }
+/// What there is to say about the end of a call.
+#[derive(Clone, Copy)]
+enum Message<'a> {
+    Shown(&'a dyn Display),
+    Excerpt(&'a Excerpt),
 }
 
 /// A call that borrows its handle; see [`ToolHandle::start`].
@@ -106,17 +67,16 @@ pub type OwnedCall = CallGuard<ToolHandle>;
 
 /// One running call, counted as in flight until it is finished or dropped.
 ///
-/// Finish it with [`succeed`](Self::succeed), [`fail`](Self::fail) or
-/// [`record`](Self::record), on any thread. Dropping it counts the call as cancelled, or as a
-/// failure of kind `panic` if the thread began to unwind since the call began.
+/// Finish it on any thread. Dropping it counts the call as [cancelled](Self::cancel), also while
+/// the thread unwinds: a guard cannot know whose panic that is.
 ///
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{ErrorKind, Registry, ToolSpec};
+/// use toolmeter::{ErrorKind, Registry};
 ///
 /// let registry = Registry::new();
-/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// let shell = registry.register("shell")?;
 /// let call = shell.start();
 /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
 /// call.fail(ErrorKind::Timeout, "killed after 30 s");
@@ -131,8 +91,8 @@ pub type OwnedCall = CallGuard<ToolHandle>;
 /// A call cannot be finished twice:
 ///
 /// ```compile_fail,E0382
-/// # use toolmeter::{ErrorKind, Registry, ToolSpec};
-/// # let shell = Registry::new().register(ToolSpec::new("shell")).unwrap();
+/// # use toolmeter::{ErrorKind, Registry};
+/// # let shell = Registry::new().register("shell").unwrap();
 /// let call = shell.start();
 /// call.succeed();
 /// call.fail(ErrorKind::Timeout, "killed after 30 s");
@@ -142,8 +102,8 @@ pub type OwnedCall = CallGuard<ToolHandle>;
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
-/// # use toolmeter::{Registry, ToolSpec};
-/// # let shell = Registry::new().register(ToolSpec::new("shell")).unwrap();
+/// # use toolmeter::Registry;
+/// # let shell = Registry::new().register("shell").unwrap();
 /// shell.start();
 /// ```
 #[must_use = "a call that is dropped is counted as cancelled"]
@@ -154,21 +114,21 @@ pub struct CallGuard<H: Borrow<ToolHandle>> {
     id: Option<CallId>,
     context: Option<Arc<CallContext>>,
     attempt: u16,
-    /// Whether the thread was unwinding when the call began.
-    began_unwinding: bool,
     ended: bool,
 }
 
 impl ToolHandle {
     /// Starts a call that lasts until the guard is finished or dropped.
     ///
+    /// [`call`](Self::call) starts one with an attempt or a context.
+    ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// let call = shell.start();
     /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
     /// call.succeed();
@@ -186,10 +146,10 @@ impl ToolHandle {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let call = registry.register(ToolSpec::new("index"))?.start_owned();
+    /// let call = registry.register("index")?.start_owned();
     /// std::thread::spawn(move || call.succeed()).join().unwrap();
     /// assert_eq!(registry.metrics().tools["index"].success(), 1);
     /// # Ok::<(), toolmeter::RegisterError>(())
@@ -206,7 +166,6 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         let state = &*handle.borrow().0;
         let index = stripe::current();
         let stripe = state.memory.stripe(index);
-        let began_unwinding = panicking();
         let started = state.meter.clock.tick();
         stripe.start(options.attempt);
         let id = if state.meter.rings.is_open() {
@@ -220,29 +179,30 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
             id,
             context: options.context,
             attempt: options.attempt,
-            began_unwinding,
             ended: false,
         }
     }
 
-    /// The call gave what was asked of it. Returns its latency.
+    /// Ends the call as a success. Returns its latency.
     #[inline]
     pub fn succeed(mut self) -> Duration {
         self.end(Outcome::Success, None)
     }
 
-    /// The call failed. Returns its latency.
+    /// Ends the call as a failure. Returns its latency.
     ///
-    /// The message is bounded to 256 bytes, escaped and passed through the host's redactor, or
-    /// not even formatted if the host switched messages off.
+    /// The message is bounded (to 512 bytes unless
+    /// [`max_message_bytes`](crate::RegistryBuilder::max_message_bytes) says otherwise), passed
+    /// through the host's redactor and escaped, or not even formatted if the host switched
+    /// messages off.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{ErrorKind, Registry, ToolSpec};
+    /// use toolmeter::{ErrorKind, Registry};
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// shell.start().fail(ErrorKind::Timeout, format_args!("killed after {} s", 30));
     /// let metrics = registry.metrics();
     /// let error = metrics.tools["shell"].last_error.as_ref().unwrap();
@@ -251,18 +211,87 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     /// # Ok::<(), toolmeter::RegisterError>(())
     /// ```
     pub fn fail(mut self, kind: ErrorKind, message: impl Display) -> Duration {
-        self.end(Outcome::Failure(kind), Some(&message))
+        self.end(Outcome::Failure(kind), Some(Message::Shown(&message)))
     }
 
-    /// The call gave `result`, which tells by itself how the call ended. Returns its latency.
+    /// Ends the call as cancelled, as dropping the guard does. Returns its latency.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
+    /// shell.start().cancel();
+    /// assert_eq!(registry.metrics().tools["shell"].cancelled(), 1);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    pub fn cancel(mut self) -> Duration {
+        self.end(Outcome::Cancelled, None)
+    }
+
+    /// Ends the call as rejected: the tool did not run, as an approver or a policy denied the
+    /// call. It is a count of its own and has no latency; the message goes to subscribers.
+    ///
+    /// Where the decision comes before the call is started, [`CallBuilder::reject`] counts the
+    /// same without a `tool.started` event.
+    ///
+    /// [`CallBuilder::reject`]: crate::CallBuilder::reject
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register("shell")?;
+    /// shell.start().reject("no shell after midnight");
+    /// let metrics = registry.metrics();
+    /// let stats = &metrics.tools["shell"];
+    /// assert_eq!((stats.rejected, stats.failure(), stats.in_flight), (1, 0, 0));
+    /// assert_eq!(stats.latency.failure.max(), None);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    pub fn reject(mut self, message: impl Display) {
+        self.end(Outcome::Rejected, Some(Message::Shown(&message)));
+    }
+
+    /// Ends the call as the verdict says. Returns the time since it began, which for a rejected
+    /// call is no latency of the tool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, Verdict};
+    ///
+    /// let registry = Registry::new();
+    /// let fetch = registry.register("fetch")?;
+    /// let answer = serde_json::json!({ "isError": true, "content": [{ "text": "no such repo" }] });
+    /// fetch.start().finish(toolmeter::classify_mcp(&answer));
+    /// fetch.start().finish(Verdict::cancelled());
+    /// let metrics = registry.metrics();
+    /// assert_eq!((metrics.tools["fetch"].failure(), metrics.tools["fetch"].cancelled()), (1, 1));
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a verdict belongs to one call, and is used up"
+    )]
+    #[inline]
+    pub fn finish(mut self, verdict: Verdict) -> Duration {
+        self.end(verdict.outcome(), verdict.excerpt().map(Message::Excerpt))
+    }
+
+    /// Ends the call as `result` tells by its type, through [`Classify`]. Returns its latency.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register("shell")?;
     /// shell.start().record(&Ok::<_, String>(()));
     /// shell.start().record(&Err::<(), _>("no such command".to_string()));
     /// let metrics = registry.metrics();
@@ -270,28 +299,24 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     /// # Ok::<(), toolmeter::RegisterError>(())
     /// ```
     #[inline]
-    pub fn record(self, result: &impl Classify) -> Duration {
-        self.conclude(&result.classify())
+    pub fn record<M>(mut self, result: &impl Classify<M>) -> Duration {
+        if self.keeps_text() {
+            self.finish(result.classify())
+        } else {
+            self.end(result.outcome(), None)
+        }
     }
 
-    /// The call ended as the verdict says.
+    /// Whether texts of errors are kept at all.
     #[inline]
-    pub(crate) fn conclude(mut self, verdict: &Verdict<'_>) -> Duration {
-        self.end(verdict.outcome, verdict.message())
+    pub(crate) fn keeps_text(&self) -> bool {
+        !self.handle.borrow().0.meter.text.is_off()
     }
 
-    /// The tool panicked with `payload`.
+    /// Ends the call as one in which the tool panicked.
     #[cold]
-    pub(crate) fn panicked(mut self, payload: &(dyn Any + Send)) -> Duration {
-        self.end(
-            Outcome::Failure(ErrorKind::Panic),
-            Some(&panic_text(payload)),
-        )
-    }
-
-    /// The host refused to run the tool: a failure without a latency.
-    pub(crate) fn reject(mut self, message: &dyn Display) {
-        self.finish(Outcome::Failure(ErrorKind::Rejected), |_| 0, Some(message));
+    pub(crate) fn panicked(self, panicked: &Panicked) -> Duration {
+        self.fail(ErrorKind::Panic, panicked.text())
     }
 
     /// The handle of the tool.
@@ -299,86 +324,99 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         self.handle.borrow()
     }
 
-    /// Which attempt the call is, counted from 1.
+    /// Returns which attempt the call is, counted from 1.
     #[must_use]
     pub const fn attempt(&self) -> u16 {
         self.attempt
     }
 
-    /// The time since the call began.
+    /// Returns the time since the call began.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         let clock = &self.handle.borrow().0.meter.clock;
         Duration::from_nanos(clock.ns_between(self.started, clock.tick()))
     }
 
+    /// Ends the call as the verdict says, at a moment that was read before.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn finish_at(mut self, verdict: &Verdict, at: Tick) -> Duration {
+        let message = verdict.excerpt().map(Message::Excerpt);
+        self.end_at(verdict.outcome(), message, |_| at)
+    }
+
     #[inline(always)]
-    fn end(&mut self, outcome: Outcome, message: Option<&dyn Display>) -> Duration {
-        let started = self.started;
-        let since_start = |clock: &HostClock| clock.ns_between(started, clock.tick());
-        Duration::from_nanos(self.finish(outcome, since_start, message))
+    fn end(&mut self, outcome: Outcome, message: Option<Message<'_>>) -> Duration {
+        self.end_at(outcome, message, HostClock::tick)
     }
 
     /// Counts the end, and returns the latency. Where it is counted is found before the clock is
     /// read, so that as little as possible waits for the clock.
     #[inline(always)]
-    fn finish(
+    fn end_at(
         &mut self,
         outcome: Outcome,
-        latency_ns: impl FnOnce(&HostClock) -> u64,
-        message: Option<&dyn Display>,
-    ) -> u64 {
+        message: Option<Message<'_>>,
+        at: impl FnOnce(&HostClock) -> Tick,
+    ) -> Duration {
         self.ended = true;
         let state = &*self.handle.borrow().0;
         let clock = &state.meter.clock;
         let index = stripe::current();
         let stripe = state.memory.stripe(index);
-        let latency_ns = latency_ns(clock);
+        let latency_ns = clock.ns_between(self.started, at(clock));
         let started_ns = clock.ns(self.started);
         let finish = Finish::new(outcome, self.attempt, started_ns, latency_ns);
         stripe.finish(finish);
         let is_heard = self.id.is_some() || state.meter.rings.is_open();
         if is_heard || message.is_some() {
-            self.tell(index, started_ns, finish, is_heard, message);
+            self.tell(index, finish, is_heard, message);
         }
-        latency_ns
+        Duration::from_nanos(latency_ns)
     }
 
-    /// Keeps the text of a failure, and offers the event if anybody may listen.
+    /// Keeps the text of a failure, and offers the event if there may be a subscriber.
     #[inline(never)]
     fn tell(
         &mut self,
         stripe: usize,
-        started_ns: u64,
         finish: Finish,
         is_heard: bool,
-        message: Option<&dyn Display>,
+        message: Option<Message<'_>>,
     ) {
         let state = &*self.handle.borrow().0;
-        let message = match (finish.outcome.error_kind(), message) {
-            (Some(kind), Some(message)) => state.meter.text.message(message).inspect(|message| {
-                state.slot.keep_error(ErrorRecord {
-                    kind,
-                    attempt: self.attempt,
-                    at_ns: finish.finished_at_ns,
-                    message: message.clone(),
-                });
-            }),
-            _ => None,
-        };
+        let message = kept(state, finish, is_heard, message);
         if is_heard {
-            let draft = Draft::closing(
-                state.slot.id,
-                self.attempt,
-                started_ns,
-                finish.latency_ns,
-                finish.outcome,
-                self.context.take(),
-                message,
-            );
+            let draft = Draft::closing(state.slot.id, finish, self.context.take(), message);
             state.meter.rings.offer(stripe, draft, self.id);
         }
     }
+}
+
+/// Keeps the text of a failure, and returns what an event says of the end.
+fn kept(
+    state: &ToolState,
+    finish: Finish,
+    is_heard: bool,
+    message: Option<Message<'_>>,
+) -> Option<ErrorMessage> {
+    let kind = finish.outcome.error_kind();
+    if finish.outcome == Outcome::Success || (kind.is_none() && !is_heard) {
+        return None;
+    }
+    let text = &state.meter.text;
+    let message = match message? {
+        Message::Shown(shown) => text.message_of(shown),
+        Message::Excerpt(excerpt) => text.message(excerpt),
+    }?;
+    if let Some(kind) = kind {
+        state.slot.errors.keep(ErrorRecord {
+            kind,
+            attempt: finish.attempt,
+            at_ns: finish.finished_at_ns,
+            message: message.clone(),
+        });
+    }
+    Some(message)
 }
 
 #[inline(never)]
@@ -387,6 +425,21 @@ fn offer_started(state: &ToolState, stripe: usize, started: Tick, options: &Call
     let started_ns = state.meter.clock.ns(started);
     let draft = Draft::started(state.slot.id, options.attempt, started_ns, context);
     state.meter.rings.offer(stripe, draft, None)
+}
+
+/// Counts a call that is refused before it starts.
+pub(crate) fn reject(handle: &ToolHandle, options: CallOptions, message: &dyn Display) {
+    let state = &*handle.0;
+    let stripe = stripe::current();
+    state.memory.stripe(stripe).reject();
+    if state.meter.rings.is_open() {
+        let clock: &HostClock = &state.meter.clock;
+        let now_ns = clock.ns(clock.tick());
+        let finish = Finish::new(Outcome::Rejected, options.attempt, now_ns, 0);
+        let message = kept(state, finish, true, Some(Message::Shown(message)));
+        let draft = Draft::closing(state.slot.id, finish, options.context, message);
+        state.meter.rings.offer(stripe, draft, None);
+    }
 }
 
 impl<H: Borrow<ToolHandle>> Drop for CallGuard<H> {
@@ -401,12 +454,7 @@ impl<H: Borrow<ToolHandle>> Drop for CallGuard<H> {
 impl<H: Borrow<ToolHandle>> CallGuard<H> {
     #[cold]
     fn abandon(&mut self) {
-        let outcome = if panicking() && !self.began_unwinding {
-            Outcome::Failure(ErrorKind::Panic)
-        } else {
-            Outcome::Cancelled
-        };
-        self.end(outcome, None);
+        self.end(Outcome::Cancelled, None);
     }
 }
 
@@ -417,16 +465,5 @@ impl<H: Borrow<ToolHandle>> fmt::Debug for CallGuard<H> {
             .field("attempt", &self.attempt)
             .field("elapsed", &self.elapsed())
             .finish_non_exhaustive()
-    }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "the tool panicked with something other than text"
     }
 }

@@ -23,12 +23,12 @@ use toolmeter_core::{Clock, ManualClock};
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
+/// use toolmeter::{ClockSource, ManualClock, Pump, Registry};
 ///
 /// let clock = Arc::new(ManualClock::new());
 /// let source = ClockSource::Manual(Arc::clone(&clock));
 /// let registry = Registry::builder().clock(source).pump(Pump::manual()).build()?;
-/// let call = registry.register(ToolSpec::new("shell"))?.start_owned();
+/// let call = registry.register("shell")?.start_owned();
 /// clock.advance(Duration::from_millis(3));
 /// assert_eq!(call.succeed(), Duration::from_millis(3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -112,6 +112,11 @@ impl HostClock {
             Source::OperatingSystem { .. } => "operating_system",
             Source::Manual(_) => "manual",
         }
+    }
+
+    /// Whether the clock is moved by hand.
+    pub(crate) fn is_manual(&self) -> bool {
+        matches!(self.0, Source::Manual(_))
     }
 
     /// For how long an event may be on its way into its ring and still be sorted in.

@@ -9,29 +9,26 @@
 //! ```
 //!
 //! A [`ToolSlot`] outlives the registration: it stays visible as long as a handle counts into
-//! it. `holders` is how the registry learns that nobody does any more.
+//! it. `holders` is how the registry learns that none is left.
 //!
 //! # Orderings
 //!
-//! | field | operation | ordering | pairs with | model |
-//! | --- | --- | --- | --- | --- |
-//! | `holders` | `fetch_sub` when a handle's state is dropped | `Release` | the load in `is_released` | `a_slot_is_read_to_its_end_before_it_is_free` |
-//! | `holders` | `load` in `is_released` | `Acquire` | the subtraction: every call of that handle is then seen | the same |
-//! | `holders`, `registrations` | `fetch_add` | `Relaxed` | made under the registry's lock, as is the decision to free a slot | |
-//! | `enabled` | all | `Relaxed` | orders nothing | |
+//! `holders` is ordered with what its handles counted: see `reclaim.rs`, which reads it. `enabled`
+//! is relaxed and orders nothing.
 
 use crate::clock::HostClock;
+use crate::last_error::{ErrorRecords, KeptErrors};
 use crate::slab::SlotMemory;
-use crate::swap::ArcSwapOption;
+use crate::sync::{self, AtomicBool, AtomicUsize, Ordering};
 use crate::text::TextPolicy;
 use crate::tool::Tool;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::SystemTime;
+use toolmeter_core::Reading;
 use toolmeter_core::reading::BucketCount;
-use toolmeter_core::sync::{self, AtomicBool, AtomicUsize, Ordering};
-use toolmeter_core::{ErrorKind, Reading};
-use toolmeter_events::{ErrorMessage, Rings, ToolId};
+use toolmeter_events::{Rings, ToolId};
 
 /// A reading as the facade keeps it.
 pub(crate) type ToolReading = Reading<Vec<BucketCount>>;
@@ -44,81 +41,85 @@ pub(crate) struct Meter {
     pub(crate) text: TextPolicy,
 }
 
-/// The text of a tool's last failure, with what tells which failure that was.
-#[derive(Clone, Debug)]
-pub(crate) struct ErrorRecord {
-    pub(crate) kind: ErrorKind,
-    pub(crate) attempt: u16,
-    pub(crate) at_ns: u64,
-    pub(crate) message: ErrorMessage,
-}
-
-/// One tool's counters and identity, for as long as anybody counts into them or has to read
+/// One tool's counters and identity, for as long as a handle counts into them or a reader reads
 /// them.
 #[derive(Debug)]
 pub(crate) struct ToolSlot {
     pub(crate) id: ToolId,
     pub(crate) name: Arc<str>,
+    /// When the name was registered for the first time.
+    pub(crate) registered_at: SystemTime,
     pub(crate) memory: SlotMemory,
-    /// What the memory held when this tool got it.
-    pub(crate) origin: Arc<ToolReading>,
-    pub(crate) last_error: ArcSwapOption<ErrorRecord>,
+    /// What was counted under the name before it got this memory.
+    before: Option<Arc<ToolReading>>,
+    pub(crate) errors: KeptErrors,
     enabled: AtomicBool,
     holders: AtomicUsize,
-    /// How often the tool was registered.
-    registrations: AtomicUsize,
+    /// Whether it is retired; changed under the registry's lock.
+    pub(crate) retired: AtomicBool,
+    /// Whether it stands in the line of tools to be looked at; changed under that lock.
+    pub(crate) in_line: AtomicBool,
 }
 
 impl ToolSlot {
+    /// A slot for a name that was never registered.
     pub(crate) fn new(
         id: ToolId,
         name: Arc<str>,
+        registered_at: SystemTime,
         memory: SlotMemory,
-        origin: Arc<ToolReading>,
+    ) -> Self {
+        Self::continuing(id, name, registered_at, memory, None, None)
+    }
+
+    /// A slot for a name under which something was counted before.
+    pub(crate) fn continuing(
+        id: ToolId,
+        name: Arc<str>,
+        registered_at: SystemTime,
+        memory: SlotMemory,
+        before: Option<Arc<ToolReading>>,
+        errors: Option<Arc<ErrorRecords>>,
     ) -> Self {
         Self {
             id,
             name,
+            registered_at,
             memory,
-            origin,
-            last_error: ArcSwapOption::empty(),
+            before,
+            errors: KeptErrors::new(errors),
             enabled: AtomicBool::new(true),
             holders: AtomicUsize::new(0),
-            registrations: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            in_line: AtomicBool::new(false),
         }
     }
 
-    /// Everything the slot's memory holds, its origin included.
-    pub(crate) fn read(&self) -> ToolReading {
+    /// Everything that was ever counted under the name.
+    pub(crate) fn total(&self) -> ToolReading {
         let mut reading = ToolReading::default();
         // A Vec is never full.
         let _ = self.memory.slot().read(&mut reading);
+        if let Some(before) = &self.before {
+            let _ = reading.add(before);
+        }
         reading
     }
 
-    /// Calls in flight, from a total of [`read`](Self::read).
-    pub(crate) fn in_flight(&self, total: &ToolReading) -> u64 {
-        total.in_flight().saturating_sub(self.origin.in_flight())
+    /// How many calls entered, without reading anything else: while it stays the same and nothing
+    /// was in flight, nothing was counted.
+    pub(crate) fn entered(&self) -> u64 {
+        let before = self
+            .before
+            .as_ref()
+            .map_or(0, |before| before.started().wrapping_add(before.rejected()));
+        before.wrapping_add(self.memory.slot().entered())
     }
 
     /// Whether no handle is left, so that nothing will be counted unless it is registered
     /// again; all that was counted is then seen by the caller.
     pub(crate) fn is_released(&self) -> bool {
         self.holders.load(Ordering::Acquire) == 0
-    }
-
-    /// How often the tool was registered: while that stays, a released slot is still released.
-    pub(crate) fn registrations(&self) -> usize {
-        self.registrations.load(Ordering::Relaxed)
-    }
-
-    /// Keeps the text of a failure unless that of a later one is there already.
-    pub(crate) fn keep_error(&self, record: ErrorRecord) {
-        let record = Arc::new(record);
-        self.last_error.rcu(|last| match last {
-            Some(last) if last.at_ns > record.at_ns => Some(Arc::clone(last)),
-            _ => Some(Arc::clone(&record)),
-        });
     }
 }
 
@@ -139,9 +140,9 @@ impl RefUnwindSafe for ToolState {}
 impl ToolState {
     /// A registration of `slot`; the caller holds the registry's lock.
     pub(crate) fn new(slot: Arc<ToolSlot>, meter: Arc<Meter>, body: Option<Arc<dyn Tool>>) -> Self {
-        slot.registrations.fetch_add(1, Ordering::Relaxed);
         slot.holders.fetch_add(1, Ordering::Relaxed);
         slot.enabled.store(true, Ordering::Relaxed);
+        slot.retired.store(false, Ordering::Relaxed);
         Self {
             memory: slot.memory.clone(),
             meter,
@@ -176,10 +177,10 @@ impl fmt::Debug for ToolState {
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{Registry, ToolSpec};
+/// use toolmeter::Registry;
 ///
 /// let registry = Registry::new();
-/// let search = registry.register(ToolSpec::new("web_search"))?;
+/// let search = registry.register("web_search")?;
 /// let hits = search.run(|| Ok::<_, String>(3))?;
 /// assert_eq!(hits, 3);
 ///
@@ -192,13 +193,14 @@ impl fmt::Debug for ToolState {
 pub struct ToolHandle(pub(crate) Arc<ToolState>);
 
 impl ToolHandle {
-    /// The name under which the tool was registered.
+    /// Returns the name under which the tool was registered.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.slot.name
     }
 
-    /// The tool's id, as it stands in events. Ids are never reused.
+    /// Returns the tool's id, as it stands in events. It stays the name's when the tool is
+    /// deregistered and registered again, and is never given to another name.
     #[must_use]
     pub fn id(&self) -> ToolId {
         self.0.slot.id
@@ -207,19 +209,19 @@ impl ToolHandle {
     /// Lets calls by name through, or refuses them.
     ///
     /// While a tool is disabled, [`Registry::invoke`](crate::Registry::invoke) answers with an
-    /// error and counts a failure of kind `rejected` without a latency. Calls through handles
-    /// are the host's own and are not refused. Calls under way are not touched.
+    /// error and counts a rejected call. Calls through handles are the host's own and are not
+    /// refused. Calls under way are not touched.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{CallOptions, InvokeError, Registry, async_tool};
+    /// use toolmeter::{InvokeError, Registry, async_tool};
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// let registry = Registry::new();
     /// let tool = registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
     /// tool.set_enabled(false);
-    /// let answer = registry.invoke("echo", 1.into(), CallOptions::new()).await;
+    /// let answer = registry.invoke("echo", 1.into()).await;
     /// assert!(matches!(answer, Err(InvokeError::Disabled { .. })));
     /// # Ok::<(), toolmeter::RegisterError>(()) }).unwrap();
     /// ```
@@ -227,7 +229,7 @@ impl ToolHandle {
         self.0.slot.enabled.store(enabled, Ordering::Relaxed);
     }
 
-    /// Whether calls by name are let through; true after registration.
+    /// Returns whether calls by name are let through; true after registration.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.slot.enabled.load(Ordering::Relaxed)

@@ -1,32 +1,32 @@
 //! Reading only what is new: interval cursors, and the reset.
 //!
-//! Both keep the last reading of every tool as a baseline and report what is beyond it. A call
-//! is therefore counted on exactly one side of each baseline, and as nothing is ever zeroed,
-//! cursors disturb neither each other nor a reset, nor the calls that run meanwhile. All
-//! intervals of a cursor added up are what happened since it was made.
+//! Both keep the last totals of every tool as a baseline and report what is beyond them. A call
+//! is therefore counted on exactly one side of each baseline, and as totals only grow, cursors
+//! disturb neither each other nor a reset, nor the calls that run meanwhile. All intervals of a
+//! cursor added up are what happened since it was made, whichever tools came and went.
 //!
 //! While calls finish, an interval may hold the latency of a call, in its sum, whose count the
 //! next one holds: such an interval can have a sum and no count, and then it has no mean.
 
 use crate::registry::Registry;
-use crate::shared::{Baselines, CursorMark, Shared, Total};
+use crate::shared::{Baselines, Shared};
 use crate::snapshot::Snapshot;
+use crate::sync::lock;
 use std::sync::Arc;
-use toolmeter_core::sync::{Ordering, Word, lock};
 
-/// A cursor that reads what is new since it read last; see [`Registry::intervals`].
+/// A cursor that reads what is new since its last reading; see [`Registry::intervals`].
 ///
-/// It may outlive the registry, and then reads what the handles that are left count. A tool
-/// that was deregistered stays visible until every living cursor has read it to its end, so
-/// drop a cursor that is not read any more.
+/// It may outlive the registry, and then reads what the handles that are left count. No tool
+/// waits for it: the interval in which a tool's last call ended shows it, however late it is read,
+/// and a cursor that is never read costs nothing but its own memory.
 ///
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{Registry, ToolSpec};
+/// use toolmeter::Registry;
 ///
 /// let registry = Registry::new();
-/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// let shell = registry.register("shell")?;
 /// let (mut often, mut seldom) = (registry.intervals(), registry.intervals());
 /// shell.start().succeed();
 /// assert_eq!(often.read().tools["shell"].success(), 1);
@@ -38,12 +38,11 @@ use toolmeter_core::sync::{Ordering, Word, lock};
 #[derive(Debug)]
 pub struct Intervals {
     shared: Arc<Shared>,
-    mark: Arc<CursorMark>,
     baselines: Baselines,
 }
 
 impl Registry {
-    /// A cursor whose first interval begins now.
+    /// Creates a cursor whose first interval begins now.
     ///
     /// Any number of cursors read independently of each other and of
     /// [`reset_metrics`](Self::reset_metrics).
@@ -51,10 +50,10 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// shell.start().succeed();
     /// let mut intervals = registry.intervals();
     /// shell.start().succeed();
@@ -67,22 +66,8 @@ impl Registry {
     #[must_use]
     pub fn intervals(&self) -> Intervals {
         let shared = Arc::clone(self.shared());
-        let mark = {
-            let mut cursors = lock(&shared.cursors);
-            let epoch = shared.epoch.load(Ordering::Relaxed);
-            let mark = Arc::new(CursorMark {
-                read_epoch: Word::new(epoch),
-            });
-            cursors.push(Arc::downgrade(&mark));
-            mark
-        };
-        let unknown_tool_calls = shared.unknown_tool_calls();
-        let baselines = baselines_of(&shared.totals(), unknown_tool_calls);
-        Intervals {
-            shared,
-            mark,
-            baselines,
-        }
+        let baselines = shared.totals().baselines();
+        Intervals { shared, baselines }
     }
 
     /// Starts counting from zero, and hands back what was counted until now.
@@ -95,10 +80,10 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// shell.start().succeed();
     /// let running = shell.start();
     /// let cleared = registry.reset_metrics();
@@ -116,17 +101,14 @@ impl Registry {
         let shared = self.shared();
         let _resetting = lock(&shared.resetting);
         let before = shared.baselines.load_full();
-        let unknown_tool_calls = shared.unknown_tool_calls();
         let totals = shared.totals();
-        shared
-            .baselines
-            .store(Arc::new(baselines_of(&totals, unknown_tool_calls)));
-        shared.difference(totals, unknown_tool_calls, &before)
+        shared.baselines.store(Arc::new(totals.baselines()));
+        shared.difference(totals, &before)
     }
 }
 
 impl Intervals {
-    /// What is new since the last reading, or since the cursor was made.
+    /// Returns what is new since the last reading, or since the cursor was made.
     ///
     /// Calls in flight are all that are in flight now. The last error and the last latency show
     /// only if they are new.
@@ -134,10 +116,10 @@ impl Intervals {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{ErrorKind, Registry, ToolSpec};
+    /// use toolmeter::{ErrorKind, Registry};
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// let mut intervals = registry.intervals();
     /// shell.start().fail(ErrorKind::Timeout, "killed");
     /// let running = shell.start();
@@ -151,23 +133,9 @@ impl Intervals {
     /// ```
     #[must_use = "what it returns is not new any more"]
     pub fn read(&mut self) -> Snapshot {
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
-        let unknown_tool_calls = self.shared.unknown_tool_calls();
         let totals = self.shared.totals();
-        let next = baselines_of(&totals, unknown_tool_calls);
+        let next = totals.baselines();
         let before = std::mem::replace(&mut self.baselines, next);
-        let interval = self.shared.difference(totals, unknown_tool_calls, &before);
-        self.mark.read_epoch.store(epoch, Ordering::Relaxed);
-        interval
-    }
-}
-
-fn baselines_of(totals: &[Total], unknown_tool_calls: u64) -> Baselines {
-    let tools = totals
-        .iter()
-        .map(|total| (total.slot.id, Arc::new(total.reading.clone())));
-    Baselines {
-        tools: tools.collect(),
-        unknown_tool_calls,
+        self.shared.difference(totals, &before)
     }
 }

@@ -1,458 +1,263 @@
-//! The ways to meter a call as a whole: run a closure or a future, or invoke a tool by name.
+//! Calling a tool by name: [`Registry::invoke`].
 //!
-//! Everything here holds a guard of `call.rs` while the tool runs and never reads the clock
-//! itself. What the tool gives is given back; a panic is counted and goes on unwinding, but
-//! for calls by name, which turn it into an error.
+//! The call is metered by a guard of `call.rs`, from just before the tool's [`call`](Tool::call) to
+//! the end of its future. A panic of the tool becomes an error, and so does one of whatever the
+//! tool leaves behind; nothing unwinds to the caller. A tool that blocks runs on the runtime's
+//! threads for that (`invoke/blocking.rs`).
 //!
-//! A time limit lies inside: the call is recorded as a `timeout` first and the tool's future is
-//! dropped then, so it is not counted as cancelled.
+//! The answer is given back whatever its shape is. How it is judged is the tool's matter
+//! ([`Tool::classify`]), unless the host brings a rule of its own.
 
-use crate::call::{CallGuard, CallOptions, OwnedCall, panic_text};
-use crate::classify::{Classify, Verdict, classify_mcp};
-use crate::handle::ToolHandle;
+use crate::call::{self, CallGuard, CallOptions, OwnedCall};
+use crate::classify::{ByRule, Verdict};
+use crate::contain::{Contained, Panicked, contained};
+use crate::error::{InvokeError, ToolError};
 use crate::registry::Registry;
-use crate::text::{MAX_NAME_BYTES, escaped};
-use crate::tool::{Invocation, Tool, ToolError};
+use crate::text::{Excerpt, MAX_NAME_BYTES, escaped};
+use crate::tool::{Invocation, Tool, ToolFuture};
 use serde_json::Value;
-use std::any::Any;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::future::{Future, IntoFuture};
+use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
+#[cfg(feature = "tokio")]
 use std::time::Duration;
 use toolmeter_core::{ErrorKind, Outcome};
+use toolmeter_events::CallContext;
 
-/// A handle with the options of one call; see [`ToolHandle::with`].
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::{CallOptions, Registry, ToolSpec};
-///
-/// let registry = Registry::new();
-/// let shell = registry.register(ToolSpec::new("shell"))?;
-/// let call = shell.with(CallOptions::new().attempt(3)).start();
-/// assert_eq!(call.attempt(), 3);
-/// call.succeed();
-/// assert_eq!(registry.metrics().tools["shell"].retried, 1);
-/// # Ok::<(), toolmeter::RegisterError>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "nothing is metered until the call is run or started"]
-pub struct CallBuilder<'a> {
-    handle: &'a ToolHandle,
-    options: CallOptions,
-}
-
-impl ToolHandle {
-    /// The next call, with an attempt or a context.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{CallOptions, Registry, ToolSpec};
-    ///
-    /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
-    /// shell.with(CallOptions::new().attempt(2)).run(|| Ok::<_, String>(()))?;
-    /// let metrics = registry.metrics();
-    /// assert_eq!((metrics.tools["shell"].retried, metrics.tools["shell"].recovered), (1, 1));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with(&self, options: CallOptions) -> CallBuilder<'_> {
-        CallBuilder {
-            handle: self,
-            options,
-        }
-    }
-
-    /// Runs a tool and counts how it ended, as its result tells.
-    ///
-    /// # Panics
-    ///
-    /// If `tool` panics: the call is counted as a failure of kind `panic`, and the panic goes on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{Registry, ToolSpec};
-    ///
-    /// let registry = Registry::new();
-    /// let read = registry.register(ToolSpec::new("read_file"))?;
-    /// let missing = read.run(|| std::fs::read_to_string("/no/such/file"));
-    /// assert!(missing.is_err());
-    /// let metrics = registry.metrics();
-    /// let error = metrics.tools["read_file"].last_error.as_ref().unwrap();
-    /// assert_eq!(error.kind.as_str(), "not_found");
-    /// # Ok::<(), toolmeter::RegisterError>(())
-    /// ```
-    #[inline]
-    pub fn run<R: Classify>(&self, tool: impl FnOnce() -> R) -> R {
-        self.with(CallOptions::new()).run(tool)
-    }
-
-    /// Runs a tool and counts how it ended, as `classify` judges its result.
-    ///
-    /// # Panics
-    ///
-    /// If `tool` or `classify` panics: the call is counted as a failure of kind `panic`, and the
-    /// panic goes on.
-    ///
-    /// # Examples
-    ///
-    /// See [`Verdict`].
-    #[inline]
-    pub fn run_with<R>(
-        &self,
-        classify: impl for<'r> FnOnce(&'r R) -> Verdict<'r>,
-        tool: impl FnOnce() -> R,
-    ) -> R {
-        self.with(CallOptions::new()).run_with(classify, tool)
-    }
-
-    /// Runs a future and counts how it ended, as its output tells.
-    ///
-    /// The call begins at the first poll, so a future that is never polled is no call. One that
-    /// is dropped after that is cancelled.
-    ///
-    /// # Panics
-    ///
-    /// As [`run`](Self::run), while it is polled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{Registry, ToolSpec};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// let search = registry.register(ToolSpec::new("web_search"))?;
-    /// let hits = search.run_async(async { Ok::<_, String>(3) }).await?;
-    /// assert_eq!(hits, 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub async fn run_async<F: Future<Output: Classify>>(&self, tool: F) -> F::Output {
-        self.with(CallOptions::new()).run_async(tool).await
-    }
-
-    /// Runs a future for at most `limit`; see [`CallBuilder::run_async_within`].
-    ///
-    /// # Errors
-    ///
-    /// [`TimeLimitExceeded`] if the future was not done by then; it was dropped.
-    ///
-    /// # Panics
-    ///
-    /// As [`run_async`](Self::run_async), and outside of a tokio runtime with its timer enabled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::future::pending;
-    /// use std::time::Duration;
-    /// use toolmeter::{Registry, ToolSpec};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// let search = registry.register(ToolSpec::new("web_search"))?;
-    /// let late = search.run_async_within(Duration::ZERO, pending::<Result<(), String>>()).await;
-    /// assert_eq!(late.unwrap_err().limit, Duration::ZERO);
-    /// assert_eq!(registry.metrics().tools["web_search"].failure(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    #[cfg(feature = "tokio")]
-    pub async fn run_async_within<F: Future<Output: Classify>>(
-        &self,
-        limit: Duration,
-        tool: F,
-    ) -> Result<F::Output, TimeLimitExceeded> {
-        let call = self.with(CallOptions::new());
-        call.run_async_within(limit, tool).await
-    }
-}
-
-impl<'a> CallBuilder<'a> {
-    /// As [`ToolHandle::start`].
-    #[inline]
-    pub fn start(self) -> crate::Call<'a> {
-        CallGuard::begin(self.handle, self.options)
-    }
-
-    /// As [`ToolHandle::start_owned`].
-    #[inline]
-    pub fn start_owned(self) -> OwnedCall {
-        CallGuard::begin(self.handle.clone(), self.options)
-    }
-
-    /// As [`ToolHandle::run`].
-    ///
-    /// # Panics
-    ///
-    /// If `tool` panics.
-    #[inline]
-    pub fn run<R: Classify>(self, tool: impl FnOnce() -> R) -> R {
-        self.run_with(R::classify, tool)
-    }
-
-    /// As [`ToolHandle::run_with`].
-    ///
-    /// # Panics
-    ///
-    /// If `tool` or `classify` panics.
-    #[inline]
-    pub fn run_with<R>(
-        self,
-        classify: impl for<'r> FnOnce(&'r R) -> Verdict<'r>,
-        tool: impl FnOnce() -> R,
-    ) -> R {
-        let call = self.start();
-        // No state of ours is seen after the panic, and the tool's own is its caller's concern,
-        // as it would be without metering.
-        match catch_unwind(AssertUnwindSafe(tool)) {
-            Ok(result) => {
-                call.conclude(&classify(&result));
-                result
-            }
-            Err(payload) => {
-                call.panicked(&*payload);
-                resume_unwind(payload)
-            }
-        }
-    }
-
-    /// As [`ToolHandle::run_async`].
-    ///
-    /// # Panics
-    ///
-    /// If `tool` panics while it is polled.
-    pub async fn run_async<F: Future<Output: Classify>>(self, tool: F) -> F::Output {
-        self.run_async_with(F::Output::classify, tool).await
-    }
-
-    /// Runs a future and counts how it ended, as `classify` judges its output.
-    ///
-    /// # Panics
-    ///
-    /// If `tool` panics while it is polled, or `classify` panics.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{CallOptions, ErrorKind, Registry, ToolSpec, Verdict};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
-    /// let call = shell.with(CallOptions::new());
-    /// let status = call
-    ///     .run_async_with(
-    ///         |&status: &i32| match status {
-    ///             0 => Verdict::success(),
-    ///             _ => Verdict::failure(ErrorKind::Other),
-    ///         },
-    ///         async { 1 },
-    ///     )
-    ///     .await;
-    /// assert_eq!(status, 1);
-    /// assert_eq!(registry.metrics().tools["shell"].failure(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub async fn run_async_with<F: Future>(
-        self,
-        classify: impl for<'r> FnOnce(&'r F::Output) -> Verdict<'r>,
-        tool: F,
-    ) -> F::Output {
-        let call = self.start();
-        match catch_panic(tool).await {
-            Ok(output) => {
-                call.conclude(&classify(&output));
-                output
-            }
-            Err(payload) => {
-                call.panicked(&*payload);
-                resume_unwind(payload)
-            }
-        }
-    }
-
-    /// Runs a future for at most `limit`, from its first poll on.
-    ///
-    /// # Errors
-    ///
-    /// [`TimeLimitExceeded`] if it was not done by then: the call was counted as a failure of
-    /// kind `timeout`, and then the future was dropped.
-    ///
-    /// # Panics
-    ///
-    /// If `tool` panics while it is polled, and outside of a tokio runtime with its timer
-    /// enabled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use toolmeter::{CallOptions, Registry, ToolSpec};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// let search = registry.register(ToolSpec::new("web_search"))?;
-    /// let retry = search.with(CallOptions::new().attempt(2));
-    /// let hits = async { Ok::<_, String>(3) };
-    /// assert_eq!(retry.run_async_within(Duration::from_secs(30), hits).await?, Ok(3));
-    /// assert_eq!(registry.metrics().tools["web_search"].recovered, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    #[cfg(feature = "tokio")]
-    pub async fn run_async_within<F: Future<Output: Classify>>(
-        self,
-        limit: Duration,
-        tool: F,
-    ) -> Result<F::Output, TimeLimitExceeded> {
-        let call = self.start();
-        let mut running = pin!(catch_panic(tool));
-        match tokio::time::timeout(limit, running.as_mut()).await {
-            Ok(Ok(output)) => {
-                call.record(&output);
-                Ok(output)
-            }
-            Ok(Err(payload)) => {
-                call.panicked(&*payload);
-                resume_unwind(payload)
-            }
-            Err(_) => {
-                let error = TimeLimitExceeded { limit };
-                call.fail(ErrorKind::Timeout, error);
-                Err(error)
-            }
-        }
-    }
-}
-
-/// A call took longer than its time limit; give it more time, or ask the tool for less.
-///
-/// # Examples
-///
-/// See [`ToolHandle::run_async_within`].
 #[cfg(feature = "tokio")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the call was not done after its time limit of {limit:?}")]
-#[non_exhaustive]
-pub struct TimeLimitExceeded {
-    /// The limit.
-    pub limit: Duration,
+mod blocking;
+
+/// The rule of calls by name that are judged by the tool, through [`Tool::classify`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByTool;
+
+/// How an answer of a call by name is judged; see [`Invoke::classify`].
+pub trait JudgeAnswer: sealed::Sealed {
+    /// Judges the answer.
+    fn judge(self, tool: &dyn Tool, answer: &Value) -> Verdict;
 }
 
-type Panic = Box<dyn Any + Send>;
-
-/// The output of `future`, or what it panicked with.
-async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = pin!(future);
-    std::future::poll_fn(move |context| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
-    })
-    .await
+mod sealed {
+    pub trait Sealed {}
 }
 
-/// Why a call by name gave no output.
+impl sealed::Sealed for ByTool {}
+impl<F> sealed::Sealed for ByRule<F> {}
+
+impl JudgeAnswer for ByTool {
+    fn judge(self, tool: &dyn Tool, answer: &Value) -> Verdict {
+        tool.classify(answer)
+    }
+}
+
+impl<F: FnOnce(&Value) -> Verdict> JudgeAnswer for ByRule<F> {
+    fn judge(self, _: &dyn Tool, answer: &Value) -> Verdict {
+        (self.0)(answer)
+    }
+}
+
+/// One call by name that is about to be made; see [`Registry::invoke`]. Await it to make the call.
 ///
 /// # Examples
 ///
 /// ```
 /// use serde_json::json;
-/// use toolmeter::{CallOptions, InvokeError, Registry, ToolSpec};
+/// use std::time::Duration;
+/// use toolmeter::{CallContext, ErrorKind, Registry, Verdict, async_tool};
 ///
-/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let registry = Registry::new();
-/// registry.register(ToolSpec::new("shell"))?;
-/// let error = registry.invoke("shell", json!({}), CallOptions::new()).await.unwrap_err();
-/// assert!(matches!(error, InvokeError::NotCallable { .. }));
+/// registry.register_tool(async_tool("hits", |_| async { Ok(json!(0)) }))?;
+/// let none_is_a_failure = |answer: &serde_json::Value| match answer.as_u64() {
+///     Some(0) => Verdict::failure(ErrorKind::NotFound),
+///     _ => Verdict::success(),
+/// };
+/// let answer = registry
+///     .invoke("hits", json!({}))
+///     .attempt(2)
+///     .context(CallContext::new("session-17").call("call_9f3"))
+///     .classify(none_is_a_failure)
+///     .within(Duration::from_secs(30))
+///     .await?;
+/// assert_eq!(answer, json!(0));
+/// assert_eq!(registry.metrics().tools["hits"].failures_by_kind[&ErrorKind::NotFound], 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvokeError {
-    /// No tool of that name is registered. Counted in `unknown_tool_calls`.
-    #[error("there is no tool `{name}`: register it, or tell the model which tools there are")]
-    UnknownTool {
-        /// The name that was asked for, escaped and cut to 128 bytes.
-        name: String,
-    },
-    /// The tool is disabled.
-    #[error("the tool `{name}` is disabled: enable it through its handle")]
-    Disabled {
-        /// The tool.
-        name: Arc<str>,
-    },
-    /// The tool was registered by a spec alone, so there is nothing to call.
-    #[error("the tool `{name}` cannot be called by name: register it with `register_tool`")]
-    NotCallable {
-        /// The tool.
-        name: Arc<str>,
-    },
-    /// The call was not done in time, and was dropped.
-    #[error("the tool `{name}` was not done after its time limit of {limit:?}")]
-    TimedOut {
-        /// The tool.
-        name: Arc<str>,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The tool panicked.
-    #[error("the tool `{name}` panicked: {message}")]
-    Panicked {
-        /// The tool.
-        name: Arc<str>,
-        /// What the panic said.
-        message: String,
-    },
-    /// The tool's answer does not have the shape that was agreed on.
-    #[error("the tool `{name}` answered with an unexpected shape: `isError` is not a boolean")]
-    UnexpectedShape {
-        /// The tool.
-        name: Arc<str>,
-    },
-    /// The runtime shut down before a tool that blocks could run.
-    #[error("the tool `{name}` did not run: the runtime is shutting down")]
-    RuntimeStopped {
-        /// The tool.
-        name: Arc<str>,
-    },
-    /// The tool's own error.
-    #[error(transparent)]
-    Failed(#[from] ToolError),
+#[derive(Clone, Debug)]
+#[must_use = "the call is made when this is awaited"]
+pub struct Invoke<'a, C = ByTool> {
+    registry: &'a Registry,
+    name: &'a str,
+    args: Value,
+    options: CallOptions,
+    rule: C,
+    #[cfg(feature = "tokio")]
+    limit: Option<Duration>,
 }
 
-impl InvokeError {
-    /// The kind of failure that was counted, or for an unknown tool the kind that it is.
+impl Registry {
+    /// Calls a tool by name.
+    ///
+    /// The answer is the tool's, also if it carries an error flag, which is counted as the tool
+    /// says ([`Tool::classify`]). Dropping the future cancels the call. Within a tokio runtime a
+    /// tool that blocks runs on the runtime's threads for that, elsewhere where it is called.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError`]: an unknown or disabled tool, one without a body, a panic, a time limit
+    /// that is over, or the tool's own error. Each is counted as its
+    /// [`outcome`](InvokeError::outcome), an unknown name in `unknown_tool_calls`.
     ///
     /// # Examples
     ///
     /// ```
     /// use serde_json::json;
-    /// use toolmeter::{CallOptions, ErrorKind, Registry};
+    /// use toolmeter::{Registry, async_tool};
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// let registry = Registry::new();
-    /// let error = registry.invoke("eccho", json!(0), CallOptions::new()).await.unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::NotFound);
-    /// # });
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// assert_eq!(registry.invoke("echo", json!([1, 2])).await?, json!([1, 2]));
+    /// assert!(registry.invoke("eccho", json!(0)).await.is_err());
+    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::UnknownTool { .. } => ErrorKind::NotFound,
-            Self::Disabled { .. } | Self::NotCallable { .. } | Self::RuntimeStopped { .. } => {
-                ErrorKind::Rejected
-            }
-            Self::TimedOut { .. } => ErrorKind::Timeout,
-            Self::Panicked { .. } => ErrorKind::Panic,
-            Self::UnexpectedShape { .. } => ErrorKind::InvalidArgs,
-            Self::Failed(error) => error.kind(),
+    pub fn invoke<'a>(&'a self, name: &'a str, args: Value) -> Invoke<'a> {
+        Invoke {
+            registry: self,
+            name,
+            args,
+            options: CallOptions::new(),
+            rule: ByTool,
+            #[cfg(feature = "tokio")]
+            limit: None,
         }
+    }
+}
+
+impl<'a, C> Invoke<'a, C> {
+    /// Sets which attempt the call is; see [`CallBuilder::attempt`](crate::CallBuilder::attempt).
+    pub fn attempt(mut self, attempt: u16) -> Self {
+        self.options.attempt = attempt.max(1);
+        self
+    }
+
+    /// Sets the host's own names for the call; its events carry them, and the tool gets them.
+    pub fn context(mut self, context: impl Into<Arc<CallContext>>) -> Self {
+        self.options.context = Some(context.into());
+        self
+    }
+
+    /// Judges the answer by a rule of the host's own, instead of the tool's.
+    pub fn classify<F>(self, rule: F) -> Invoke<'a, ByRule<F>>
+    where
+        F: FnOnce(&Value) -> Verdict,
+    {
+        Invoke {
+            registry: self.registry,
+            name: self.name,
+            args: self.args,
+            options: self.options,
+            rule: ByRule(rule),
+            #[cfg(feature = "tokio")]
+            limit: self.limit,
+        }
+    }
+
+    /// Limits how long the call may take, from its first poll on. When it is over, the call is a
+    /// failure of kind `timeout`.
+    ///
+    /// The tool's future is dropped then. A tool that blocks cannot be stopped: its thread runs
+    /// on, and what it gives is discarded.
+    ///
+    /// # Panics
+    ///
+    /// Awaiting it panics outside of a tokio runtime with its timer enabled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use std::time::Duration;
+    /// use toolmeter::{ErrorKind, Registry, async_tool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("hang", |_| std::future::pending()))?;
+    /// let call = registry.invoke("hang", json!(0)).within(Duration::ZERO);
+    /// assert_eq!(call.await.unwrap_err().kind(), Some(ErrorKind::Timeout));
+    /// assert_eq!(registry.metrics().tools["hang"].failure(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[cfg(feature = "tokio")]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// As [`within`](Self::within), if there is a limit.
+    #[cfg(feature = "auto_run")]
+    pub(crate) fn within_if(mut self, limit: Option<Duration>) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+impl<'a, C: JudgeAnswer> IntoFuture for Invoke<'a, C> {
+    type Output = Result<Value, InvokeError>;
+    type IntoFuture = Invoking<'a, C>;
+
+    fn into_future(self) -> Invoking<'a, C> {
+        Invoking(Stage::New(self))
+    }
+}
+
+/// A call by name that is being made; from awaiting an [`Invoke`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Invoking<'a, C = ByTool>(Stage<'a, C>);
+
+/// Nothing in it is pinned: the tool's future is in a box of its own.
+impl<C> Unpin for Invoking<'_, C> {}
+
+enum Stage<'a, C> {
+    New(Invoke<'a, C>),
+    Running(Running<C>),
+    #[cfg(feature = "tokio")]
+    Blocking(Box<blocking::Running<C>>),
+    Ended,
+}
+
+/// A tool that runs.
+struct Running<C> {
+    // In front of the tool, so that a call that is dropped is counted before its future is dropped.
+    call: OwnedCall,
+    rule: C,
+    tool: Contained<ToolFuture>,
+    #[cfg(feature = "tokio")]
+    limit: Option<Limit>,
+}
+
+/// A time limit that runs.
+#[cfg(feature = "tokio")]
+struct Limit {
+    limit: Duration,
+    over: Pin<Box<tokio::time::Sleep>>,
+}
+
+#[cfg(feature = "tokio")]
+impl Limit {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            over: Box::pin(tokio::time::sleep(limit)),
+        }
+    }
+
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.over.as_mut().poll(context).is_ready()
     }
 }
 
@@ -461,220 +266,208 @@ impl InvokeError {
 pub(crate) struct Invoked {
     pub(crate) answer: Result<Value, InvokeError>,
     #[cfg_attr(
-        not(feature = "tokio"),
+        not(feature = "auto_run"),
         allow(dead_code, reason = "read by the loop alone")
     )]
     pub(crate) outcome: Outcome,
 }
 
 impl Invoked {
-    fn refused(error: InvokeError) -> Self {
+    fn failed(error: InvokeError) -> Self {
         Self {
-            outcome: Outcome::Failure(error.kind()),
+            outcome: error.outcome(),
             answer: Err(error),
         }
     }
 }
 
-/// A tool that may be called now.
-struct Callable {
-    handle: ToolHandle,
-    body: Arc<dyn Tool>,
+impl<C: JudgeAnswer> Future for Invoking<'_, C> {
+    type Output = Result<Value, InvokeError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_invoked(context).map(|invoked| invoked.answer)
+    }
 }
 
-impl Registry {
-    /// Calls a tool by name.
-    ///
-    /// The answer is the tool's, also if it carries an error flag, which is counted as
-    /// [`classify_mcp`] judges it. A tool that blocks does so here; see
-    /// [`AutoRun`](crate::AutoRun) for calls that block elsewhere. Dropping the future cancels
-    /// the call.
-    ///
-    /// # Errors
-    ///
-    /// [`InvokeError`]: an unknown or disabled tool, one without a body, a panic, an answer of
-    /// unexpected shape, or the tool's own error. Each is counted as its
-    /// [`kind`](InvokeError::kind), an unknown name in `unknown_tool_calls`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use serde_json::json;
-    /// use toolmeter::{CallOptions, Registry, async_tool};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
-    /// let answer = registry.invoke("echo", json!([1, 2]), CallOptions::new()).await?;
-    /// assert_eq!(answer, json!([1, 2]));
-    /// assert!(registry.invoke("eccho", json!(0), CallOptions::new()).await.is_err());
-    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub async fn invoke(
-        &self,
-        name: &str,
-        args: Value,
-        options: CallOptions,
-    ) -> Result<Value, InvokeError> {
-        let callable = match self.callable(name, &options) {
-            Ok(callable) => callable,
-            Err(refused) => return refused.answer,
-        };
-        let invocation = invocation(args, &options);
-        let call = CallGuard::begin(&callable.handle, options);
-        let ended = catch_panic(call_body(&*callable.body, invocation)).await;
-        conclude(call, ended).answer
-    }
-
-    /// Calls a tool by name, for at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// As [`invoke`](Self::invoke), and [`InvokeError::TimedOut`] if the tool was not done by
-    /// then: the call was counted as a failure of kind `timeout`, and its future was dropped.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with its timer enabled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use serde_json::json;
-    /// use std::time::Duration;
-    /// use toolmeter::{CallOptions, ErrorKind, Registry, async_tool};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// registry.register_tool(async_tool("hang", |_| std::future::pending()))?;
-    /// let call = registry.invoke_within(Duration::ZERO, "hang", json!(0), CallOptions::new());
-    /// assert_eq!(call.await.unwrap_err().kind(), ErrorKind::Timeout);
-    /// assert_eq!(registry.metrics().tools["hang"].failure(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    #[cfg(feature = "tokio")]
-    pub async fn invoke_within(
-        &self,
-        limit: Duration,
-        name: &str,
-        args: Value,
-        options: CallOptions,
-    ) -> Result<Value, InvokeError> {
-        let callable = match self.callable(name, &options) {
-            Ok(callable) => callable,
-            Err(refused) => return refused.answer,
-        };
-        callable.run(Some(limit), args, options).await.answer
-    }
-
-    /// Calls a tool by name, a blocking one on the runtime's threads for that.
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn dispatch(
-        &self,
-        limit: Option<Duration>,
-        name: &str,
-        args: Value,
-        options: CallOptions,
-    ) -> Invoked {
-        match self.callable(name, &options) {
-            Err(refused) => refused,
-            Ok(callable) if callable.body.is_blocking() => {
-                blocking::run(callable, limit, args, options).await
+impl<C: JudgeAnswer> Invoking<'_, C> {
+    pub(crate) fn poll_invoked(&mut self, context: &mut Context<'_>) -> Poll<Invoked> {
+        if matches!(self.0, Stage::New(_))
+            && let Stage::New(invoke) = mem::replace(&mut self.0, Stage::Ended)
+        {
+            match invoke.begin() {
+                Ok(stage) => self.0 = stage,
+                Err(refused) => return Poll::Ready(refused),
             }
-            Ok(callable) => callable.run(limit, args, options).await,
+        }
+        let ended = match &mut self.0 {
+            Stage::Running(running) => match running.poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ended) => ended,
+            },
+            #[cfg(feature = "tokio")]
+            Stage::Blocking(running) => match running.poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(invoked) => {
+                    self.0 = Stage::Ended;
+                    return Poll::Ready(invoked);
+                }
+            },
+            Stage::New(_) | Stage::Ended => panic!("a call was polled after it had ended"),
+        };
+        let Stage::Running(running) = mem::replace(&mut self.0, Stage::Ended) else {
+            unreachable!("it is the stage that was polled");
+        };
+        Poll::Ready(running.end(ended))
+    }
+}
+
+/// How a tool that runs ended.
+enum Ended {
+    Done(Given),
+    #[cfg(feature = "tokio")]
+    Late(Duration),
+}
+
+impl<C: JudgeAnswer> Running<C> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        if let Poll::Ready(done) = Pin::new(&mut self.tool).poll(context) {
+            return Poll::Ready(Ended::Done(done));
+        }
+        #[cfg(feature = "tokio")]
+        if let Some(limit) = &mut self.limit
+            && limit.is_over(context)
+        {
+            return Poll::Ready(Ended::Late(limit.limit));
+        }
+        Poll::Pending
+    }
+
+    fn end(self, ended: Ended) -> Invoked {
+        match ended {
+            Ended::Done(done) => conclude(self.call, self.rule, done),
+            // The future is dropped after that.
+            #[cfg(feature = "tokio")]
+            Ended::Late(limit) => time_out(self.call, limit),
         }
     }
+}
 
-    /// Looks the tool up; if it may not be called, counts that.
-    fn callable(&self, name: &str, options: &CallOptions) -> Result<Callable, Invoked> {
-        let Some(handle) = self.get(name) else {
-            self.count_unknown();
-            return Err(Invoked::refused(InvokeError::UnknownTool {
-                name: escaped(name, MAX_NAME_BYTES),
+impl<'a, C: JudgeAnswer> Invoke<'a, C> {
+    /// Looks the tool up and begins the call; if it may not be made, counts that.
+    fn begin(self) -> Result<Stage<'a, C>, Invoked> {
+        let Some(handle) = self.registry.get(self.name) else {
+            self.registry.count_unknown_call();
+            return Err(Invoked::failed(InvokeError::UnknownTool {
+                name: escaped(self.name, MAX_NAME_BYTES),
             }));
         };
-        let name = || Arc::clone(&handle.0.slot.name);
-        let refusal = match &handle.0.body {
-            Some(body) if handle.is_enabled() => {
-                let body = Arc::clone(body);
-                return Ok(Callable { handle, body });
-            }
-            Some(_) => InvokeError::Disabled { name: name() },
-            None => InvokeError::NotCallable { name: name() },
+        let Some(body) = handle.0.body.as_ref().filter(|_| handle.is_enabled()) else {
+            let name = Arc::clone(&handle.0.slot.name);
+            let refusal = match handle.0.body {
+                Some(_) => InvokeError::Disabled { name },
+                None => InvokeError::NotCallable { name },
+            };
+            call::reject(&handle, self.options, &refusal);
+            return Err(Invoked::failed(refusal));
         };
-        handle.with(options.clone()).start().reject(&refusal);
-        Err(Invoked::refused(refusal))
-    }
-}
-
-impl Callable {
-    #[cfg(feature = "tokio")]
-    async fn run(self, limit: Option<Duration>, args: Value, options: CallOptions) -> Invoked {
-        let invocation = invocation(args, &options);
-        let call = CallGuard::begin(&self.handle, options);
-        let mut running = pin!(catch_panic(call_body(&*self.body, invocation)));
-        let ended = match limit {
-            None => running.await,
-            Some(limit) => match tokio::time::timeout(limit, running.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_) => return time_out(call, limit),
-            },
+        let invocation = Invocation::of(
+            self.args,
+            self.options.attempt,
+            self.options.context.clone(),
+            self.registry.downgrade(),
+        );
+        #[cfg(feature = "tokio")]
+        if body.is_blocking()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let running =
+                blocking::Running::new(&runtime, handle, self.options, invocation, self.rule);
+            let running = running.within(self.limit.map(Limit::new));
+            return Ok(Stage::Blocking(Box::new(running)));
+        }
+        let body = Arc::clone(body);
+        let call = CallGuard::begin(handle, self.options);
+        let tool = match contained(|| body.call(invocation)) {
+            Ok(tool) => tool,
+            Err(panicked) => return Err(conclude(call, self.rule, Err(panicked))),
         };
-        conclude(call, ended)
+        Ok(Stage::Running(Running {
+            call,
+            rule: self.rule,
+            tool: Contained::new(tool),
+            #[cfg(feature = "tokio")]
+            limit: self.limit.map(Limit::new),
+        }))
     }
 }
 
-fn invocation(args: Value, options: &CallOptions) -> Invocation {
-    Invocation {
-        attempt: options.attempt,
-        context: options.context.clone(),
-        ..Invocation::new(args)
-    }
-}
+/// What a tool gave, or how it panicked.
+type Given = Result<Result<Value, ToolError>, Panicked>;
 
-/// The tool's future, made at the first poll, so that a panic of `call` itself is caught too.
-async fn call_body(body: &dyn Tool, invocation: Invocation) -> Result<Value, ToolError> {
-    body.call(invocation).await
+/// Judges what the tool gave, and makes that an answer: the verdict to count, and the answer.
+fn judge<C: JudgeAnswer>(call: &OwnedCall, rule: C, given: Given) -> (Verdict, Invoked) {
+    let judged = match given {
+        Ok(Ok(answer)) => match &call.handle().0.body {
+            Some(body) => contained(|| rule.judge(&**body, &answer)),
+            None => Ok(Verdict::success()),
+        }
+        .map(|verdict| (verdict, answer)),
+        Ok(Err(error)) => {
+            let verdict = if call.keeps_text() {
+                Verdict::from_error(&error)
+            } else {
+                Verdict::of(error.outcome())
+            };
+            return (verdict, Invoked::failed(error.into()));
+        }
+        Err(panicked) => Err(panicked),
+    };
+    match judged {
+        Ok((verdict, answer)) => {
+            let invoked = Invoked {
+                answer: Ok(answer),
+                outcome: verdict.outcome(),
+            };
+            (verdict, invoked)
+        }
+        Err(panicked) => {
+            let message = panicked.text();
+            // Cut between words, since a redactor may get it as a whole later.
+            let excerpt = Excerpt::from_text(&message);
+            let error = InvokeError::Panicked {
+                name: Arc::clone(&call.handle().0.slot.name),
+                message: escaped(&excerpt.as_whole_words(), usize::MAX),
+            };
+            let verdict = Verdict::failure(ErrorKind::Panic).because(message);
+            (verdict, Invoked::failed(error))
+        }
+    }
 }
 
 /// Counts a call by what the tool gave, and makes that an answer.
-fn conclude<H: std::borrow::Borrow<ToolHandle>>(
-    call: CallGuard<H>,
-    ended: Result<Result<Value, ToolError>, Panic>,
-) -> Invoked {
+fn conclude<C: JudgeAnswer>(call: OwnedCall, rule: C, given: Given) -> Invoked {
+    let (verdict, invoked) = judge(&call, rule, given);
+    call.finish(verdict);
+    invoked
+}
+
+#[cfg(feature = "tokio")]
+#[cold]
+fn time_out(call: OwnedCall, limit: Duration) -> Invoked {
     let name = Arc::clone(&call.handle().0.slot.name);
-    match ended {
-        Ok(Ok(answer)) => {
-            let verdict = classify_mcp(&answer);
-            let outcome = verdict.outcome();
-            call.conclude(&verdict);
-            let answer = match outcome {
-                Outcome::Failure(ErrorKind::InvalidArgs) => {
-                    Err(InvokeError::UnexpectedShape { name })
-                }
-                _ => Ok(answer),
-            };
-            Invoked { answer, outcome }
-        }
-        Ok(Err(error)) => {
-            call.fail(error.kind(), error.message());
-            Invoked::refused(error.into())
-        }
-        Err(payload) => {
-            call.panicked(&*payload);
-            let message = escaped(panic_text(&*payload), crate::text::MAX_MESSAGE_BYTES);
-            Invoked::refused(InvokeError::Panicked { name, message })
-        }
+    let error = crate::error::TimeLimitExceeded { limit };
+    call.fail(ErrorKind::Timeout, error);
+    Invoked::failed(InvokeError::TimedOut { name, limit })
+}
+
+impl<C> std::fmt::Debug for Stage<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::New(_) => "New",
+            Self::Running(_) => "Running",
+            #[cfg(feature = "tokio")]
+            Self::Blocking(_) => "Blocking",
+            Self::Ended => "Ended",
+        })
     }
 }
-
-#[cfg(feature = "tokio")]
-fn time_out<H: std::borrow::Borrow<ToolHandle>>(call: CallGuard<H>, limit: Duration) -> Invoked {
-    let name = Arc::clone(&call.handle().0.slot.name);
-    call.fail(ErrorKind::Timeout, TimeLimitExceeded { limit });
-    Invoked::refused(InvokeError::TimedOut { name, limit })
-}
-
-#[cfg(feature = "tokio")]
-mod blocking;

@@ -11,10 +11,10 @@
 //! while they run:
 //!
 //! ```
-//! use toolmeter::{Registry, ToolSpec};
+//! use toolmeter::Registry;
 //!
 //! let registry = Registry::new();
-//! let read = registry.register(ToolSpec::new("read_file"))?;
+//! let read = registry.register("read_file")?;
 //!
 //! let text = read.run(|| std::fs::read_to_string("Cargo.toml"));
 //! let call = read.start();
@@ -27,11 +27,13 @@
 //! ```
 //!
 //! * [`ToolHandle::run`], [`run_async`](ToolHandle::run_async): a closure or a future; its
-//!   result tells how the call ended, through [`Classify`], or through a classifier of yours.
+//!   result tells how the call ended, through [`Classify`].
+//! * [`ToolHandle::call`]: the same with an attempt, a context, a time limit, or a rule of the
+//!   host's own.
 //! * [`ToolHandle::start`], [`start_owned`](ToolHandle::start_owned): a guard; dropping it
 //!   counts the call as cancelled.
 //! * [`Registry::invoke`]: a [`Tool`] by name, for hosts that dispatch what the model asked for.
-//! * [`AutoRun`]: the whole loop, with turns, concurrency, time limits, retries and approval.
+//! * `AutoRun`: the whole loop, with turns, concurrency, time limits, retries and approval.
 //!
 //! # Reading
 //!
@@ -49,56 +51,87 @@
 //!
 //! # Features
 //!
-//! `tokio` (on by default): [`AutoRun`] and time limits. Everything else needs no runtime;
-//! futures run on any.
+//! | feature | gives | default |
+//! | --- | --- | --- |
+//! | `tokio` | time limits, and tools that block on the runtime's threads | on |
+//! | `auto_run` | `AutoRun`; brings backon and tokio-util | on |
+//! | `serde` | snapshots to JSON and back, events to JSON | on |
+//! | `table` | the table of a snapshot, as `Display` | on |
+//! | `hdrhistogram` | `LatencyStats::to_hdr` | on |
+//! | `stream` | `ToolHandle::run_stream` | off |
+//!
+//! Everything else needs no runtime; futures run on any.
 
 mod builder;
 mod call;
-mod classify;
+pub mod classify;
 mod clock;
+mod contain;
+mod error;
 mod handle;
 mod interval;
 mod invoke;
+mod known_errors;
+mod last_error;
+mod process;
 mod publish;
 mod pump;
+mod reclaim;
 mod registry;
 mod roster;
+mod run;
+mod running_calls;
 mod shared;
 mod slab;
 mod snapshot;
+#[cfg(feature = "stream")]
+mod stream;
 mod stripe;
 mod swap;
+mod sync;
 mod text;
 mod tool;
+mod wall_clock;
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "auto_run")]
 pub mod auto_run;
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "auto_run")]
 #[doc(inline)]
 pub use auto_run::AutoRun;
 pub use builder::{BuildError, RegistryBuilder};
-pub use call::{Call, CallGuard, CallOptions, OwnedCall};
-pub use classify::{Classify, Verdict, classify_mcp};
+pub use call::{Call, CallGuard, OwnedCall};
+#[doc(inline)]
+pub use classify::{Classify, Verdict, classify_mcp, nested};
 pub use clock::{ClockSource, HostClock};
+#[cfg(feature = "tokio")]
+pub use error::TimeLimitExceeded;
+pub use error::{InvokeError, ToolError};
 pub use handle::ToolHandle;
 pub use interval::Intervals;
-#[cfg(feature = "tokio")]
-pub use invoke::TimeLimitExceeded;
-pub use invoke::{CallBuilder, InvokeError};
+pub use invoke::{ByTool, Invoke, Invoking, JudgeAnswer};
 pub use publish::Published;
 pub use pump::Pump;
-pub use registry::{EventsAccounting, NotRegistered, RegisterError, Registry};
-pub use snapshot::{LastCall, LastError, LatencyByOutcome, LatencyStats, Snapshot, ToolStats};
-pub use text::{MAX_MESSAGE_BYTES, NameError};
-pub use tool::{Invocation, Tool, ToolError, ToolFuture, ToolSpec, async_tool, sync_tool};
-pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome};
+pub use registry::{EventAccounting, NotRegistered, RegisterError, Registry, WeakRegistry};
+pub use run::CallBuilder;
+#[cfg(feature = "tokio")]
+pub use run::LimitedCall;
+pub use running_calls::{Running, RunningCall, RunningCalls};
+pub use snapshot::{
+    LastCall, LastError, LatencyByOutcome, LatencyStats, NamelessTools, Snapshot, ToolStats,
+};
+#[cfg(feature = "stream")]
+pub use stream::MeteredStream;
+pub use text::{DEFAULT_MESSAGE_BYTES, NameError};
+pub use tool::{Invocation, Tool, ToolFuture, ToolSpec, async_tool, sync_tool};
+pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome, StripesError};
 pub use toolmeter_events::{
-    Batch, CallContext, CallId, Event, EventKind, EventNumber, Filter, HubError, RecvError,
-    RecvTimeoutError, StatsHandle, Subscription, SubscriptionStats, ToolId, TryRecvError,
+    Batch, CallContext, CallId, Event, EventKind, EventNumber, Filter, NameTable, RecvError,
+    RecvTimeoutError, StatsHandle, SubscribeError, Subscription, SubscriptionStats, Timeline,
+    ToolId, TryRecvError,
 };
 
 /// The README's example, compiled and run.

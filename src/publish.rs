@@ -7,14 +7,17 @@
 //! since it was read, and nothing was in flight then, cannot have changed: it shares its stats
 //! with the snapshot before, for the price of one counter.
 
-use crate::shared::{Baselines, Shared, Total};
+use crate::handle::ToolSlot;
+use crate::last_error::ErrorRecords;
+use crate::roster::{Departed, Entry, Nameless};
+use crate::shared::{Baselines, Clocks, Shared, Total, add_nameless};
 use crate::snapshot::{Snapshot, ToolStats};
+use crate::swap::Guard;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use toolmeter_core::sync::Ordering;
-use toolmeter_events::{Moment, ToolId};
+use toolmeter_events::ToolId;
 
 /// The snapshot that was published last; see [`Registry::published`](crate::Registry::published).
 ///
@@ -24,32 +27,27 @@ use toolmeter_events::{Moment, ToolId};
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{Pump, Registry, ToolSpec};
+/// use toolmeter::{Pump, Registry};
 ///
 /// let registry = Registry::builder().pump(Pump::manual()).build()?;
-/// registry.register(ToolSpec::new("shell"))?;
+/// registry.register("shell")?;
 /// registry.publish();
 /// let published = registry.published();
 /// assert!(published.tools.contains_key("shell"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Published(pub(crate) Guard);
-
-#[cfg(not(toolmeter_loom))]
-type Guard = arc_swap::Guard<Arc<Snapshot>>;
-#[cfg(toolmeter_loom)]
-type Guard = toolmeter_core::stand_in::Guard<Arc<Snapshot>>;
+pub struct Published(pub(crate) Guard<Arc<Snapshot>>);
 
 impl Published {
-    /// The snapshot, to be kept.
+    /// Returns the snapshot, to be kept.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Pump, Registry, ToolSpec};
+    /// use toolmeter::{Pump, Registry};
     ///
     /// let registry = Registry::builder().pump(Pump::manual()).build()?;
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// registry.publish();
     /// let kept = registry.published().into_arc();
     /// shell.start().succeed();
@@ -84,26 +82,44 @@ impl fmt::Debug for Published {
 pub(crate) struct Publisher {
     tools: HashMap<ToolId, Last>,
     baselines: Option<Arc<Baselines>>,
-    /// The epoch when the last snapshot was begun.
-    pub(crate) read_epoch: Option<u64>,
 }
 
 /// A tool as it was published last.
 #[derive(Debug)]
 struct Last {
-    started: u64,
-    in_flight: u64,
-    retired: bool,
-    stats: Arc<ToolStats>,
+    name: Arc<str>,
+    source: Source,
+    /// None for a departed tool of which there is nothing to show.
+    stats: Option<Arc<ToolStats>>,
+}
+
+/// What the stats were made of.
+#[derive(Debug)]
+enum Source {
+    Slot {
+        retired: bool,
+        entered: u64,
+        in_flight: u64,
+        errors: Option<Arc<ErrorRecords>>,
+    },
+    Departed(Arc<Departed>),
+}
+
+/// What is published of one tool.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "short-lived, and a box for each tool that is read would cost an allocation"
+)]
+enum Part {
+    Kept(Last),
+    Read(Source, Total),
 }
 
 impl Publisher {
     /// Makes a snapshot and publishes it.
     pub(crate) fn publish(&mut self, shared: &Shared) {
-        let epoch = shared.epoch.load(Ordering::Relaxed);
         let snapshot = self.snapshot(shared);
         shared.published.store(Arc::new(snapshot));
-        self.read_epoch = Some(epoch);
     }
 
     fn snapshot(&mut self, shared: &Shared) -> Snapshot {
@@ -114,56 +130,101 @@ impl Publisher {
             .is_some_and(|last| Arc::ptr_eq(last, &baselines));
         let unknown_tool_calls = shared.unknown_tool_calls();
         let mut before = std::mem::take(&mut self.tools);
-        let mut read = Vec::new();
-        for (slot, retired) in shared.roster.load().slots() {
-            match before.remove(&slot.id) {
-                Some(last) if same_baselines && last.still_holds(slot, retired) => {
-                    self.tools.insert(slot.id, last);
-                    read.push((Arc::clone(slot), None));
+        let mut parts = Vec::new();
+        let mut nameless = Nameless::default();
+        shared.roster.visit(|entry| {
+            let id = match entry {
+                Entry::Registered(slot) | Entry::Retired(slot) => slot.id,
+                Entry::Departed(departed) => departed.id,
+                Entry::Nameless(shard) => return add_nameless(&mut nameless, shard),
+            };
+            match before.remove(&id) {
+                Some(last) if same_baselines && last.source.still_holds(entry) => {
+                    parts.push((id, Part::Kept(last)));
                 }
-                _ => {
-                    let total = Total {
-                        slot: Arc::clone(slot),
-                        retired,
-                        reading: slot.read(),
-                    };
-                    read.push((Arc::clone(slot), Some(total)));
-                }
+                _ => parts.extend(Total::read(entry).map(|total| {
+                    let source = Source::of(entry, &total);
+                    (id, Part::Read(source, total))
+                })),
             }
-        }
-        let now = shared.now();
-        let tools = read.into_iter().filter_map(|(slot, total)| {
-            if let Some(total) = total {
-                let last = Last::new(shared, total, &baselines, &now);
-                self.tools.insert(slot.id, last);
-            }
-            let stats = Arc::clone(&self.tools.get(&slot.id)?.stats);
-            Some((Arc::clone(&slot.name), stats))
+        });
+        let clocks = shared.clocks();
+        self.tools = parts
+            .into_iter()
+            .map(|(id, part)| (id, Last::new(part, shared, &baselines, &clocks)))
+            .collect();
+        let tools = self.tools.values().filter_map(|last| {
+            let stats = last.stats.as_ref()?;
+            Some((Arc::clone(&last.name), Arc::clone(stats)))
         });
         let tools = tools.collect();
-        let unknown = unknown_tool_calls.wrapping_sub(baselines.unknown_tool_calls);
+        let nameless = baselines.new_nameless(&nameless, |id| self.tools.contains_key(&id));
+        let unknown = unknown_tool_calls.wrapping_sub(baselines.unknown_tool_calls());
         self.baselines = Some(baselines);
-        shared.snapshot(&now, unknown, tools)
+        shared.snapshot(&clocks, unknown, tools, nameless)
     }
 }
 
 impl Last {
-    fn new(shared: &Shared, total: Total, baselines: &Baselines, now: &Moment) -> Self {
-        let slot = Arc::clone(&total.slot);
-        let (started, retired) = (total.reading.started(), total.retired);
-        let stats = shared.stats(total, baselines.of(&slot), now);
-        Self {
-            started,
-            in_flight: stats.in_flight,
+    fn new(part: Part, shared: &Shared, baselines: &Baselines, clocks: &Clocks) -> Self {
+        match part {
+            Part::Kept(last) => last,
+            Part::Read(source, total) => Self {
+                name: Arc::clone(&total.name),
+                source,
+                stats: {
+                    let baseline = baselines.of(total.id);
+                    total
+                        .stats(baseline, shared.precision, clocks)
+                        .map(Arc::new)
+                },
+            },
+        }
+    }
+}
+
+impl Source {
+    fn of(entry: Entry<'_>, total: &Total) -> Self {
+        let retired = match entry {
+            Entry::Departed(departed) => return Self::Departed(Arc::clone(departed)),
+            Entry::Retired(_) | Entry::Nameless(_) => true,
+            Entry::Registered(_) => false,
+        };
+        let (entered, in_flight, errors) = total.mark();
+        Self::Slot {
             retired,
-            stats: Arc::new(stats),
+            entered,
+            in_flight,
+            errors,
         }
     }
 
     /// Whether nothing can have happened since.
-    fn still_holds(&self, slot: &crate::handle::ToolSlot, retired: bool) -> bool {
-        self.in_flight == 0
-            && self.retired == retired
-            && self.started == slot.memory.slot().started()
+    fn still_holds(&self, entry: Entry<'_>) -> bool {
+        match (self, entry) {
+            (Self::Departed(last), Entry::Departed(now)) => Arc::ptr_eq(last, now),
+            (&Self::Slot { retired, .. }, Entry::Registered(slot)) => {
+                !retired && self.is_unchanged(slot)
+            }
+            (&Self::Slot { retired, .. }, Entry::Retired(slot)) => {
+                retired && self.is_unchanged(slot)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether no call began, none was under way, and no text came since. A text is kept after
+    /// its failure is counted, so it may come after the reading that counted the failure.
+    fn is_unchanged(&self, slot: &ToolSlot) -> bool {
+        let Self::Slot {
+            entered,
+            in_flight: 0,
+            errors,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        slot.entered() == *entered && slot.errors.is_same(errors.as_ref())
     }
 }

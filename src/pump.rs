@@ -8,24 +8,23 @@
 //!
 //! A drain that never rests fights the producers for their cache lines, so between rounds the
 //! thread rests 1 ms, or 0.2 ms when a round found a quarter of a ring's capacity. When no event
-//! came for 100 ms it marks itself asleep and sleeps in steps of at most 100 ms; the next offer
-//! sees the mark and wakes it. That no wake-up is lost is shown in `toolmeter_events`' ring.
+//! came for 100 ms it marks itself asleep and sleeps until the next snapshot is due, 1 s at most;
+//! the next offer sees the mark and wakes it. That no wake-up is lost is shown in
+//! `toolmeter_events`' ring. So a registry in which nothing happens wakes its pump once a second,
+//! or as often as it publishes.
 //!
-//! # When a slot is free
+//! # What it must not do
 //!
-//! A retired tool whose last handle is gone is first *noticed* in some epoch. Its memory and its
-//! name go only after a round that began in a later epoch has drained its last events, a snapshot
-//! begun in a later epoch was published, and each living cursor has begun a reading in a later
-//! epoch.
+//! Tools that are gone are freed in parts of 2 ms at most (`reclaim.rs`), so that thousands of
+//! them do not keep a round, and the events that wait for it.
 
 use crate::publish::Publisher;
-use crate::shared::{CursorMark, Shared};
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use crate::shared::Shared;
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use toolmeter_core::Clock;
-use toolmeter_core::sync::{AtomicBool, Mutex, Ordering, lock};
-use toolmeter_events::{Drain, NameTable, Round, ToolId};
+use toolmeter_events::{Drain, Round};
 
 /// The rest between rounds.
 const REST: Duration = Duration::from_millis(1);
@@ -34,11 +33,19 @@ const SHORT_REST: Duration = Duration::from_micros(200);
 /// For how long no event must have come before the pump falls asleep.
 const AWAKE: Duration = Duration::from_millis(100);
 /// The longest sleep.
-const SLEEP: Duration = Duration::from_millis(100);
+const SLEEP: Duration = Duration::from_secs(1);
+/// The longest sleep with a manual clock, of which it is not known when it moves.
+const SLEEP_BY_HAND: Duration = Duration::from_millis(100);
+/// How long one round may be at freeing tools.
+const RECLAIM: Duration = Duration::from_millis(2);
+/// How many tools are looked at before the lock is released for others.
+const RECLAIM_AT_ONCE: usize = 64;
+/// How many tools a round looks at without finding one that is gone. The next goes on from there.
+const RECLAIM_IN_VAIN: usize = if cfg!(toolmeter_loom) { 1 } else { 512 };
 /// How long the last drain waits for events that are still on their way.
 const LAST_DRAIN: Duration = Duration::from_millis(100);
 
-/// Who drains the events and publishes snapshots.
+/// The choice of who drains the events and publishes snapshots.
 ///
 /// # Examples
 ///
@@ -59,11 +66,11 @@ impl Pump {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Pump, Registry, ToolSpec};
+    /// use toolmeter::{Pump, Registry};
     ///
     /// let registry = Registry::builder().pump(Pump::background()).build()?;
     /// let events = registry.subscribe();
-    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// registry.register("shell")?.start().succeed();
     /// assert!(!events.recv()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -80,13 +87,13 @@ impl Pump {
     /// # Examples
     ///
     /// ```
-    /// use std::sync::{Arc, Weak};
-    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry, ToolSpec};
+    /// use std::sync::Arc;
+    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry};
     ///
     /// let clock = ClockSource::Manual(Arc::new(ManualClock::new()));
     /// let registry = Registry::builder().clock(clock).pump(Pump::manual()).build()?;
     /// let events = registry.subscribe();
-    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// registry.register("shell")?.start().succeed();
     /// assert!(events.try_recv().is_err());
     /// assert_eq!(registry.pump(), 2);
     /// assert_eq!(events.try_recv()?.len(), 2);
@@ -112,11 +119,6 @@ struct State {
     drain: Drain,
     publisher: Publisher,
     published_ns: Option<u64>,
-    names: (u64, Arc<NameTable>),
-    late: u64,
-    /// Released slots: the epoch in which each was noticed, and how often it had been
-    /// registered by then.
-    released: HashMap<ToolId, (u64, usize)>,
     closed: bool,
 }
 
@@ -140,9 +142,6 @@ impl Pumping {
                 drain,
                 publisher: Publisher::default(),
                 published_ns: None,
-                names: (0, Arc::new(NameTable::default())),
-                late: 0,
-                released: HashMap::new(),
                 closed: false,
             }),
         }
@@ -156,63 +155,87 @@ impl Pumping {
     /// A round with what a test does for each stripe that gave events, between taking them and
     /// counting them.
     fn round_with_hook(&self, taken_uncounted: impl FnMut()) -> usize {
+        if self.shared.process.is_forked() {
+            return 0;
+        }
         let mut state = lock(&self.state);
         if state.closed {
             return 0;
         }
         let clock = &self.shared.meter.clock;
-        let epoch = self.shared.epoch.load(Ordering::Relaxed);
+        // Renews the pairing of the clocks.
+        self.shared.now();
         let round = state
             .drain
             .round_with_hook(|| clock.now_ns(), taken_uncounted);
         let events = round.events.len();
-        state.fan_out(&self.shared, round);
+        fan_out(&self.shared, round);
         let now_ns = clock.now_ns();
-        let is_due = state
-            .published_ns
-            .is_none_or(|last| now_ns.saturating_sub(last) >= self.publish_every_ns);
-        if is_due {
+        if self.due_ns(&state, now_ns) == 0 {
             state.publisher.publish(&self.shared);
             state.published_ns = Some(now_ns);
         }
-        state.sweep(&self.shared, epoch);
+        drop(state);
+        reclaim(&self.shared);
         events
+    }
+
+    /// In how many nanoseconds the next snapshot is due. At once, if the clock stepped backwards
+    /// since the last, since it may take any time to catch up.
+    fn due_ns(&self, state: &State, now_ns: u64) -> u64 {
+        let since = state.published_ns.map(|last| now_ns.checked_sub(last));
+        match since {
+            None | Some(None) => 0,
+            Some(Some(since)) => self.publish_every_ns.saturating_sub(since),
+        }
     }
 
     /// Publishes a snapshot now.
     pub(crate) fn publish(&self) {
+        if self.shared.process.is_forked() {
+            return;
+        }
         let mut state = lock(&self.state);
         state.publisher.publish(&self.shared);
         state.published_ns = Some(self.shared.meter.clock.now_ns());
     }
 
-    /// How many events were delivered after younger ones.
-    pub(crate) fn late(&self) -> u64 {
-        lock(&self.state).late
-    }
-
     /// The background thread.
     pub(crate) fn run(&self) {
         let rings = &self.shared.meter.rings;
-        let mut last_event = Instant::now();
+        let mut last_event: Option<Instant> = None;
         while !self.stopping.load(Ordering::Relaxed) {
             let events = self.round();
             if events > 0 {
-                last_event = Instant::now();
+                last_event = Some(Instant::now());
             }
             let rest = if events.saturating_mul(4) > rings.capacity() {
                 SHORT_REST
             } else {
                 REST
             };
-            if last_event.elapsed() < AWAKE {
+            if last_event.is_some_and(|at| at.elapsed() < AWAKE) {
                 std::thread::park_timeout(rest);
-            } else if lock(&self.state).drain.fall_asleep() {
+            } else if let Some(sleep) = self.fall_asleep() {
                 // `stop` sets the flag first and unparks then, so it does not wait for this.
-                std::thread::park_timeout(SLEEP);
+                std::thread::park_timeout(sleep.max(REST));
                 rings.stay_awake();
             }
         }
+    }
+
+    /// Marks the pump asleep, unless an event is under way; for how long it may sleep then.
+    fn fall_asleep(&self) -> Option<Duration> {
+        let clock = &self.shared.meter.clock;
+        let state = lock(&self.state);
+        if !state.drain.fall_asleep() {
+            return None;
+        }
+        Some(if clock.is_manual() {
+            SLEEP_BY_HAND
+        } else {
+            SLEEP.min(Duration::from_nanos(self.due_ns(&state, clock.now_ns())))
+        })
     }
 
     /// Asks the background thread to end; unpark it after that.
@@ -229,77 +252,50 @@ impl Pumping {
         state.closed = true;
         let began = Instant::now();
         let round = state.drain.finish(|| began.elapsed() >= LAST_DRAIN);
-        state.fan_out(&self.shared, round);
+        fan_out(&self.shared, round);
         self.shared.hub.close();
+        self.shared.listeners.hear(&self.shared);
         state.publisher.publish(&self.shared);
     }
 }
 
-impl State {
-    /// Hands a round to the subscribers, with the names of all tools that it may speak of: those
-    /// registered before it was drained are in the roster, and none is freed before.
-    fn fan_out(&mut self, shared: &Shared, round: Round) {
-        self.late += round.late as u64;
-        if round.events.is_empty() {
-            return;
-        }
-        let roster = shared.roster.load();
-        if self.names.0 != roster.version {
-            let names = roster
-                .slots()
-                .map(|(slot, _)| (slot.id, Arc::clone(&slot.name)));
-            self.names = (roster.version, Arc::new(NameTable::new(names)));
-        }
-        drop(roster);
-        shared.hub.fan_out(round, &self.names.1, shared.now());
+/// Hands a round to the subscribers, with the names of all tools that it may speak of: a tool has
+/// its name before its handle is given out, and a name is forgotten long after the last event of
+/// its tool.
+fn fan_out(shared: &Shared, round: Round) {
+    shared.late.fetch_add(round.late as u64, Ordering::Relaxed);
+    let names = lock(&shared.names).of_round();
+    if round.events.is_empty() {
+        return;
     }
+    let now = shared.now();
+    let timeline = shared.wall.timeline();
+    shared.hub.fan_out(round, &names, &timeline, now);
+    shared.listeners.hear(shared);
+}
 
-    /// Frees the slots that nobody holds or has to read any more; the round began in `epoch`.
-    ///
-    /// Whoever takes the lock of the cursors after this, or sees the next epoch, sees all that
-    /// was counted into the slots that are noticed here.
-    fn sweep(&mut self, shared: &Shared, epoch: u64) {
-        let roster = shared.roster.load_full();
-        if roster.retired().is_empty() {
-            self.released.clear();
-            return;
+/// Frees what tools that are gone have left, for as long as a round may be at it, or until none
+/// was found among some.
+fn reclaim(shared: &Shared) {
+    let began = Instant::now();
+    let mut in_vain = 0;
+    loop {
+        let mut reclaim = lock(&shared.registration);
+        if !reclaim.has_work() {
+            break;
         }
-        let mut cursors = lock(&shared.cursors);
-        let read_by_all = self.read_by_all(&mut cursors, epoch);
-        let mut free = Vec::new();
-        let mut released = HashMap::new();
-        for slot in roster.retired().iter().filter(|slot| slot.is_released()) {
-            let registrations = slot.registrations();
-            match self.released.get(&slot.id) {
-                Some(&(noticed, before)) if before == registrations => {
-                    if noticed < read_by_all && !self.drain.holds(slot.id) {
-                        free.push((slot.id, registrations));
-                    }
-                    released.insert(slot.id, (noticed, registrations));
-                }
-                _ => {
-                    released.insert(slot.id, (epoch, registrations));
-                }
-            }
+        let departed = reclaim.depart(RECLAIM_AT_ONCE, &shared.roster, &mut lock(&shared.names));
+        drop(reclaim);
+        in_vain = if departed == 0 {
+            in_vain + RECLAIM_AT_ONCE
+        } else {
+            0
+        };
+        // In a model there is no time.
+        let is_over = !cfg!(toolmeter_loom) && began.elapsed() >= RECLAIM;
+        if in_vain >= RECLAIM_IN_VAIN || is_over {
+            break;
         }
-        self.released = released;
-        shared.epoch.fetch_add(1, Ordering::Release);
-        drop(cursors);
-        drop(roster);
-        for (id, registrations) in free {
-            shared.free(id, registrations);
-            self.released.remove(&id);
-        }
-    }
-
-    /// The epoch in which the reader that is furthest behind began its last reading.
-    fn read_by_all(&self, cursors: &mut Vec<Weak<CursorMark>>, epoch: u64) -> u64 {
-        cursors.retain(|cursor| cursor.strong_count() > 0);
-        let cursors = cursors.iter().filter_map(Weak::upgrade);
-        cursors
-            .map(|cursor| cursor.read_epoch.load(Ordering::Relaxed))
-            .chain(self.publisher.read_epoch)
-            .fold(epoch, u64::min)
     }
 }
 
@@ -326,7 +322,7 @@ mod tests {
             .ring_capacity(8)
             .build()
             .unwrap();
-        let tool = registry.register("tool".into()).unwrap();
+        let tool = registry.register("tool").unwrap();
         let events = registry.subscribe();
         for _ in 0..4 {
             tool.start().succeed();
@@ -363,9 +359,9 @@ mod tests {
 
         let metrics = registry.metrics();
         assert_eq!(metrics.tools["tool"].success(), 4 + CALLS);
-        let account = registry.events();
+        let account = registry.event_accounting();
         assert_eq!((account.offered, account.drained), (8 + 2 * CALLS, 8));
-        assert_eq!((account.lost_in_rings, account.found_full), (2 * CALLS, 0));
+        assert_eq!(account.lost_in_rings, 2 * CALLS);
         assert_eq!(events.try_recv().unwrap().len(), 8);
     }
 }

@@ -2,36 +2,40 @@
 //! else about them is asked for.
 //!
 //! Registering is the only thing that takes memory for a slot and the only one with a lock. It
-//! makes a new roster and publishes it, so look-ups wait for nobody. Cloning a registry makes
-//! another owner; when the last one goes, the pump delivers what is in the rings and ends.
+//! replaces one shard of the roster, so look-ups wait for no thread. What becomes of tools that
+//! go is the matter of `reclaim.rs`. Cloning a registry makes another owner; when the last one
+//! goes, the pump delivers what is in the rings and ends.
 
-use crate::builder::RegistryBuilder;
 use crate::clock::HostClock;
 use crate::handle::{ToolHandle, ToolSlot, ToolState};
 use crate::publish::Published;
 use crate::pump::{Pump, Pumping};
-use crate::roster::Roster;
-use crate::shared::{Registration, Shared};
+use crate::reclaim::{IdsExhausted, Reclaim};
+use crate::roster::Departed;
+use crate::running_calls::RunningCalls;
+use crate::shared::{Baselines, Shared};
 use crate::slab::OutOfMemory;
 use crate::snapshot::Snapshot;
-use crate::text::NameError;
+use crate::sync::{Mutex, Ordering, lock};
+use crate::text::{MAX_NAME_BYTES, NameError, escaped};
 use crate::tool::{Tool, ToolSpec};
 use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use toolmeter_core::sync::{Mutex, Ordering, lock};
-use toolmeter_events::{Filter, HubError, Subscription, ToolId};
+use std::time::SystemTime;
+use toolmeter_events::{Filter, SubscribeError, Subscription};
 
 /// The tools of a host, and what is known of them.
 ///
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{Registry, ToolSpec};
+/// use toolmeter::Registry;
 ///
 /// let registry = Registry::new();
-/// let search = registry.register(ToolSpec::new("web_search"))?;
+/// let search = registry.register("web_search")?;
 /// let events = registry.subscribe();
 /// search.run(|| Ok::<_, String>(()))?;
 ///
@@ -51,36 +55,32 @@ struct Owner {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Registry {
-    /// A registry with the defaults of [`RegistryBuilder`].
-    ///
-    /// # Panics
-    ///
-    /// If the operating system gives no thread for the pump, as [`std::thread::spawn`] does.
-    /// [`RegistryBuilder::build`] returns that as an error.
+/// A reference to a registry that does not keep it alive, for whatever lives within the registry
+/// itself, as a tool or a redactor does; see [`Registry::downgrade`].
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::Registry;
+///
+/// let registry = Registry::new();
+/// let weak = registry.downgrade();
+/// assert!(weak.upgrade().is_some());
+/// drop(registry);
+/// assert!(weak.upgrade().is_none());
+/// ```
+#[derive(Clone, Debug)]
+pub struct WeakRegistry(Weak<Owner>);
+
+impl WeakRegistry {
+    /// Returns the registry, unless its last owner is gone.
     #[must_use]
-    pub fn new() -> Self {
-        match Self::builder().build() {
-            Ok(registry) => registry,
-            Err(error) => panic!("the defaults are in range, but: {error}"),
-        }
+    pub fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade().map(Registry)
     }
+}
 
-    /// Sets up a registry other than the default.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{Pump, Registry};
-    ///
-    /// let registry = Registry::builder().instance("host-7").pump(Pump::manual()).build()?;
-    /// assert_eq!(registry.metrics().instance, "host-7");
-    /// # Ok::<(), toolmeter::BuildError>(())
-    /// ```
-    pub fn builder() -> RegistryBuilder {
-        RegistryBuilder::default()
-    }
-
+impl Registry {
     pub(crate) fn start(
         shared: Arc<Shared>,
         pumping: Arc<Pumping>,
@@ -104,6 +104,28 @@ impl Registry {
         })))
     }
 
+    /// Returns a reference that does not keep the registry alive.
+    ///
+    /// A tool that owned its registry would keep it for ever: the registry owns the tool. See also
+    /// [`Invocation::registry`](crate::Invocation::registry).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, sync_tool};
+    ///
+    /// let registry = Registry::new();
+    /// let weak = registry.downgrade();
+    /// registry.register_tool(sync_tool("metrics", move |_| {
+    ///     Ok(weak.upgrade().map(|registry| registry.metrics().to_string()).into())
+    /// }))?;
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRegistry {
+        WeakRegistry(Arc::downgrade(&self.0))
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
@@ -115,8 +137,8 @@ impl Registry {
 
     /// Registers a tool that the host runs itself.
     ///
-    /// If a tool of this name was deregistered and is still held or not read to its end, it is
-    /// revived: same id, same slot, counting from zero. Calls that are under way go on.
+    /// A name under which something was counted before, and that was deregistered, continues its
+    /// counts and keeps its id. Calls that are under way go on.
     ///
     /// # Errors
     ///
@@ -126,19 +148,54 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{RegisterError, Registry, ToolSpec};
+    /// use toolmeter::{RegisterError, Registry};
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
-    /// let again = registry.register(ToolSpec::new("shell"));
+    /// let shell = registry.register("shell")?;
+    /// let again = registry.register("shell");
     /// assert!(matches!(again, Err(RegisterError::Duplicate { .. })));
     /// # Ok::<(), RegisterError>(())
     /// ```
-    pub fn register(&self, spec: ToolSpec) -> Result<ToolHandle, RegisterError> {
-        self.register_one(spec, None)
+    pub fn register(&self, spec: impl Into<ToolSpec>) -> Result<ToolHandle, RegisterError> {
+        self.register_one(spec.into(), None)
     }
 
-    /// Registers many tools at once, all of them or none; far cheaper than one by one.
+    /// Returns the tool of this name, and registers it if it is not registered.
+    ///
+    /// Of several threads that do so at once, one registers it and all get it.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register), except that the name may be taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// // As a server names its tools, whatever that is.
+    /// for name in ["list", "read", "list"] {
+    ///     registry.get_or_register(ToolSpec::lossy(name))?.start().succeed();
+    /// }
+    /// assert_eq!(registry.metrics().tools["list"].success(), 2);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    pub fn get_or_register(&self, spec: impl Into<ToolSpec>) -> Result<ToolHandle, RegisterError> {
+        let spec = spec.into();
+        loop {
+            if let Some(handle) = self.get(spec.name()) {
+                return Ok(handle);
+            }
+            match self.register_one(spec.clone(), None) {
+                // Another thread was faster; it may be gone again by now.
+                Err(RegisterError::Duplicate { .. }) => {}
+                registered => return registered,
+            }
+        }
+    }
+
+    /// Registers many tools at once, all of them or none.
     ///
     /// # Errors
     ///
@@ -147,18 +204,19 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let handles = registry.register_all((0..1_000).map(|n| ToolSpec::new(format!("tool_{n}"))))?;
+    /// let handles = registry.register_all((0..1_000).map(|n| format!("tool_{n}")))?;
     /// assert_eq!(handles[42].name(), "tool_42");
     /// # Ok::<(), toolmeter::RegisterError>(())
     /// ```
-    pub fn register_all(
+    pub fn register_all<S: Into<ToolSpec>>(
         &self,
-        specs: impl IntoIterator<Item = ToolSpec>,
+        specs: impl IntoIterator<Item = S>,
     ) -> Result<Vec<ToolHandle>, RegisterError> {
-        self.register_tools(specs.into_iter().map(|spec| (spec, None)).collect())
+        let specs = specs.into_iter().map(|spec| (spec.into(), None));
+        self.register_tools(specs.collect())
     }
 
     /// Registers a tool that can be called by name.
@@ -189,73 +247,47 @@ impl Registry {
         tools: Vec<(ToolSpec, Option<Arc<dyn Tool>>)>,
     ) -> Result<Vec<ToolHandle>, RegisterError> {
         let shared = self.shared();
-        let mut registration = lock(&shared.registration);
-        let mut roster = (*shared.roster.load_full()).clone();
-        check_all(&tools, &roster, shared.tool_limit)?;
-        registration.reclaim();
-
+        for (spec, _) in &tools {
+            spec.check()?;
+        }
+        let mut reclaim = lock(&shared.registration);
+        // What is not registered after all is dropped when the lock is released.
+        check_names(&tools, shared)?;
+        let slots = take_slots(&tools, shared, &mut reclaim)?;
         let mut handles = Vec::with_capacity(tools.len());
-        let mut revived = Vec::new();
-        let mut taken = Vec::new();
-        for (spec, body) in tools {
-            let slot = if let Some(slot) = roster.revive(spec.name()) {
-                revived.push(Arc::clone(&slot));
-                slot
-            } else {
-                let slot = match registration.take_slot(spec.name()) {
-                    Ok(slot) => slot,
-                    Err(error) => {
-                        drop(handles);
-                        drop(roster);
-                        registration.graveyard.append(&mut taken);
-                        registration.reclaim();
-                        return Err(error);
-                    }
-                };
-                taken.push(Arc::clone(&slot));
-                slot
-            };
-            let state = Arc::new(ToolState::new(slot, Arc::clone(&shared.meter), body));
-            roster.insert(Arc::clone(&state));
-            handles.push(ToolHandle(state));
+        for ((_, body), slot) in tools.into_iter().zip(slots) {
+            handles.push(register_slot(shared, &mut reclaim, slot, body));
         }
-        if !revived.is_empty() {
-            shared.replace_baselines(|tools| {
-                tools.extend(revived.iter().map(|slot| (slot.id, Arc::new(slot.read()))));
-            });
-        }
-        roster.version += 1;
-        shared.roster.store(Arc::new(roster));
+        // Not before all are registered: a slot that was taken for one of them must not depart.
+        reclaim.depart_some(handles.len(), &shared.roster, &mut lock(&shared.names));
+        drop(reclaim);
         Ok(handles)
     }
 
-    /// The registered tool of this name. Waits for nobody.
+    /// Returns the registered tool of this name. Waits for no thread.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// registry.register(ToolSpec::new("shell"))?;
+    /// registry.register("shell")?;
     /// assert!(registry.get("shell").is_some());
     /// assert!(registry.get("shel").is_none());
     /// # Ok::<(), toolmeter::RegisterError>(())
     /// ```
     #[must_use]
     pub fn get(&self, name: &str) -> Option<ToolHandle> {
-        self.shared()
-            .roster
-            .load()
-            .find(name)
-            .map(|state| ToolHandle(Arc::clone(state)))
+        self.shared().roster.find(name).map(ToolHandle)
     }
 
     /// Frees a name.
     ///
-    /// Handles that are held go on counting, and the tool stays visible, marked as retired,
-    /// until the last of them is gone and every living interval cursor and the published
-    /// snapshot have shown its last calls.
+    /// Handles that are held go on counting, and nothing that was counted vanishes: the tool stays
+    /// visible, marked as retired, until the last handle is gone and a reset has handed its counts
+    /// back, and [`totals`](Self::totals) shows them after that, too. Registering the name again
+    /// continues its counts.
     ///
     /// # Errors
     ///
@@ -264,42 +296,53 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
-    /// registry.deregister("shell")?;
+    /// let shell = registry.register("shell")?;
     /// shell.start().succeed();
+    /// registry.deregister("shell")?;
+    /// drop(shell);
     /// let metrics = registry.metrics();
     /// assert!(metrics.tools["shell"].retired);
     /// assert_eq!(metrics.tools["shell"].success(), 1);
+    /// registry.register("shell")?.start().succeed();
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn deregister(&self, name: &str) -> Result<(), NotRegistered> {
         let shared = self.shared();
-        let registration = lock(&shared.registration);
-        let mut roster = (*shared.roster.load_full()).clone();
-        let state = roster.retire(name).ok_or_else(|| NotRegistered {
-            name: crate::text::escaped(name, crate::text::MAX_NAME_BYTES),
-        })?;
-        roster.version += 1;
-        shared.roster.store(Arc::new(roster));
-        drop(registration);
+        let place = shared.roster.place(name);
+        let mut reclaim = lock(&shared.registration);
+        let is_registered = shared.roster.shard(place).find(place, name).is_some();
+        if !is_registered {
+            return Err(NotRegistered {
+                name: escaped(name, MAX_NAME_BYTES),
+            });
+        }
+        let state = shared
+            .roster
+            .change(place, |shard| shard.retire(place, name));
+        if let Some(state) = &state {
+            reclaim.retired(Arc::clone(&state.slot));
+        }
+        drop(reclaim);
+        // Not under the lock: it may be the last of it, and its body is the host's.
         drop(state);
         Ok(())
     }
 
-    /// A fresh snapshot of all visible tools, since they were registered or last reset.
+    /// Returns a fresh snapshot of all tools, since they were registered or last reset.
     ///
     /// Reads every slot: some microseconds for each tool that is in use. Calls go on meanwhile.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// shell.start().succeed();
     /// let before = registry.metrics();
     /// shell.start().succeed();
@@ -312,20 +355,67 @@ impl Registry {
         let shared = self.shared();
         // Before the slots, so that no count is below its baseline.
         let baselines = shared.baselines.load_full();
-        let unknown_tool_calls = shared.unknown_tool_calls();
-        shared.difference(shared.totals(), unknown_tool_calls, &baselines)
+        shared.difference(shared.totals(), &baselines)
     }
 
-    /// The snapshot that the pump published last, for the price of two reads of the clock or
-    /// less. It is empty until the first was published.
+    /// Returns a fresh snapshot of all that was counted since the registry was built, whatever was
+    /// reset since, also of tools that are gone: what exporters of cumulative counters read.
+    ///
+    /// No count in it ever decreases. A tool's counts begin at
+    /// [`registered_at`](crate::ToolStats::registered_at), those of the registry at
+    /// [`started_at`](Self::started_at).
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Pump, Registry, ToolSpec};
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// registry.register("shell")?.start().succeed();
+    /// registry.reset_metrics();
+    /// registry.deregister("shell")?;
+    /// assert_eq!(registry.totals().tools["shell"].success(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn totals(&self) -> Snapshot {
+        let shared = self.shared();
+        shared.difference(shared.totals(), &Baselines::default())
+    }
+
+    /// Returns the time of day when the registry was built.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.shared().started_at
+    }
+
+    /// Returns an id that no other registry has, in this process or another: a text of 32
+    /// hexadecimal digits, random at each start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// assert_eq!(registry.instance_id().len(), 32);
+    /// assert_ne!(registry.instance_id(), Registry::new().instance_id());
+    /// ```
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.shared().instance_id
+    }
+
+    /// Returns the snapshot that the pump published last, for the price of two reads of the clock
+    /// or less. It is empty until the first was published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry};
     ///
     /// let registry = Registry::builder().pump(Pump::manual()).build()?;
-    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// registry.register("shell")?.start().succeed();
     /// assert!(registry.published().tools.is_empty());
     /// registry.pump();
     /// assert_eq!(registry.published().tools["shell"].success(), 1);
@@ -342,10 +432,10 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Pump, Registry, ToolSpec};
+    /// use toolmeter::{Pump, Registry};
     ///
     /// let registry = Registry::builder().pump(Pump::manual()).build()?;
-    /// registry.register(ToolSpec::new("shell"))?;
+    /// registry.register("shell")?;
     /// registry.publish();
     /// assert!(registry.published().tools.contains_key("shell"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -354,22 +444,22 @@ impl Registry {
         self.0.pumping.publish();
     }
 
-    /// Every event from now on.
+    /// Subscribes to every event from now on.
     ///
     /// The first subscription takes the memory of the rings.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{EventKind, Registry, ToolSpec};
+    /// use toolmeter::{EventKind, Registry};
     ///
     /// let registry = Registry::new();
     /// let events = registry.subscribe();
-    /// registry.register(ToolSpec::new("shell"))?.start().succeed();
+    /// registry.register("shell")?.start().succeed();
     /// registry.shutdown();
-    /// let batch = events.recv()?;
-    /// assert_eq!(batch.len(), 2);
-    /// assert_eq!(batch[1].kind(), EventKind::Succeeded);
+    /// let events = events.iter().flat_map(|batch| batch.to_vec());
+    /// let kinds: Vec<_> = events.map(|event| event.kind()).collect();
+    /// assert_eq!(kinds, [EventKind::Started, EventKind::Succeeded]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "events that nobody receives are lost to the subscription"]
@@ -380,12 +470,12 @@ impl Registry {
         }
     }
 
-    /// The events from now on that `filter` lets through, with a queue of `queue_capacity`
-    /// batches, or of as many as the registry was built with.
+    /// Subscribes to the events from now on that `filter` lets through, with a queue of
+    /// `queue_capacity` batches, or of as many as the registry was built with.
     ///
     /// # Errors
     ///
-    /// [`HubError`] if the capacity is not from 1 to 65,536.
+    /// [`SubscribeError`] if the capacity is not from 1 to 65,536.
     ///
     /// # Examples
     ///
@@ -396,18 +486,31 @@ impl Registry {
     /// let failures = registry.subscribe_with(Filter::new().kinds([EventKind::Failed]), Some(16))?;
     /// assert!(failures.try_recv().is_err());
     /// assert!(registry.subscribe_with(Filter::new(), Some(0)).is_err());
-    /// # Ok::<(), toolmeter::HubError>(())
+    /// # Ok::<(), toolmeter::SubscribeError>(())
     /// ```
     pub fn subscribe_with(
         &self,
         filter: Filter,
         queue_capacity: Option<usize>,
-    ) -> Result<Subscription, HubError> {
+    ) -> Result<Subscription, SubscribeError> {
         self.shared().subscribe(filter, queue_capacity)
     }
 
-    /// One round of the pump: drains the rings, delivers batches, and publishes a snapshot if
-    /// one is due. Returns how many events were drained and delivered to all who subscribe.
+    /// Returns a listener that knows which calls run now, from now on.
+    ///
+    /// Make it when the host starts; it hears of the calls that start after that. It costs what a
+    /// subscription costs, and a look-up for each event on the pump's thread.
+    ///
+    /// # Examples
+    ///
+    /// See [`RunningCalls`].
+    #[must_use = "it hears of calls only while it lives"]
+    pub fn running_calls(&self) -> RunningCalls {
+        RunningCalls::new(Arc::clone(self.shared()), Arc::clone(&self.0.pumping))
+    }
+
+    /// Makes one round of the pump: drains the rings, delivers batches, and publishes a snapshot
+    /// if one is due. Returns how many events were drained and delivered to all who subscribe.
     ///
     /// This is how a registry with [`Pump::manual`] is driven; with a background pump it is
     /// allowed too, and does at once what would happen within milliseconds.
@@ -423,25 +526,26 @@ impl Registry {
         self.0.pumping.round()
     }
 
-    /// The account of all events; at rest, offered = lost in rings + drained.
+    /// Returns the account of all events; at rest, offered = lost in rings + drained.
     ///
     /// # Examples
     ///
-    /// See [`EventsAccounting`].
+    /// See [`EventAccounting`].
     #[must_use]
-    pub fn events(&self) -> EventsAccounting {
-        let late = self.0.pumping.late();
-        let rings = self.shared().meter.rings.accounting();
-        EventsAccounting {
+    pub fn event_accounting(&self) -> EventAccounting {
+        let shared = self.shared();
+        let late = shared.late.load(Ordering::Relaxed);
+        let rings = shared.meter.rings.accounting();
+        EventAccounting {
             offered: rings.offered,
             lost_in_rings: rings.lost,
             drained: rings.drained,
-            found_full: rings.found_full,
             late,
+            waker_panics: shared.hub.waker_panics(),
         }
     }
 
-    /// The clock that times the calls.
+    /// Returns the clock that times the calls.
     #[must_use]
     pub fn clock(&self) -> &HostClock {
         &self.shared().meter.clock
@@ -453,13 +557,16 @@ impl Registry {
     /// on are counted as lost. Happens by itself when the last owner goes. Waits at most 100 ms
     /// for calls that are just offering an event.
     ///
+    /// In a forked child, where the pump's thread is not, nothing is delivered any more; the child
+    /// may count, read, shut down and drop.
+    ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::{Registry, ToolSpec};
+    /// use toolmeter::Registry;
     ///
     /// let registry = Registry::new();
-    /// let shell = registry.register(ToolSpec::new("shell"))?;
+    /// let shell = registry.register("shell")?;
     /// let events = registry.subscribe();
     /// shell.start().succeed();
     /// registry.shutdown();
@@ -473,20 +580,41 @@ impl Registry {
         self.0.shutdown();
     }
 
-    pub(crate) fn count_unknown(&self) {
+    /// Counts a call by a name that no tool has, in
+    /// [`unknown_tool_calls`](crate::Snapshot::unknown_tool_calls).
+    ///
+    /// [`invoke`](Self::invoke) does so by itself; this is for hosts that look tools up by
+    /// themselves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// match registry.get("teleport") {
+    ///     Some(tool) => tool.start().cancel(),
+    ///     None => {
+    ///         registry.count_unknown_call();
+    ///         std::time::Duration::ZERO
+    ///     }
+    /// };
+    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    /// ```
+    pub fn count_unknown_call(&self) {
         let unknown = &self.shared().unknown_tool_calls;
         unknown.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Owner {
     fn shutdown(&self) {
+        if self.shared.process.is_forked() {
+            // The pump's thread is not in this process, and what it had locked stays locked. All
+            // that is left to do is that no event is taken in any more.
+            self.shared.meter.rings.close();
+            return;
+        }
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             self.pumping.stop();
@@ -504,102 +632,194 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shutdown();
+        if self.shared.process.is_forked() {
+            // Dropping what the pump may have held in the middle of a change is no option.
+            mem::forget((Arc::clone(&self.shared), Arc::clone(&self.pumping)));
+        }
     }
 }
 
-impl Registration {
-    /// A slot for a tool of this name, with an id of its own.
-    fn take_slot(&mut self, name: &str) -> Result<Arc<ToolSlot>, RegisterError> {
-        let id = ToolId::new(self.next_id);
-        let next_id = self.next_id.checked_add(1);
-        let next_id = next_id.ok_or(RegisterError::IdsExhausted)?;
-        let (memory, origin) = match self.slab.take_used() {
-            Some(memory) => {
-                let mut origin = crate::handle::ToolReading::default();
-                // A Vec is never full.
-                let _ = memory.slot().read(&mut origin);
-                (memory, Arc::new(origin))
-            }
-            None => {
-                let memory = self.slab.take_fresh();
-                let memory = memory.map_err(|OutOfMemory| RegisterError::OutOfMemory)?;
-                (memory, Arc::clone(&self.nothing))
-            }
-        };
-        self.next_id = next_id;
-        Ok(Arc::new(ToolSlot::new(id, name.into(), memory, origin)))
-    }
-}
-
-/// Whether all of these can be registered.
-fn check_all(
+/// Whether none of these names is registered, and none is there twice.
+fn check_names(
     tools: &[(ToolSpec, Option<Arc<dyn Tool>>)],
-    roster: &Roster,
-    limit: usize,
+    shared: &Shared,
 ) -> Result<(), RegisterError> {
     let mut names = HashSet::new();
-    let mut visible = roster.len();
     for (spec, _) in tools {
-        spec.check()?;
         let name = spec.name();
-        if roster.find(name).is_some() || !names.insert(name) {
+        if shared.roster.find(name).is_some() || !names.insert(name) {
             return Err(RegisterError::Duplicate { name: name.into() });
-        }
-        if !roster.retired().iter().any(|slot| *slot.name == *name) {
-            visible += 1;
-        }
-        if visible > limit {
-            let name = name.into();
-            return Err(RegisterError::TooManyTools { name, limit });
         }
     }
     Ok(())
 }
 
-/// The account of all events of a registry.
+/// A slot for a tool that is about to be registered.
+enum Taken {
+    /// It is still visible, since a handle is held.
+    Retired(Arc<ToolSlot>),
+    /// It is new, or has departed.
+    New {
+        slot: Arc<ToolSlot>,
+        was_departed: bool,
+    },
+}
+
+/// A slot for each of these tools; or none, and nothing has changed.
+fn take_slots(
+    tools: &[(ToolSpec, Option<Arc<dyn Tool>>)],
+    shared: &Shared,
+    reclaim: &mut Reclaim,
+) -> Result<Vec<Taken>, RegisterError> {
+    let find = |name: &str| {
+        let shard = shared.roster.shard(shared.roster.place(name));
+        let retired = shard.find_retired(name).map(Arc::clone);
+        (retired, shard.find_departed(name).map(Arc::clone))
+    };
+    // Tools that are not visible yet; looking for room may make more of them depart.
+    let hidden = || {
+        let names = tools.iter().map(|(spec, _)| spec.name());
+        names.filter(|name| find(name).0.is_none())
+    };
+    let limit = shared.tool_limit;
+    if reclaim.room() < hidden().count() {
+        reclaim.depart_all(&shared.roster, &mut lock(&shared.names));
+    }
+    if let Some(name) = hidden().nth(reclaim.room()) {
+        let name = name.into();
+        return Err(RegisterError::TooManyTools { name, limit });
+    }
+    let now = shared.now().wall();
+    let mut slots = Vec::with_capacity(tools.len());
+    for (spec, _) in tools {
+        let slot = match find(spec.name()) {
+            (Some(slot), _) => Ok(Taken::Retired(slot)),
+            (None, departed) => new_slot(spec.name(), departed.as_deref(), now, reclaim),
+        };
+        match slot {
+            Ok(slot) => slots.push(slot),
+            Err(error) => {
+                give_back(slots, reclaim);
+                return Err(error);
+            }
+        }
+    }
+    Ok(slots)
+}
+
+/// A slot for a name that is not visible.
+fn new_slot(
+    name: &str,
+    departed: Option<&Departed>,
+    now: SystemTime,
+    reclaim: &mut Reclaim,
+) -> Result<Taken, RegisterError> {
+    let memory = reclaim
+        .take_memory()
+        .map_err(|OutOfMemory| RegisterError::OutOfMemory)?;
+    let slot = match departed {
+        Some(departed) => ToolSlot::continuing(
+            departed.id,
+            Arc::clone(&departed.name),
+            departed.registered_at,
+            memory,
+            Some(Arc::clone(&departed.reading)),
+            departed.errors.clone(),
+        ),
+        None => match reclaim.take_id() {
+            Ok(id) => ToolSlot::new(id, name.into(), now, memory),
+            Err(IdsExhausted) => {
+                reclaim.put_back(memory);
+                return Err(RegisterError::IdsExhausted);
+            }
+        },
+    };
+    Ok(Taken::New {
+        slot: Arc::new(slot),
+        was_departed: departed.is_some(),
+    })
+}
+
+/// Gives the memory of slots back that no tool was registered in.
+fn give_back(slots: Vec<Taken>, reclaim: &mut Reclaim) {
+    for taken in slots {
+        if let Taken::New { slot, .. } = taken
+            && let Ok(slot) = Arc::try_unwrap(slot)
+        {
+            reclaim.put_back(slot.memory);
+        }
+    }
+}
+
+/// Registers a tool in the slot that was taken for it.
+fn register_slot(
+    shared: &Shared,
+    reclaim: &mut Reclaim,
+    taken: Taken,
+    body: Option<Arc<dyn Tool>>,
+) -> ToolHandle {
+    let (slot, departed) = match taken {
+        Taken::Retired(slot) => (slot, None),
+        Taken::New { slot, was_departed } => (slot, Some(was_departed)),
+    };
+    let roster = &shared.roster;
+    let place = roster.place(&slot.name);
+    let state = Arc::new(ToolState::new(slot, Arc::clone(&shared.meter), body));
+    lock(&shared.names).insert(&state.slot);
+    let registered = Arc::clone(&state);
+    roster.change(place, |shard| {
+        shard.register(|name| roster.hash(name), registered);
+    });
+    if let Some(was_departed) = departed {
+        reclaim.registered(was_departed);
+    }
+    ToolHandle(state)
+}
+
+/// What became of all events of a registry: counts since it was built.
 ///
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{Registry, ToolSpec};
+/// use toolmeter::Registry;
 ///
 /// let registry = Registry::new();
-/// let shell = registry.register(ToolSpec::new("shell"))?;
+/// let shell = registry.register("shell")?;
 /// let _events = registry.subscribe();
 /// shell.start().succeed();
 /// registry.shutdown();
-/// let events = registry.events();
+/// let events = registry.event_accounting();
 /// assert_eq!((events.offered, events.lost_in_rings, events.drained), (2, 0, 2));
 /// # Ok::<(), toolmeter::RegisterError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct EventsAccounting {
+pub struct EventAccounting {
     /// Events that calls offered to the rings.
     pub offered: u64,
     /// Events that found no room in their ring, or came after the registry was shut down.
     pub lost_in_rings: u64,
     /// Events taken out of the rings. What became of them, each subscription's stats tell.
     pub drained: u64,
-    /// How often a ring was full although a ticket had admitted the event. Always 0; a test of
-    /// the algorithm.
-    pub found_full: u64,
     /// Events that were delivered after younger ones, since their thread was held up.
     pub late: u64,
+    /// Wakers of async receivers that panicked when they were called. No event is lost by that,
+    /// but the receiver may not have been woken.
+    pub waker_panics: u64,
 }
 
-/// Why a tool was not registered.
+/// The reason why a tool was not registered.
 ///
 /// # Examples
 ///
 /// ```
-/// use toolmeter::{Pump, RegisterError, Registry, ToolSpec};
+/// use toolmeter::{Pump, RegisterError, Registry};
 ///
 /// let registry = Registry::builder().tool_limit(1).pump(Pump::manual()).build()?;
-/// registry.register(ToolSpec::new("shell"))?;
-/// let one_more = registry.register(ToolSpec::new("index"));
+/// registry.register("shell")?;
+/// let one_more = registry.register("index");
 /// assert!(matches!(one_more, Err(RegisterError::TooManyTools { limit: 1, .. })));
-/// assert!(matches!(registry.register(ToolSpec::new("")), Err(RegisterError::Name(_))));
+/// assert!(matches!(registry.register(""), Err(RegisterError::Name(_))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -616,7 +836,7 @@ pub enum RegisterError {
     },
     /// There are as many tools as the registry's limit allows.
     #[error(
-        "`{name}` would be one tool above the limit of {limit}: build the registry with a higher `tool_limit`, or drop the handles of deregistered tools"
+        "`{name}` would be a tool above the limit of {limit}: build the registry with a higher `tool_limit`, or drop the handles of deregistered tools"
     )]
     TooManyTools {
         /// The first tool above the limit.
@@ -632,7 +852,7 @@ pub enum RegisterError {
     IdsExhausted,
 }
 
-/// No tool of this name is registered.
+/// The error of a name that no tool is registered under.
 ///
 /// # Examples
 ///
@@ -646,6 +866,6 @@ pub enum RegisterError {
 #[error("no tool `{name}` is registered")]
 #[non_exhaustive]
 pub struct NotRegistered {
-    /// The name, escaped and cut to 128 bytes.
+    /// The name, escaped and cut to 256 bytes.
     pub name: String,
 }

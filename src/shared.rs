@@ -2,230 +2,366 @@
 //!
 //! # How a snapshot is cut
 //!
-//! Slots are never zeroed; a snapshot is what a slot holds less a *baseline*, an earlier
-//! reading of it. The baseline is always loaded before the slot is read, so no count can be
-//! smaller than its baseline. The baselines of a reset are one value that is replaced as a
-//! whole: a snapshot sees all tools reset, or none.
+//! Nothing that was counted is ever taken away: the total of a name only grows, also while the
+//! tool comes and goes (`reclaim.rs`). A snapshot is the totals less a *baseline*, earlier totals.
+//! The baseline is always loaded before the totals are read, so no count can be smaller than its
+//! baseline. The baselines of a reset are one value that is replaced as a whole: a snapshot sees
+//! all tools reset, or none.
+//!
+//! A departed tool is in a snapshot only if something was counted under its name since the
+//! baseline. What departed without a name is one entry of its own; names that a baseline knew and
+//! that have gone there since are taken from that entry's side.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `epoch` | `load` when a cursor begins to read | `Acquire` | the pump's addition: what was released before is then read completely | `a_cursor_elsewhere_reads_a_slot_to_its_end` |
-//! | `epoch` | `fetch_add` after the pump looked for released slots | `Release` | the load | the same |
-//! | `epoch` | `load` when a cursor is made, under the lock of `cursors` | `Relaxed` | the pump adds under that lock | `a_new_cursor_reads_a_slot_to_its_end` |
-//! | `epoch` | `load` when the pump begins a round or a snapshot, under the pump's lock | `Relaxed` | the pump adds under that lock | |
-//! | `read_epoch` | `store` after a cursor's reading, `load` by the pump | `Relaxed` | says only how far the reading is; what it returned is its caller's | |
 //! | `unknown_tool_calls` | all | `Relaxed` | a lone counter | |
 //! | `published` | `store` under the pump's lock, arc-swap's own orderings | | its loads | `a_published_snapshot_is_never_older`, on the stand-in |
-//! | `roster`, `baselines` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
+//! | `baselines` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
 
-use crate::handle::{ErrorRecord, Meter, ToolReading, ToolSlot};
-use crate::roster::Roster;
-use crate::slab::Slab;
-use crate::snapshot::{ErrorText, Snapshot, ToolStats};
+use crate::handle::{Meter, ToolReading};
+use crate::last_error::ErrorRecords;
+use crate::process::Process;
+use crate::reclaim::{Names, Reclaim, sum};
+use crate::roster::{Departed, Entry, Nameless, Roster};
+use crate::running_calls::Listeners;
+use crate::snapshot::{Header, NamelessTools, Recorded, Snapshot, ToolStats};
 use crate::swap::ArcSwap;
-use std::collections::{BTreeMap, HashMap};
+use crate::sync::{Mutex, Ordering, Word};
+use crate::wall_clock::WallClock;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use toolmeter_core::Clock;
-use toolmeter_core::sync::{Mutex, Ordering, Word, lock};
-use toolmeter_events::{Hub, Moment, Subscription, ToolId};
+use toolmeter_events::{Filter, Hub, Moment, SubscribeError, Subscription, ToolId};
 
 pub(crate) struct Shared {
     pub(crate) meter: Arc<Meter>,
     pub(crate) instance: String,
+    pub(crate) instance_id: Box<str>,
+    pub(crate) started_at: SystemTime,
+    pub(crate) process: Process,
     pub(crate) precision: u8,
     pub(crate) built_ns: u64,
+    pub(crate) wall: WallClock,
     pub(crate) tool_limit: usize,
-    pub(crate) roster: ArcSwap<Roster>,
-    pub(crate) registration: Mutex<Registration>,
+    pub(crate) roster: Roster,
+    /// Held while a tool is registered, deregistered, or departs.
+    pub(crate) registration: Mutex<Reclaim>,
+    /// Taken after `registration` where both are.
+    pub(crate) names: Mutex<Names>,
     pub(crate) unknown_tool_calls: Word,
     /// Since when [`Registry::metrics`](crate::Registry::metrics) counts.
     pub(crate) baselines: ArcSwap<Baselines>,
-    /// Held while `baselines` are replaced. Taken after `registration` where both are.
+    /// Held while `baselines` are replaced.
     pub(crate) resetting: Mutex<()>,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) hub: Hub,
-    /// The cursors that live, and how far each has read. Held while the pump looks for released
-    /// slots.
-    pub(crate) cursors: Mutex<Vec<std::sync::Weak<CursorMark>>>,
-    /// Grows each time the pump looked for released slots.
-    pub(crate) epoch: Word,
+    /// Events that were delivered after younger ones.
+    pub(crate) late: Word,
+    pub(crate) listeners: Listeners,
 }
 
-/// What only registering and freeing tools needs.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    pub(crate) slab: Slab,
-    pub(crate) next_id: u32,
-    /// The origin of a slot that was never used.
-    pub(crate) nothing: Arc<ToolReading>,
-    /// Freed slots that somebody may still be reading.
-    pub(crate) graveyard: Vec<Arc<ToolSlot>>,
-}
-
-/// A reading of every tool at one moment; a tool that it does not name began later.
+/// The totals of all tools at one moment; a tool that they do not name began later.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines {
-    pub(crate) tools: HashMap<ToolId, Arc<ToolReading>>,
-    pub(crate) unknown_tool_calls: u64,
-}
-
-impl Baselines {
-    pub(crate) fn of<'a>(&'a self, slot: &'a ToolSlot) -> &'a ToolReading {
-        self.tools.get(&slot.id).unwrap_or(&slot.origin)
-    }
-}
-
-/// How far an interval cursor has read.
-#[derive(Debug)]
-pub(crate) struct CursorMark {
-    /// The epoch when its last reading began.
-    pub(crate) read_epoch: Word,
+    tools: HashMap<ToolId, Arc<ToolReading>>,
+    nameless: Nameless,
+    unknown_tool_calls: u64,
 }
 
 /// One tool as it was read.
+#[derive(Debug)]
 pub(crate) struct Total {
-    pub(crate) slot: Arc<ToolSlot>,
-    pub(crate) retired: bool,
-    pub(crate) reading: ToolReading,
+    pub(crate) id: ToolId,
+    pub(crate) name: Arc<str>,
+    registered_at: SystemTime,
+    state: State,
+    reading: Read,
+    errors: Option<Arc<ErrorRecords>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Registered,
+    Retired,
+    Departed,
+}
+
+/// A total: of a slot, read for this; or of a tool that has departed, which does not change.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are readings of slots, and a box for each would cost an allocation"
+)]
+#[derive(Debug)]
+enum Read {
+    Own(ToolReading),
+    Shared(Arc<ToolReading>),
+}
+
+impl Deref for Read {
+    type Target = ToolReading;
+
+    fn deref(&self) -> &ToolReading {
+        match self {
+            Self::Own(reading) => reading,
+            Self::Shared(reading) => reading,
+        }
+    }
+}
+
+impl Read {
+    fn into_own(self) -> ToolReading {
+        match self {
+            Self::Own(reading) => reading,
+            Self::Shared(reading) => Arc::unwrap_or_clone(reading),
+        }
+    }
+
+    fn to_shared(&self) -> Arc<ToolReading> {
+        match self {
+            Self::Own(reading) => Arc::new(reading.clone()),
+            Self::Shared(reading) => Arc::clone(reading),
+        }
+    }
+
+    fn is(&self, other: &Arc<ToolReading>) -> bool {
+        matches!(self, Self::Shared(reading) if Arc::ptr_eq(reading, other))
+    }
+}
+
+/// Everything as it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) tools: Vec<Total>,
+    nameless: Nameless,
+    unknown_tool_calls: u64,
+}
+
+impl Total {
+    /// Reads one tool; what departed without a name is no tool.
+    pub(crate) fn read(entry: Entry<'_>) -> Option<Self> {
+        let (slot, state) = match entry {
+            Entry::Registered(slot) => (slot, State::Registered),
+            Entry::Retired(slot) => (slot, State::Retired),
+            Entry::Departed(departed) => return Some(Self::departed(departed)),
+            Entry::Nameless(_) => return None,
+        };
+        let reading = Read::Own(slot.total());
+        Some(Self {
+            id: slot.id,
+            name: Arc::clone(&slot.name),
+            registered_at: slot.registered_at,
+            state,
+            reading,
+            // After the counts, so that the text of every failure that was counted and told is
+            // there.
+            errors: slot.errors.load(),
+        })
+    }
+
+    fn departed(departed: &Departed) -> Self {
+        Self {
+            id: departed.id,
+            name: Arc::clone(&departed.name),
+            registered_at: departed.registered_at,
+            state: State::Departed,
+            reading: Read::Shared(Arc::clone(&departed.reading)),
+            errors: departed.errors.clone(),
+        }
+    }
+
+    /// What the slot says of calls that began, and the record of its last error, to tell whether
+    /// anything can have happened since.
+    pub(crate) fn mark(&self) -> (u64, u64, Option<Arc<ErrorRecords>>) {
+        let entered = self.reading.started().wrapping_add(self.reading.rejected());
+        (entered, self.reading.in_flight(), self.errors.clone())
+    }
+
+    /// The stats since a baseline; `None` for a departed tool of which nothing is new.
+    pub(crate) fn stats(
+        self,
+        baseline: Option<&Arc<ToolReading>>,
+        precision: u8,
+        clocks: &Clocks,
+    ) -> Option<ToolStats> {
+        let is_departed = self.state == State::Departed;
+        if baseline.is_some_and(|baseline| self.reading.is(baseline)) {
+            return None;
+        }
+        let in_flight = self.reading.in_flight();
+        let mut reading = self.reading.into_own();
+        if let Some(baseline) = baseline {
+            reading.subtract(baseline);
+        }
+        if is_departed && reading.is_empty() && in_flight == 0 {
+            return None;
+        }
+        let recorded = Recorded {
+            reading: &reading,
+            in_flight,
+            errors: self.errors.as_deref(),
+            retired: self.state != State::Registered,
+            registered_at: self.registered_at,
+        };
+        Some(ToolStats::new(&recorded, precision, clocks))
+    }
+}
+
+pub(crate) use crate::snapshot::Clocks;
+
+impl Totals {
+    /// These totals, to be subtracted from later ones.
+    pub(crate) fn baselines(&self) -> Baselines {
+        let tools = self.tools.iter();
+        Baselines {
+            tools: tools
+                .map(|total| (total.id, total.reading.to_shared()))
+                .collect(),
+            nameless: self.nameless.clone(),
+            unknown_tool_calls: self.unknown_tool_calls,
+        }
+    }
+}
+
+impl Baselines {
+    pub(crate) fn of(&self, id: ToolId) -> Option<&Arc<ToolReading>> {
+        self.tools.get(&id)
+    }
+
+    /// What departed without a name since then, of what is there now. `is_there` says which tools
+    /// still have a name.
+    pub(crate) fn new_nameless(
+        &self,
+        now: &Nameless,
+        is_there: impl Fn(ToolId) -> bool,
+    ) -> Option<(u64, ToolReading)> {
+        let tools = now.tools.saturating_sub(self.nameless.tools);
+        if tools == 0 {
+            return None;
+        }
+        let mut reading = ToolReading::clone(&now.reading);
+        reading.subtract(&self.nameless.reading);
+        // What was counted under a name before the baseline is not new, wherever it is now.
+        for (&id, before) in &self.tools {
+            if !is_there(id) {
+                reading.subtract(before);
+            }
+        }
+        Some((tools, reading))
+    }
+
+    pub(crate) fn unknown_tool_calls(&self) -> u64 {
+        self.unknown_tool_calls
+    }
 }
 
 impl Shared {
     /// Both clocks, now.
     pub(crate) fn now(&self) -> Moment {
-        Moment::new(SystemTime::now(), self.meter.clock.now_ns())
+        self.wall.now(&self.meter.clock)
     }
 
-    /// Reads every visible tool.
-    pub(crate) fn totals(&self) -> Vec<Total> {
-        let roster = self.roster.load();
-        let totals = roster.slots().map(|(slot, retired)| Total {
-            slot: Arc::clone(slot),
-            retired,
-            reading: slot.read(),
+    /// Both clocks, and how the times of one are told by the other.
+    pub(crate) fn clocks(&self) -> Clocks {
+        let now = self.now();
+        Clocks {
+            now,
+            timeline: self.wall.timeline(),
+        }
+    }
+
+    /// Reads every tool.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            unknown_tool_calls: self.unknown_tool_calls(),
+            ..Totals::default()
+        };
+        self.roster.visit(|entry| match entry {
+            Entry::Nameless(nameless) => add_nameless(&mut totals.nameless, nameless),
+            tool => totals.tools.extend(Total::read(tool)),
         });
-        totals.collect()
+        totals
     }
 
     pub(crate) fn unknown_tool_calls(&self) -> u64 {
         self.unknown_tool_calls.load(Ordering::Relaxed)
     }
 
-    /// The stats of a tool that was read before `now`, since its baseline.
-    pub(crate) fn stats(&self, total: Total, baseline: &ToolReading, now: &Moment) -> ToolStats {
-        let Total {
-            slot,
-            retired,
-            mut reading,
-        } = total;
-        let in_flight = slot.in_flight(&reading);
-        reading.subtract(baseline);
-        let record = slot.last_error.load_full();
-        let error = record.as_deref().map(|record: &ErrorRecord| ErrorText {
-            kind: record.kind,
-            attempt: record.attempt,
-            at_ns: record.at_ns,
-            message: Some(&record.message),
-        });
-        ToolStats::from_reading(&reading, in_flight, self.precision, now, error, retired)
-    }
-
-    /// A snapshot of tools whose stats were made at `now`.
+    /// A snapshot of tools whose stats were made at that time.
     pub(crate) fn snapshot(
         &self,
-        now: &Moment,
+        clocks: &Clocks,
         unknown_tool_calls: u64,
         tools: BTreeMap<Arc<str>, Arc<ToolStats>>,
+        nameless: Option<(u64, ToolReading)>,
     ) -> Snapshot {
+        let now = clocks.now;
         let uptime = Duration::from_nanos(now.clock_ns().saturating_sub(self.built_ns));
-        Snapshot::new(
-            self.instance.clone(),
-            now.wall(),
+        let header = Header {
+            instance: self.instance.clone(),
+            started_at: self.started_at,
+            taken_at: now.wall(),
             uptime,
             unknown_tool_calls,
-            tools,
-        )
-    }
-
-    /// A snapshot of `totals` and of all unknown calls, less `baselines`.
-    pub(crate) fn difference(
-        &self,
-        totals: Vec<Total>,
-        unknown_tool_calls: u64,
-        baselines: &Baselines,
-    ) -> Snapshot {
-        let now = self.now();
-        let tools = totals.into_iter().map(|total| {
-            let slot = Arc::clone(&total.slot);
-            let stats = self.stats(total, baselines.of(&slot), &now);
-            (Arc::clone(&slot.name), Arc::new(stats))
-        });
-        let unknown = unknown_tool_calls.wrapping_sub(baselines.unknown_tool_calls);
-        self.snapshot(&now, unknown, tools.collect())
-    }
-
-    /// Makes a retired tool that nobody holds or has to read any more invisible, and its memory
-    /// free, unless it was registered again since it had been registered `registrations` times.
-    pub(crate) fn free(&self, id: ToolId, registrations: usize) {
-        let mut registration = lock(&self.registration);
-        let mut roster = (*self.roster.load_full()).clone();
-        let Some(slot) = roster.retired().iter().find(|slot| slot.id == id).cloned() else {
-            return;
         };
-        if slot.registrations() != registrations || !slot.is_released() {
-            return;
-        }
-        roster.remove_retired(id);
-        roster.version += 1;
-        self.roster.store(Arc::new(roster));
-        self.replace_baselines(|tools| {
-            tools.remove(&id);
+        let nameless = nameless.map(|(tools, reading)| {
+            let recorded = Recorded {
+                reading: &reading,
+                in_flight: 0,
+                errors: None,
+                retired: true,
+                registered_at: self.started_at,
+            };
+            let stats = ToolStats::new(&recorded, self.precision, clocks);
+            Arc::new(NamelessTools { tools, stats })
         });
-        registration.graveyard.push(slot);
-        registration.reclaim();
+        Snapshot::new(header, tools, nameless)
     }
 
-    /// Replaces the baselines of single tools.
-    pub(crate) fn replace_baselines(
-        &self,
-        change: impl FnOnce(&mut HashMap<ToolId, Arc<ToolReading>>),
-    ) {
-        let _resetting = lock(&self.resetting);
-        let baselines = self.baselines.load_full();
-        let mut tools = baselines.tools.clone();
-        change(&mut tools);
-        self.baselines.store(Arc::new(Baselines {
-            tools,
-            unknown_tool_calls: baselines.unknown_tool_calls,
-        }));
+    /// A snapshot of `totals`, less `baselines`.
+    pub(crate) fn difference(&self, totals: Totals, baselines: &Baselines) -> Snapshot {
+        let clocks = self.clocks();
+        let there = LazyCell::new(|| {
+            let ids = totals.tools.iter().map(|total| total.id);
+            ids.collect::<HashSet<ToolId>>()
+        });
+        let nameless = baselines.new_nameless(&totals.nameless, |id| there.contains(&id));
+        drop(there);
+        let unknown = totals
+            .unknown_tool_calls
+            .wrapping_sub(baselines.unknown_tool_calls);
+        let tools = totals.tools.into_iter().filter_map(|total| {
+            let name = Arc::clone(&total.name);
+            let baseline = baselines.of(total.id);
+            let stats = total.stats(baseline, self.precision, &clocks)?;
+            Some((name, Arc::new(stats)))
+        });
+        let tools = tools.collect();
+        self.snapshot(&clocks, unknown, tools, nameless)
     }
 
-    /// A subscription from now on. The clock is read before the gate opens, so a call that
-    /// begins after this returned is not too early for it.
+    /// A subscription from now on.
     pub(crate) fn subscribe(
         &self,
-        filter: toolmeter_events::Filter,
+        filter: Filter,
         queue_capacity: Option<usize>,
-    ) -> Result<Subscription, toolmeter_events::HubError> {
-        let began_ns = self.meter.clock.now_ns();
+    ) -> Result<Subscription, SubscribeError> {
         self.hub
-            .subscribe(&self.meter.rings, filter, began_ns, queue_capacity)
+            .subscribe(&self.meter.rings, filter, queue_capacity)
     }
 }
 
-impl Registration {
-    /// Takes the memory of freed slots back that nobody reads any more. A reader that still
-    /// holds one would otherwise count the calls of its next owner as this tool's.
-    pub(crate) fn reclaim(&mut self) {
-        for slot in std::mem::take(&mut self.graveyard) {
-            match Arc::try_unwrap(slot) {
-                Ok(slot) => self.slab.put_back(slot.memory),
-                Err(slot) => self.graveyard.push(slot),
-            }
-        }
+/// Adds what departed without a name in one shard.
+pub(crate) fn add_nameless(all: &mut Nameless, shard: &Nameless) {
+    if all.tools == 0 {
+        *all = shard.clone();
+        return;
     }
+    all.tools += shard.tools;
+    sum(Arc::make_mut(&mut all.reading), &shard.reading);
 }
 
 impl std::fmt::Debug for Shared {

@@ -6,8 +6,8 @@
 //! 32 MiB glibc may hand out a used block and zero it by hand, which would make every page
 //! resident.) Only the first chunk is smaller, enough for 64 tools.
 //!
-//! A freed slot is handed out again as it is. Nothing is zeroed: the next owner takes a
-//! reading of what it holds and counts from there, as every interval does.
+//! A freed slot comes back cleared, and is handed out again before memory is taken that was never
+//! used.
 
 use std::sync::Arc;
 use toolmeter_core::{Layout, Slot, Stripe, Word};
@@ -79,13 +79,16 @@ impl Slab {
         }
     }
 
-    /// A slot that was freed, if there is one; it holds whatever it held.
-    pub(crate) fn take_used(&mut self) -> Option<SlotMemory> {
-        self.free.pop()
+    /// A slot, all zero: one that was put back, else one that was never used.
+    pub(crate) fn take(&mut self) -> Result<SlotMemory, OutOfMemory> {
+        match self.free.pop() {
+            Some(memory) => Ok(memory),
+            None => self.take_fresh(),
+        }
     }
 
-    /// A slot that was never used, all zero.
-    pub(crate) fn take_fresh(&mut self) -> Result<SlotMemory, OutOfMemory> {
+    /// A slot that was never used.
+    fn take_fresh(&mut self) -> Result<SlotMemory, OutOfMemory> {
         let words = self.layout.words();
         let chunk = match &self.chunk {
             Some(chunk) if self.next + words <= chunk.words.len() => Arc::clone(chunk),
@@ -111,7 +114,7 @@ impl Slab {
         })
     }
 
-    /// Takes a slot back that nobody writes any more.
+    /// Takes a slot back that no thread uses any more, and that was cleared.
     pub(crate) fn put_back(&mut self, memory: SlotMemory) {
         self.free.push(memory);
     }
@@ -163,7 +166,7 @@ mod tests {
         starts.sort_unstable();
         let bytes = LAYOUT.words() * size_of::<Word>();
         assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= bytes));
-        assert!(slots.iter().all(|memory| memory.slot().started() == 0));
+        assert!(slots.iter().all(|memory| memory.slot().entered() == 0));
     }
 
     #[test]
@@ -178,15 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_freed_slot_is_handed_out_again_as_it_is() {
+    fn a_freed_slot_is_handed_out_again_before_a_fresh_one() {
         let mut slab = Slab::new(LAYOUT);
-        let memory = slab.take_fresh().unwrap();
-        memory.slot().start(0, 1);
+        let memory = slab.take().unwrap();
         let start = address(&memory);
         slab.put_back(memory);
-        let again = slab.take_used().unwrap();
-        assert!(slab.take_used().is_none());
+        let again = slab.take().unwrap();
         assert_eq!(address(&again), start);
-        assert_eq!(again.slot().started(), 1);
+        assert_ne!(address(&slab.take().unwrap()), start);
     }
 }

@@ -23,18 +23,22 @@
 //! * Written as JSON and read again, a snapshot is equal to what it was, within the limits that
 //!   [`Snapshot`] names.
 
+#[cfg(feature = "serde")]
 mod checked;
+#[cfg(feature = "serde")]
 mod json;
 mod latency;
+#[cfg(feature = "table")]
 mod table;
 #[cfg(all(test, not(toolmeter_loom)))]
 mod testing;
 mod tool_stats;
+#[cfg(any(feature = "serde", feature = "table"))]
 mod wall_time;
 
 pub use latency::LatencyStats;
 pub(crate) use latency::{MAX_EXPONENT, PRECISIONS};
-pub(crate) use tool_stats::ErrorText;
+pub(crate) use tool_stats::{Clocks, Recorded};
 pub use tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,12 +61,13 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 ///
 /// ```
 /// # let json = r#"
-/// { "instance": "host-1", "taken_at": "2026-01-01T00:00:00Z", "uptime_ms": 61000.0, "unknown_tool_calls": 0,
+/// { "instances": ["host-1"], "started_at": "2025-12-31T23:58:59Z", "taken_at": "2026-01-01T00:00:00Z",
+///   "uptime_ms": 61000.0, "unknown_tool_calls": 0,
 ///   "tools": { "web_search": {
-///       "success": 2, "failure": 0, "cancelled": 0, "in_flight": 1, "retried": 0, "recovered": 0,
+///       "success": 2, "failure": 0, "cancelled": 0, "rejected": 0, "in_flight": 1, "retried": 0, "recovered": 0,
 ///       "last_error": null,
 ///       "last_latency_ms": 0.000003, "last_finished_at": "2025-12-31T23:59:59.5Z", "total_latency_ms": 0.000008,
-///       "failures_by_kind": {},
+///       "failures_by_kind": {}, "registered_at": "2025-12-31T23:58:59Z",
 ///       "latency_ms": {
 ///         "success": { "count": 2, "min": 0.000003, "mean": 0.000004, "p50": 0.000003, "p90": 0.000005,
 ///                      "p99": 0.000005, "p999": 0.000005, "max": 0.000005,
@@ -80,7 +85,8 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 ///
 /// As above, the numbers that follow from the buckets may be left out when reading; those that
 /// are given must agree with the buckets. Fields that are not known are ignored. A tool that is
-/// [`retired`](ToolStats::retired) has a field `"retired": true`.
+/// [`retired`](ToolStats::retired) has a field `"retired": true`, and where tools departed
+/// [without a name](Self::nameless) there is `"nameless": { "tools": 12, "stats": { .. } }`.
 ///
 /// The round trip is exact for an uptime of whole microseconds up to 35 years, a last latency
 /// below 2^48 ns, and times in the years -9999 to 9999; what lies beyond is written as the
@@ -95,7 +101,7 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 ///
 /// ```
 /// let registry = toolmeter::Registry::new();
-/// let tool = registry.register(toolmeter::ToolSpec::new("web_search"))?;
+/// let tool = registry.register("web_search")?;
 /// tool.run(|| Ok::<_, String>("hit"))?;
 ///
 /// let snapshot = registry.metrics();
@@ -108,8 +114,10 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 #[non_exhaustive]
 pub struct Snapshot {
     /// The name that the host gave its registry. Of a merged snapshot: the names of all hosts
-    /// in it, sorted, joined with commas.
-    pub instance: String,
+    /// in it.
+    pub instances: BTreeSet<String>,
+    /// The time of day when the registry was built. Of a merged snapshot: of the earliest.
+    pub started_at: SystemTime,
     /// The time of day when it was taken. Of a merged snapshot: of the latest.
     ///
     /// See also [`uptime`](Self::uptime), which does not jump when somebody sets the clock.
@@ -129,33 +137,57 @@ pub struct Snapshot {
     /// Snapshots that follow each other share the stats of a tool that did nothing in between.
     /// See also [`tool`](Self::tool).
     pub tools: BTreeMap<Arc<str>, Arc<ToolStats>>,
+    /// Tools that are gone and not told apart any more: a registry remembers as many names of
+    /// tools that are gone as it may have tools, and adds up what was counted under the others.
+    pub nameless: Option<Arc<NamelessTools>>,
+}
+
+/// Tools that are gone and not told apart any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamelessTools {
+    /// How many tools these are.
+    pub tools: u64,
+    /// What they did, added up.
+    pub stats: ToolStats,
+}
+
+/// What a snapshot says of its registry.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) instance: String,
+    pub(crate) started_at: SystemTime,
+    pub(crate) taken_at: SystemTime,
+    /// Kept in whole microseconds, 35 years at most.
+    pub(crate) uptime: Duration,
+    pub(crate) unknown_tool_calls: u64,
 }
 
 impl Snapshot {
-    /// A snapshot taken at `taken_at`; `uptime` is cut to whole microseconds, 35 years at most.
+    /// A snapshot of these tools.
     pub(crate) fn new(
-        instance: String,
-        taken_at: SystemTime,
-        uptime: Duration,
-        unknown_tool_calls: u64,
+        header: Header,
         tools: BTreeMap<Arc<str>, Arc<ToolStats>>,
+        nameless: Option<Arc<NamelessTools>>,
     ) -> Self {
         Self {
-            instance,
-            taken_at,
-            uptime: whole_micros(uptime),
-            unknown_tool_calls,
+            instances: BTreeSet::from([header.instance]),
+            started_at: header.started_at,
+            taken_at: header.taken_at,
+            uptime: whole_micros(header.uptime),
+            unknown_tool_calls: header.unknown_tool_calls,
             tools,
+            nameless,
         }
     }
 
-    /// The stats of the tool of this name.
+    /// Returns the stats of the tool of this name.
     ///
     /// # Examples
     ///
     /// ```
     /// let registry = toolmeter::Registry::new();
-    /// registry.register(toolmeter::ToolSpec::new("web_search"))?;
+    /// registry.register("web_search")?;
     ///
     /// let snapshot = registry.metrics();
     /// assert_eq!(snapshot.tool("web_search").unwrap().in_flight, 0);
@@ -167,16 +199,17 @@ impl Snapshot {
         self.tools.get(name).map(|stats| &**stats)
     }
 
-    /// All tools added up, as if they were one; `None` without a tool.
+    /// Returns all tools added up, as if they were one; `None` without a tool.
     ///
-    /// Calls of [unknown tools](Self::unknown_tool_calls) are not in it.
+    /// [Nameless](Self::nameless) ones are in it, calls of
+    /// [unknown tools](Self::unknown_tool_calls) are not.
     ///
     /// # Examples
     ///
     /// ```
     /// let registry = toolmeter::Registry::new();
     /// for name in ["web_search", "read_file"] {
-    ///     let tool = registry.register(toolmeter::ToolSpec::new(name))?;
+    ///     let tool = registry.register(name)?;
     ///     tool.run(|| Ok::<_, String>("found"))?;
     /// }
     /// assert_eq!(registry.metrics().totals().unwrap().success(), 2);
@@ -184,8 +217,9 @@ impl Snapshot {
     /// ```
     #[must_use]
     pub fn totals(&self) -> Option<ToolStats> {
-        let mut tools = self.tools.values();
-        let first = ToolStats::clone(tools.next()?);
+        let nameless = self.nameless.iter().map(|nameless| &nameless.stats);
+        let mut tools = self.tools.values().map(|stats| &**stats).chain(nameless);
+        let first = tools.next()?.clone();
         Some(tools.fold(first, |sum, stats| sum.merge(stats)))
     }
 
@@ -202,7 +236,7 @@ impl Snapshot {
     /// ```
     /// let hosts = ["a", "b"].map(|_| toolmeter::Registry::new());
     /// for registry in &hosts {
-    ///     let tool = registry.register(toolmeter::ToolSpec::new("web_search"))?;
+    ///     let tool = registry.register("web_search")?;
     ///     tool.run(|| Ok::<_, String>("hit"))?;
     /// }
     /// let mut all = hosts[0].metrics();
@@ -211,7 +245,8 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn merge(&mut self, other: &Self) {
-        self.instance = union(&self.instance, &other.instance);
+        self.instances.extend(other.instances.iter().cloned());
+        self.started_at = self.started_at.min(other.started_at);
         self.taken_at = self.taken_at.max(other.taken_at);
         self.uptime = self.uptime.max(other.uptime);
         self.unknown_tool_calls = self
@@ -223,6 +258,10 @@ impl Snapshot {
                 .and_modify(|mine| *mine = Arc::new(mine.merge(stats)))
                 .or_insert_with(|| Arc::clone(stats));
         }
+        self.nameless = match (self.nameless.take(), &other.nameless) {
+            (Some(mine), Some(theirs)) => Some(Arc::new(mine.merge(theirs))),
+            (mine, theirs) => mine.or_else(|| theirs.clone()),
+        };
     }
 }
 
@@ -232,14 +271,13 @@ fn whole_micros(uptime: Duration) -> Duration {
     Duration::new(uptime.as_secs(), uptime.subsec_micros() * 1_000)
 }
 
-/// The names in two lists joined by commas, each once, sorted.
-fn union(a: &str, b: &str) -> String {
-    let names: BTreeSet<&str> = a
-        .split(',')
-        .chain(b.split(','))
-        .filter(|name| !name.is_empty())
-        .collect();
-    names.into_iter().collect::<Vec<_>>().join(",")
+impl NamelessTools {
+    fn merge(&self, other: &Self) -> Self {
+        Self {
+            tools: self.tools.saturating_add(other.tools),
+            stats: self.stats.merge(&other.stats),
+        }
+    }
 }
 
 #[cfg(all(test, not(toolmeter_loom)))]

@@ -1,21 +1,23 @@
 //! What a tool is to toolmeter: its [`ToolSpec`], and for hosts that call tools by name the
-//! [`Tool`] trait with its input and its error.
+//! [`Tool`] trait with its input.
 //!
 //! A host that runs its tools itself needs only a spec. One that wants
-//! [`Registry::invoke`](crate::Registry::invoke) or [`AutoRun`](crate::AutoRun) hands the tool
-//! over as a [`Tool`]; [`sync_tool`] and [`async_tool`] make one of a closure.
+//! [`Registry::invoke`](crate::Registry::invoke) or `AutoRun` hands the tool over as a [`Tool`];
+//! [`sync_tool`] and [`async_tool`] make one of a closure.
 
-use crate::text::{NameError, check_name};
+use crate::classify::{Verdict, classify_mcp};
+use crate::error::ToolError;
+use crate::registry::{Registry, WeakRegistry};
+use crate::text::{NameError, check_name, lossy_name};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use toolmeter_core::ErrorKind;
 use toolmeter_events::CallContext;
 
-/// What to register: so far, a name.
+/// What to register: so far, a name. Any text converts into one.
 ///
 /// # Examples
 ///
@@ -25,6 +27,8 @@ use toolmeter_events::CallContext;
 /// let registry = Registry::new();
 /// let search = registry.register(ToolSpec::new("web_search"))?;
 /// assert_eq!(search.name(), "web_search");
+/// let shell = registry.register("shell")?;
+/// assert_eq!(shell.name(), "shell");
 /// # Ok::<(), toolmeter::RegisterError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,23 +37,44 @@ pub struct ToolSpec {
 }
 
 impl ToolSpec {
-    /// A tool of this name: 1 to 128 bytes of visible text, checked when it is registered.
+    /// Creates the spec of a tool of this name: 1 to 256 bytes of visible text, checked when it
+    /// is registered.
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into() }
     }
 
-    /// The name.
+    /// Creates the spec of a tool whose name comes from outside, as from an MCP server, and may be
+    /// anything: what cannot be seen is escaped, what is too long is cut, and an empty name
+    /// becomes `(unnamed)`. A valid name stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Registry, ToolSpec};
+    ///
+    /// let registry = Registry::new();
+    /// let tool = registry.register(ToolSpec::lossy("list\u{200b}files"))?;
+    /// assert_eq!(tool.name(), "list\\u{200b}files");
+    /// assert!(registry.register(ToolSpec::lossy(&"x".repeat(10_000))).is_ok());
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn lossy(name: &str) -> Self {
+        Self::new(lossy_name(name))
+    }
+
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether the name can be registered.
+    /// Checks whether the name can be registered.
     ///
     /// # Errors
     ///
-    /// [`NameError`] if it is empty, longer than 128 bytes, or not visible text.
+    /// [`NameError`] if it is empty, longer than 256 bytes, or not visible text.
     ///
     /// # Examples
     ///
@@ -80,22 +105,100 @@ pub struct Invocation {
     pub attempt: u16,
     /// The host's own names for the call, if it gave any.
     pub context: Option<Arc<CallContext>>,
+    registry: Option<WeakRegistry>,
 }
 
 impl Invocation {
-    /// A first attempt with these arguments: what a tool's own tests call it with.
+    /// Creates a first attempt with these arguments: what a tool's own tests call it with. It has
+    /// no context and no registry.
     #[must_use]
     pub fn new(args: Value) -> Self {
         Self {
             args,
             attempt: 1,
             context: None,
+            registry: None,
+        }
+    }
+
+    pub(crate) fn of(
+        args: Value,
+        attempt: u16,
+        context: Option<Arc<CallContext>>,
+        registry: WeakRegistry,
+    ) -> Self {
+        Self {
+            args,
+            attempt,
+            context,
+            registry: Some(registry),
+        }
+    }
+
+    /// Returns the registry through which the call was made, for a tool that calls tools.
+    ///
+    /// A tool need not own its registry for that, and must not: a registry that one of its tools
+    /// owns never ends. `None` if the call was not made through a registry, or if the registry's
+    /// last owner is gone. See also [`Registry::downgrade`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::{Registry, ToolError, async_tool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("read", |call| async move { Ok(call.args) }))?;
+    /// registry.register_tool(async_tool("read_twice", |call| async move {
+    ///     let registry = call.registry().ok_or(ToolError::cancelled("the host is ending"))?;
+    ///     let mut parts = Vec::new();
+    ///     for part in 0..2 {
+    ///         let read = registry.invoke("read", json!(part));
+    ///         let read = read.context(call.child_context(format!("part_{part}")));
+    ///         parts.push(read.await?);
+    ///     }
+    ///     Ok(parts.into())
+    /// }))?;
+    /// assert_eq!(registry.invoke("read_twice", json!({})).await?, json!([0, 1]));
+    /// assert_eq!(registry.metrics().tools["read"].success(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn registry(&self) -> Option<Registry> {
+        self.registry.as_ref()?.upgrade()
+    }
+
+    /// Returns the context of a call that this one makes: of the same session and turn, with this
+    /// call as its parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{CallContext, Invocation};
+    ///
+    /// let mut invocation = Invocation::new(serde_json::json!({}));
+    /// invocation.context = Some(CallContext::new("session-17").turn(4).call("call_9e").into());
+    /// let child = invocation.child_context("call_9f");
+    /// assert_eq!((&*child.session, child.turn, &*child.call), ("session-17", 4, "call_9f"));
+    /// assert_eq!(child.parent.as_deref(), Some("call_9e"));
+    /// ```
+    #[must_use]
+    pub fn child_context(&self, call: impl Into<Box<str>>) -> CallContext {
+        match &self.context {
+            None => CallContext::new("").call(call),
+            Some(parent) => CallContext::new(parent.session.clone())
+                .turn(parent.turn)
+                .call(call)
+                .parent(parent.call.clone()),
         }
     }
 }
 
 /// What a [`Tool`] gives back: its output, some time later.
-pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Send + 'a>>;
+///
+/// It borrows nothing of the tool; clone into it what it needs.
+pub type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Send>>;
 
 /// A tool that can be called by name.
 ///
@@ -103,7 +206,7 @@ pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, ToolError>> 
 ///
 /// ```
 /// use serde_json::{Value, json};
-/// use toolmeter::{CallOptions, Invocation, Registry, Tool, ToolFuture, ToolSpec};
+/// use toolmeter::{Invocation, Registry, Tool, ToolFuture, ToolSpec};
 ///
 /// struct WebSearch;
 ///
@@ -112,7 +215,7 @@ pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, ToolError>> 
 ///         ToolSpec::new("web_search")
 ///     }
 ///
-///     fn call(&self, invocation: Invocation) -> ToolFuture<'_> {
+///     fn call(&self, invocation: Invocation) -> ToolFuture {
 ///         Box::pin(async move { Ok(json!({ "query": invocation.args, "hits": 3 })) })
 ///     }
 /// }
@@ -120,104 +223,72 @@ pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, ToolError>> 
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let registry = Registry::new();
 /// registry.register_tool(WebSearch)?;
-/// let output = registry.invoke("web_search", json!("loom"), CallOptions::new()).await?;
+/// let output = registry.invoke("web_search", json!("loom")).await?;
 /// assert_eq!(output["hits"], 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Tool: Send + Sync + 'static {
-    /// The name under which it is registered.
+    /// Returns the name under which it is registered.
     fn spec(&self) -> ToolSpec;
 
     /// Runs the tool once.
     ///
-    /// The call is counted from the first poll of the future to its end. If the future is
-    /// dropped before, the call is cancelled; if it panics, the call fails as `panic` and the
-    /// panic goes no further.
-    fn call(&self, invocation: Invocation) -> ToolFuture<'_>;
+    /// The call is counted from just before this is called to the end of the future. If the
+    /// future is dropped before, the call is cancelled; if this or the future panics, the call
+    /// fails as `panic` and the panic goes no further.
+    fn call(&self, invocation: Invocation) -> ToolFuture;
 
-    /// Whether [`call`](Self::call) blocks its thread. [`AutoRun`](crate::AutoRun) then runs it on
-    /// the runtime's threads for blocking work; `invoke` runs it where it is.
+    /// Judges an answer. The default is MCP's rule for answers in JSON, [`classify_mcp`].
+    ///
+    /// The answer is given back whatever the verdict is. A panic in here is counted as one of the
+    /// tool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::{Value, json};
+    /// use toolmeter::{ErrorKind, Invocation, Registry, Tool, ToolFuture, ToolSpec, Verdict};
+    ///
+    /// /// Answers with an HTTP status.
+    /// struct Fetch;
+    ///
+    /// impl Tool for Fetch {
+    ///     fn spec(&self) -> ToolSpec {
+    ///         "fetch".into()
+    ///     }
+    ///
+    ///     fn call(&self, _: Invocation) -> ToolFuture {
+    ///         Box::pin(async { Ok(json!({ "status": 429 })) })
+    ///     }
+    ///
+    ///     fn classify(&self, answer: &Value) -> Verdict {
+    ///         match answer["status"].as_u64() {
+    ///             Some(429) => Verdict::failure(ErrorKind::RateLimited),
+    ///             _ => Verdict::success(),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(Fetch)?;
+    /// assert_eq!(registry.invoke("fetch", json!("/")).await?, json!({ "status": 429 }));
+    /// assert_eq!(registry.metrics().tools["fetch"].failure(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    fn classify(&self, answer: &Value) -> Verdict {
+        classify_mcp(answer)
+    }
+
+    /// Returns whether [`call`](Self::call) blocks its thread. Within a tokio runtime it then runs
+    /// on the runtime's threads for blocking work, as under `spawn_blocking`: it may block on the
+    /// runtime, own one, and receive blocking. Elsewhere it runs where it is called.
     fn is_blocking(&self) -> bool {
         false
     }
 }
 
-/// Why a tool could not do what it was asked.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::{ErrorKind, ToolError};
-///
-/// let error = ToolError::new(ErrorKind::RateLimited, "try again in 30 s");
-/// assert_eq!(error.to_string(), "rate_limited: try again in 30 s");
-/// let error = ToolError::from(std::io::Error::from(std::io::ErrorKind::NotFound));
-/// assert_eq!(error.kind(), ErrorKind::NotFound);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}: {message}")]
-pub struct ToolError {
-    kind: ErrorKind,
-    message: String,
-}
-
-impl ToolError {
-    /// A failure of this kind. The text may be long; what is kept of it is bounded and escaped.
-    #[must_use]
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
-    }
-
-    /// What kind of failure it is.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    /// The text, as the tool gave it.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl From<std::io::Error> for ToolError {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(io_error_kind(&error), error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for ToolError {
-    /// Arguments that do not parse, or an output that is no JSON: `invalid_args`.
-    fn from(error: serde_json::Error) -> Self {
-        Self::new(ErrorKind::InvalidArgs, error.to_string())
-    }
-}
-
-/// The kind of failure that an input or output error is.
-pub(crate) fn io_error_kind(error: &std::io::Error) -> ErrorKind {
-    use std::io::ErrorKind as Io;
-    match error.kind() {
-        Io::NotFound => ErrorKind::NotFound,
-        Io::PermissionDenied => ErrorKind::PermissionDenied,
-        Io::TimedOut => ErrorKind::Timeout,
-        Io::InvalidInput => ErrorKind::InvalidArgs,
-        Io::ConnectionRefused
-        | Io::ConnectionReset
-        | Io::ConnectionAborted
-        | Io::NotConnected
-        | Io::HostUnreachable
-        | Io::NetworkUnreachable
-        | Io::NetworkDown
-        | Io::BrokenPipe => ErrorKind::Network,
-        _ => ErrorKind::Other,
-    }
-}
-
-/// A [`Tool`] made of a closure that blocks its thread until it is done.
+/// Creates a [`Tool`] of a closure that blocks its thread until it is done.
 ///
 /// # Examples
 ///
@@ -241,7 +312,7 @@ where
     }
 }
 
-/// A [`Tool`] made of a closure that gives a future.
+/// Creates a [`Tool`] of a closure that gives a future.
 ///
 /// # Examples
 ///
@@ -276,7 +347,7 @@ where
         self.spec.clone()
     }
 
-    fn call(&self, invocation: Invocation) -> ToolFuture<'_> {
+    fn call(&self, invocation: Invocation) -> ToolFuture {
         Box::pin(ready((self.run)(invocation)))
     }
 
@@ -299,7 +370,7 @@ where
         self.spec.clone()
     }
 
-    fn call(&self, invocation: Invocation) -> ToolFuture<'_> {
+    fn call(&self, invocation: Invocation) -> ToolFuture {
         Box::pin((self.run)(invocation))
     }
 }
@@ -313,23 +384,6 @@ impl fmt::Debug for dyn Tool {
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
     use super::*;
-    use std::io;
-
-    #[test]
-    fn input_and_output_errors_keep_their_meaning() {
-        let kind = |kind: io::ErrorKind| ToolError::from(io::Error::from(kind)).kind();
-        assert_eq!(kind(io::ErrorKind::NotFound), ErrorKind::NotFound);
-        assert_eq!(
-            kind(io::ErrorKind::PermissionDenied),
-            ErrorKind::PermissionDenied
-        );
-        assert_eq!(kind(io::ErrorKind::TimedOut), ErrorKind::Timeout);
-        assert_eq!(kind(io::ErrorKind::InvalidInput), ErrorKind::InvalidArgs);
-        assert_eq!(kind(io::ErrorKind::ConnectionRefused), ErrorKind::Network);
-        assert_eq!(kind(io::ErrorKind::InvalidData), ErrorKind::Other);
-        let error = serde_json::from_str::<u8>("x").unwrap_err();
-        assert_eq!(ToolError::from(error).kind(), ErrorKind::InvalidArgs);
-    }
 
     #[test]
     fn closures_become_tools() {

@@ -25,13 +25,14 @@ const fn cloned<T: Clone>() {}
 const fn displayed<T: Display>() {}
 
 const _: () = {
-    plain_data::<toolmeter::EventsAccounting>();
+    plain_data::<toolmeter::EventAccounting>();
     plain_data::<toolmeter::ErrorKind>();
     plain_data::<toolmeter::EventKind>();
     plain_data::<toolmeter::EventNumber>();
+    plain_data::<toolmeter::ByTool>();
+    plain_data::<toolmeter::classify::ByType>();
     plain_data::<toolmeter::CallContext>();
     plain_data::<toolmeter::CallId>();
-    plain_data::<toolmeter::CallOptions>();
     plain_data::<toolmeter::Batch>();
     plain_data::<toolmeter::Event>();
     plain_data::<toolmeter::Filter>();
@@ -41,13 +42,19 @@ const _: () = {
     plain_data::<toolmeter::LatencyByOutcome>();
     plain_data::<toolmeter::LatencyStats>();
     plain_data::<toolmeter::ManualClock>();
+    plain_data::<toolmeter::NamelessTools>();
+    plain_data::<toolmeter::NameTable>();
     plain_data::<toolmeter::Outcome>();
     plain_data::<toolmeter::Pump>();
+    plain_data::<toolmeter::Running>();
+    plain_data::<toolmeter::RunningCall>();
     plain_data::<toolmeter::Snapshot>();
     plain_data::<toolmeter::SubscriptionStats>();
+    plain_data::<toolmeter::Timeline>();
     plain_data::<toolmeter::ToolId>();
     plain_data::<toolmeter::ToolSpec>();
     plain_data::<toolmeter::ToolStats>();
+    plain_data::<toolmeter::Verdict>();
     // Behind a lock that nobody poisons.
     plain_data::<toolmeter::StatsHandle>();
 };
@@ -59,22 +66,26 @@ const _: () = {
     shared_between_threads::<toolmeter::ClockSource>();
     shared_between_threads::<toolmeter::HostClock>();
     shared_between_threads::<toolmeter::Intervals>();
+    shared_between_threads::<toolmeter::Invoke<'static>>();
     shared_between_threads::<toolmeter::OwnedCall>();
     shared_between_threads::<toolmeter::Published>();
     shared_between_threads::<toolmeter::Registry>();
     shared_between_threads::<toolmeter::RegistryBuilder>();
+    shared_between_threads::<toolmeter::RunningCalls>();
     shared_between_threads::<toolmeter::Subscription>();
     shared_between_threads::<toolmeter::ToolHandle>();
+    shared_between_threads::<toolmeter::WeakRegistry>();
 };
 
 const _: () = {
-    an_error::<toolmeter::HubError>();
     an_error::<toolmeter::InvokeError>();
     an_error::<toolmeter::NameError>();
     an_error::<toolmeter::NotRegistered>();
     an_error::<toolmeter::RecvError>();
     an_error::<toolmeter::RecvTimeoutError>();
     an_error::<toolmeter::RegisterError>();
+    an_error::<toolmeter::StripesError>();
+    an_error::<toolmeter::SubscribeError>();
     an_error::<toolmeter::ToolError>();
     an_error::<toolmeter::TryRecvError>();
 };
@@ -86,12 +97,32 @@ const _: () = {
     copied::<toolmeter::Outcome>();
     copied::<toolmeter::ToolId>();
     cloned::<toolmeter::Batch>();
+    cloned::<toolmeter::CallBuilder<'static>>();
+    cloned::<toolmeter::CallContext>();
+    cloned::<toolmeter::Invoke<'static>>();
+    cloned::<toolmeter::InvokeError>();
     cloned::<toolmeter::Registry>();
     cloned::<toolmeter::Snapshot>();
     cloned::<toolmeter::StatsHandle>();
     cloned::<toolmeter::ToolHandle>();
+    cloned::<toolmeter::Verdict>();
+    cloned::<toolmeter::WeakRegistry>();
     displayed::<toolmeter::ErrorKind>();
-    displayed::<toolmeter::Snapshot>();
+    displayed::<toolmeter::EventKind>();
+};
+
+#[cfg(feature = "table")]
+const _: () = displayed::<toolmeter::Snapshot>();
+
+#[cfg(feature = "serde")]
+const _: () = {
+    const fn written<T: serde::Serialize>() {}
+    const fn read<T: serde::de::DeserializeOwned>() {}
+    written::<toolmeter::Event>();
+    written::<toolmeter::Snapshot>();
+    read::<toolmeter::Snapshot>();
+    written::<toolmeter::ErrorKind>();
+    read::<toolmeter::ErrorKind>();
 };
 
 /// Says whether a type has a trait: a constant of the type goes before one of a trait.
@@ -143,22 +174,20 @@ fn these_types_promise_less() {
     // It holds an error of the operating system, of which std does not promise more.
     assert_eq!(facts!(toolmeter::BuildError), (ALL, NONE));
     assert_eq!(facts!(std::io::Error), (ALL, NONE));
-    // The host's own: a tool, its future, and an error that is judged where it stands. A registry
-    // that holds tools is unwind safe all the same, since it catches what they throw.
+    // The host's own: a tool and its future. A registry that holds tools is unwind safe all the
+    // same, since it catches what they throw.
     assert_eq!(facts!(Box<dyn toolmeter::Tool>), (ALL, NONE));
-    assert_eq!(
-        facts!(toolmeter::ToolFuture<'static>),
-        ((true, false), NONE)
-    );
-    assert_eq!(facts!(toolmeter::Verdict<'static>), (NONE, NONE));
+    assert_eq!(facts!(toolmeter::ToolFuture), ((true, false), NONE));
+    assert_eq!(facts!(toolmeter::Invoking<'static>), ((true, false), NONE));
     // A call ends once, and an interval is read once.
     let clones = [
         Has::<toolmeter::ToolHandle>::CLONE,
         Has::<toolmeter::Call<'static>>::CLONE,
         Has::<toolmeter::OwnedCall>::CLONE,
         Has::<toolmeter::Intervals>::CLONE,
+        Has::<toolmeter::Invoking<'static>>::CLONE,
     ];
-    assert_eq!(clones, [true, false, false, false]);
+    assert_eq!(clones, [true, false, false, false, false]);
 }
 
 /// A host that catches panics around its calls needs to assert nothing.
@@ -170,7 +199,7 @@ fn a_panic_is_caught_around_handles_registry_and_subscription() {
         .pump(Pump::manual())
         .build()
         .unwrap();
-    let tool = registry.register("tool".into()).unwrap();
+    let tool = registry.register("tool").unwrap();
     let events = registry.subscribe();
     let caught = catch_unwind(|| {
         let _call = tool.start();
@@ -178,7 +207,7 @@ fn a_panic_is_caught_around_handles_registry_and_subscription() {
     });
     let payload = caught.unwrap_err();
     assert_eq!(payload.downcast_ref(), Some(&"the tool's own"));
-    assert!(catch_unwind(|| registry.register("tool".into()).unwrap()).is_err());
+    assert!(catch_unwind(|| registry.register("tool").unwrap()).is_err());
     let owned = tool.start_owned();
     let caught = catch_unwind(move || {
         let _owned = owned;
@@ -193,13 +222,19 @@ fn a_panic_is_caught_around_handles_registry_and_subscription() {
     let metrics = catch_unwind(move || registry.metrics()).unwrap();
     let stats = &metrics.tools["tool"];
     let panics = stats.failures_by_kind[&ErrorKind::Panic];
-    assert_eq!((panics, stats.finished(), stats.in_flight), (3, 3, 0));
+    assert_eq!((panics, stats.cancelled()), (1, 2), "guards are cancelled");
+    assert_eq!((stats.finished(), stats.in_flight), (3, 0));
 }
 
 #[cfg(feature = "tokio")]
 const _: () = {
-    use toolmeter::auto_run;
     an_error::<toolmeter::TimeLimitExceeded>();
+    shared_between_threads::<toolmeter::LimitedCall<'static>>();
+};
+
+#[cfg(feature = "auto_run")]
+const _: () = {
+    use toolmeter::auto_run;
     an_error::<auto_run::CallError>();
     shared_between_threads::<toolmeter::AutoRun>();
     shared_between_threads::<auto_run::AutoRun>();
@@ -214,7 +249,7 @@ const _: () = {
     shared_between_threads::<auto_run::Turn>();
 };
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "auto_run")]
 #[expect(dead_code, reason = "it is compiled, which is the test")]
 fn the_traits_of_auto_run<M, B>()
 where
@@ -229,19 +264,21 @@ fn futures_of_calls_can_be_sent() {
     fn sent<F: Future + Send>(future: F) -> F {
         future
     }
-    use toolmeter::{CallOptions, Pump, Registry};
+    use toolmeter::{Pump, Registry, Verdict};
     let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
-    let tool = registry.register("tool".into()).unwrap();
+    let tool = registry.register("tool").unwrap();
     let events = registry.subscribe();
     drop(sent(tool.run_async(async {})));
-    drop(sent(registry.invoke("tool", 0.into(), CallOptions::new())));
+    let judge = |_: &()| Verdict::success();
+    drop(sent(tool.call().classify(judge).run_async(async {})));
+    drop(sent(registry.invoke("tool", 0.into()).into_future()));
     drop(sent(events.recv_async()));
     #[cfg(feature = "tokio")]
     {
         let limit = std::time::Duration::from_secs(1);
-        drop(sent(tool.run_async_within(limit, async {})));
-        let call = registry.invoke_within(limit, "tool", 0.into(), CallOptions::new());
-        drop(sent(call));
+        drop(sent(tool.call().within(limit).run_async(async {})));
+        let call = registry.invoke("tool", 0.into()).within(limit);
+        drop(sent(async { call.await.is_ok() }));
     }
     assert_eq!(registry.metrics().tools["tool"].finished(), 0);
 }
@@ -251,22 +288,26 @@ fn futures_of_calls_can_be_sent() {
 fn functions_traits_and_constants_are_there() {
     use serde_json::json;
     use toolmeter::{
-        Classify, Clock, ManualClock, Published, Pump, Registry, Tool, ToolFuture, Verdict,
-        async_tool, classify_mcp, sync_tool,
+        Classify, Clock, JudgeAnswer, ManualClock, Published, Pump, Registry, Tool, ToolFuture,
+        Verdict, async_tool, classify_mcp, nested, sync_tool,
     };
-    fn judged(result: &impl Classify) -> toolmeter::Outcome {
-        let verdict: Verdict<'_> = result.classify();
+    fn judged<M>(result: &impl Classify<M>) -> toolmeter::Outcome {
+        let verdict: Verdict = result.classify();
         verdict.outcome()
     }
+    fn judges_answers<C: JudgeAnswer>(_: C) {}
     assert_eq!(judged(&Ok::<_, String>(1)), toolmeter::Outcome::Success);
     assert_eq!(judged(&()), classify_mcp(&json!(1)).outcome());
-    assert_eq!(toolmeter::MAX_MESSAGE_BYTES, 256);
+    let inner: Result<Result<u8, String>, String> = Ok(Err("inner".into()));
+    assert_ne!(nested(&inner).outcome(), judged(&inner));
+    judges_answers(toolmeter::ByTool);
+    assert_eq!(toolmeter::DEFAULT_MESSAGE_BYTES, 512);
 
     let clock: &dyn Fn() -> u64 = &|| Clock::now_ns(&ManualClock::new());
     assert_eq!(clock(), 0);
     let waiting = async_tool("waiting", |call| async move { Ok(call.args) });
     let blocking = sync_tool("blocking", |call| Ok(call.args));
-    let future: ToolFuture<'_> = blocking.call(toolmeter::Invocation::new(json!(1)));
+    let future: ToolFuture = blocking.call(toolmeter::Invocation::new(json!(1)));
     drop(future);
     let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
     registry.register_tool(waiting).unwrap();
@@ -281,5 +322,6 @@ fn functions_traits_and_constants_are_there() {
 fn what_is_held_by_the_thousands_is_small() {
     assert_eq!(size_of::<toolmeter::ToolHandle>(), size_of::<usize>());
     assert!(size_of::<toolmeter::OwnedCall>() <= 64);
+    assert!(size_of::<toolmeter::Verdict>() <= 16);
     assert_eq!(size_of::<toolmeter::Event>(), 56);
 }

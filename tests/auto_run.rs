@@ -1,6 +1,6 @@
 //! What the loop of an agent host promises, one test for each sentence: on paused time and a
 //! manual clock, so that nothing waits for real time to pass.
-#![cfg(feature = "tokio")]
+#![cfg(all(feature = "auto_run", not(toolmeter_loom)))]
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -237,17 +237,25 @@ async fn other_failures_are_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_carries_an_error_is_tried_again() {
+async fn an_answer_that_carries_an_error_is_tried_again_if_the_host_says_so() {
     let (registry, _) = registry();
     let tool = async_tool("mcp", |call| async move {
         Ok(json!({ "isError": call.attempt < 2 }))
     });
     registry.register_tool(tool).unwrap();
-    let mut model = Script::new([vec![ToolCall::new("mcp", json!(0))]]);
-    let report = AutoRun::new(&registry)
-        .max_attempts(2)
-        .run(&mut model)
-        .await;
+    let script = || Script::new([vec![ToolCall::new("mcp", json!(0))]]);
+    // Unless the host says so, the model is told: it knows what to do about the tool's own error.
+    let mut model = script();
+    let run = AutoRun::new(&registry).max_attempts(2);
+    let report = run.run(&mut model).await;
+    assert_eq!((report.attempts, report.failures_left), (1, 1));
+    let result = &model.results(0)[0];
+    assert_eq!(result.outcome, Outcome::Failure(ErrorKind::ToolError));
+    assert_eq!(answer(result), json!({ "isError": true }));
+
+    let mut model = script();
+    let run = run.retry_on([ErrorKind::ToolError]);
+    let report = run.run(&mut model).await;
     assert_eq!((report.attempts, report.recovered), (2, 1));
     assert_eq!(answer(&model.results(0)[0]), json!({ "isError": false }));
 }
@@ -404,19 +412,93 @@ async fn a_denied_call_is_rejected_and_never_runs() {
     };
     let error = denied.answer.as_ref().unwrap_err();
     assert_eq!(error.to_string(), "the call was not approved: not now");
-    assert_eq!(error.kind(), Some(ErrorKind::Rejected));
-    assert_eq!(broken.outcome, Outcome::Failure(ErrorKind::Rejected));
+    assert_eq!((error.kind(), error.outcome()), (None, Outcome::Rejected));
+    for rejected in [denied, broken] {
+        assert_eq!(rejected.outcome, Outcome::Rejected);
+        assert_eq!((rejected.attempt, rejected.attempts), (0, 0));
+    }
     assert_eq!(answer(approved), 3);
-    assert_eq!((report.attempts, report.failures_left), (3, 2));
-    let stats = &registry.metrics().tools["wait"];
-    assert_eq!(
-        (
-            stats.success(),
-            stats.failures_by_kind[&ErrorKind::Rejected]
-        ),
-        (1, 2)
-    );
-    assert_eq!(stats.latency.failure.sum(), Duration::ZERO);
+    assert_eq!((report.calls, report.attempts, report.rejected), (3, 1, 2));
+    assert_eq!((report.failures_left, report.cancelled), (0, 0));
+    let metrics = registry.metrics();
+    let stats = &metrics.tools["wait"];
+    assert_eq!((stats.success(), stats.rejected), (1, 2));
+    assert_eq!((stats.failure(), &stats.last_error), (0, &None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_is_no_attempt_that_another_could_follow() {
+    let registry = with_wait();
+    let handle = registry.get("wait").unwrap();
+    handle.set_enabled(false);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let first_is_denied = {
+        let asked = Arc::clone(&asked);
+        move |_| {
+            let approval = match asked.fetch_add(1, Ordering::Relaxed) {
+                0 => Approval::Denied {
+                    reason: "not now".into(),
+                },
+                _ => Approval::Approved,
+            };
+            async { approval }
+        }
+    };
+    // Denied, then disabled, then enabled.
+    struct Enables(Script, toolmeter::ToolHandle);
+    impl Model for Enables {
+        type Error = String;
+        async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, String> {
+            self.1.set_enabled(self.0.told.len() == 2);
+            self.0.next_turn(results).await
+        }
+    }
+    let script = Script::new([vec![wait(1)], vec![wait(1)], vec![wait(1)]]);
+    let mut model = Enables(script, handle);
+    let run = AutoRun::new(&registry).max_attempts(3);
+    let report = run.approve_with(first_is_denied).run(&mut model).await;
+    let results: Vec<_> = (0..3).map(|turn| &model.0.results(turn)[0]).collect();
+    let disabled = results[1].answer.as_ref().unwrap_err();
+    assert!(matches!(
+        disabled,
+        CallError::Failed(InvokeError::Disabled { .. })
+    ));
+    let attempts: Vec<_> = results
+        .iter()
+        .map(|result| (result.attempt, result.attempts))
+        .collect();
+    assert_eq!(attempts, [(0, 0), (0, 0), (1, 1)]);
+    assert_eq!((report.calls, report.attempts, report.rejected), (3, 1, 2));
+    assert_eq!((report.retries, report.recovered), (0, 0));
+    let metrics = registry.metrics();
+    let stats = &metrics.tools["wait"];
+    assert_eq!((stats.rejected, stats.retried, stats.success()), (2, 0, 1));
+}
+
+/// A tool that notices that it should stop is cancelled, and one that refuses is rejected: neither
+/// is tried again.
+#[tokio::test(start_paused = true)]
+async fn a_tool_may_say_that_it_stopped_or_refused() {
+    let (registry, _) = registry();
+    let tool = async_tool("shell", |call| async move {
+        Err(match call.args.as_bool() {
+            Some(true) => ToolError::cancelled("interrupted"),
+            _ => ToolError::rejected("not on a Sunday"),
+        })
+    });
+    registry.register_tool(tool).unwrap();
+    let calls = [true, false].map(|args| ToolCall::new("shell", json!(args)));
+    let mut model = Script::new([calls.to_vec()]);
+    let run = AutoRun::new(&registry).max_attempts(3);
+    let report = run.retry_on(ErrorKind::ALL).run(&mut model).await;
+    let outcomes: Vec<_> = model
+        .results(0)
+        .iter()
+        .map(|result| (result.outcome, result.attempt))
+        .collect();
+    assert_eq!(outcomes, [(Outcome::Cancelled, 1), (Outcome::Rejected, 0)]);
+    assert_eq!((report.cancelled, report.rejected), (1, 1));
+    assert_eq!((report.attempts, report.failures_left), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -679,15 +761,17 @@ async fn every_event_names_its_session_turn_and_call() {
     let turns = [vec![wait(1)], vec![wait(2).id("call_9f3"), wait(3)]];
     AutoRun::new(&registry)
         .session("s-17")
+        .parent("call_9f0")
         .run(&mut Script::new(turns))
         .await;
     registry.pump();
     let names = |event: &Event| {
         let context = event.context().unwrap();
+        assert_eq!(context.parent.as_deref(), Some("call_9f0"));
         (
-            context.session().to_owned(),
-            context.turn(),
-            context.call().to_owned(),
+            context.session.to_string(),
+            context.turn,
+            context.call.to_string(),
         )
     };
     let mut started = Vec::new();

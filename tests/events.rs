@@ -5,16 +5,18 @@
 #![cfg(not(toolmeter_loom))]
 
 use std::collections::HashSet;
+use std::future::{Future, IntoFuture};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    CallContext, CallId, CallOptions, ClockSource, ErrorKind, Event, EventKind, Filter,
-    ManualClock, Pump, RecvTimeoutError, Registry, RegistryBuilder, Subscription, ToolHandle,
-    ToolSpec, TryRecvError,
+    CallContext, CallId, ClockSource, ErrorKind, Event, EventKind, Filter, ManualClock, Pump,
+    RecvTimeoutError, Registry, RegistryBuilder, Subscription, ToolHandle, TryRecvError, Verdict,
 };
 
 const MS: Duration = Duration::from_millis(1);
-use EventKind::{Cancelled, Failed, Started, Succeeded};
+use EventKind::{Cancelled, Failed, Rejected, Started, Succeeded};
 
 fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
     host_with(|builder| builder)
@@ -29,7 +31,7 @@ fn host_with(
         .pump(Pump::manual())
         .stripes(4);
     let registry = set_up(builder).build().unwrap();
-    let tool = registry.register(ToolSpec::new("tool")).unwrap();
+    let tool = registry.register("tool").unwrap();
     (registry, tool, clock)
 }
 
@@ -50,10 +52,10 @@ fn kinds(events: &[Event]) -> Vec<EventKind> {
 fn each_event_tells_its_call() {
     let (registry, tool, clock) = host();
     let events = registry.subscribe();
-    let context = Arc::new(CallContext::new("s-1", 4, "call-7"));
+    let context = CallContext::new("s-1").turn(4).call("call-7");
+    let context = Arc::new(context.label("mcp.server", "github"));
     clock.advance(MS);
-    let options = CallOptions::new().attempt(3).context(Arc::clone(&context));
-    let call = tool.with(options).start();
+    let call = tool.call().attempt(3).context(Arc::clone(&context)).start();
     clock.advance(2 * MS);
     call.fail(ErrorKind::RateLimited, "in 30 s\0");
     assert_eq!(registry.pump(), 2);
@@ -83,7 +85,8 @@ fn each_event_tells_its_call() {
     assert_eq!(started.message(), None);
     assert_eq!(failed.message(), Some("in 30 s\\u{0}"));
     assert_eq!(batch.wall_time(failed), batch.wall_time(started) + 2 * MS);
-    assert!(batch.taken_at() <= SystemTime::now());
+    assert_eq!(batch.taken_at(), batch.wall_time(failed));
+    assert!(registry.started_at() <= SystemTime::now());
     assert_eq!(batch.lost_before(), 0);
 }
 
@@ -112,28 +115,94 @@ fn each_outcome_has_its_kind() {
             "tool.started",
             "tool.succeeded",
             "tool.failed",
-            "tool.cancelled"
+            "tool.cancelled",
+            "tool.rejected"
         ]
     );
 }
 
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// One event that is no end of a call that started, since none did.
 #[test]
-fn calls_by_name_that_are_refused_are_heard_of() {
-    let (registry, tool, _) = host();
+fn calls_that_are_refused_are_heard_of() {
+    let (registry, tool, clock) = host();
     let events = registry.subscribe();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let context = Arc::new(CallContext::new("s", 1, "c"));
-    let options = CallOptions::new().context(context);
-    let refused = registry.invoke("tool", 0.into(), options);
-    assert!(runtime.block_on(refused).is_err());
+    clock.advance(MS);
+    let context = CallContext::new("s").turn(1).call("c");
+    let mut refused = pin!(
+        registry
+            .invoke("tool", 0.into())
+            .attempt(2)
+            .context(context.clone())
+            .into_future()
+    );
+    assert!(poll_once(refused.as_mut()).is_ready());
+    clock.advance(MS);
+    let denied = tool.call().context(context);
+    denied.reject("no\u{1b}[2J shell after midnight");
     registry.pump();
     let received = received(&events);
-    assert_eq!(kinds(&received), [Started, Failed]);
-    assert_eq!(received[1].error_kind(), Some(ErrorKind::Rejected));
-    assert_eq!(received[1].tool(), tool.id());
-    assert_eq!(received[1].context().unwrap().call(), "c");
+    assert_eq!(kinds(&received), [Rejected, Rejected]);
+    for event in &received {
+        assert_eq!(event.error_kind(), None);
+        assert_eq!(event.latency(), None);
+        assert_eq!(event.tool(), tool.id());
+        assert_eq!(&*event.context().unwrap().call, "c");
+        assert_eq!(event.call(), CallId::from(event.number()));
+    }
+    assert_eq!((received[0].attempt(), received[1].attempt()), (2, 1));
+    assert_eq!(
+        (received[0].time_ns(), received[1].time_ns()),
+        (1_000_000, 2_000_000)
+    );
+    let message = received[0].message().unwrap();
+    assert!(message.contains("`tool`"), "{message}");
+    let message = received[1].message().unwrap();
+    assert_eq!(message, "no\\u{1b}[2J shell after midnight");
+    let stats = &registry.metrics().tools["tool"];
+    assert_eq!((stats.rejected, &stats.last_error), (2, &None));
+}
+
+/// A call that started and is rejected after that has two events, of one call.
+#[test]
+fn a_rejection_closes_a_call_that_started() {
+    let (registry, tool, clock) = host();
+    let events = registry.subscribe();
+    let rejected = registry
+        .subscribe_with(Filter::new().kinds([Rejected]), None)
+        .unwrap();
+    let call = tool.start();
+    clock.advance(MS);
+    call.reject("denied");
+    let judge = |_: &()| Verdict::rejected().because("by a rule");
+    tool.call().classify(judge).run(|| ());
+    registry.pump();
+    let received = self::received(&events);
+    assert_eq!(kinds(&received), [Started, Rejected, Started, Rejected]);
+    assert_eq!(received[0].call(), received[1].call());
+    assert_eq!(received[1].latency(), None);
+    assert_eq!(received[1].message(), Some("denied"));
+    assert_eq!(received[3].message(), Some("by a rule"));
+    assert_eq!(kinds(&self::received(&rejected)), [Rejected, Rejected]);
+}
+
+/// What a verdict says of a cancellation is told by the event, and is no last error.
+#[test]
+fn a_cancellation_may_say_why() {
+    let (registry, tool, _) = host();
+    let events = registry.subscribe();
+    let judge = |_: &()| Verdict::cancelled().because("interrupted by the user");
+    tool.call().classify(judge).run(|| ());
+    drop(tool.start());
+    registry.pump();
+    let received = received(&events);
+    assert_eq!(kinds(&received), [Started, Cancelled, Started, Cancelled]);
+    assert_eq!(received[1].message(), Some("interrupted by the user"));
+    assert_eq!(received[3].message(), None);
+    assert_eq!(registry.metrics().tools["tool"].last_error, None);
 }
 
 #[test]
@@ -191,7 +260,7 @@ fn a_start_comes_before_its_end_even_at_the_same_time() {
     });
     registry.pump();
     received.extend(self::received(&events));
-    let accounting = registry.events();
+    let accounting = registry.event_accounting();
     assert_eq!(accounting.lost_in_rings, 0);
     assert_eq!(received.len(), 2 * CALLS);
     let mut started = HashSet::new();
@@ -231,14 +300,14 @@ fn a_start_comes_before_its_end_in_one_round() {
 #[test]
 fn filters_let_through_what_they_name() {
     let (registry, tool, _) = host();
-    let other = registry.register(ToolSpec::new("other")).unwrap();
+    let other = registry.register("other").unwrap();
     let subscribe = |filter| registry.subscribe_with(filter, None).unwrap();
     let failures = subscribe(Filter::new().kinds([Failed]));
     let of_other = subscribe(Filter::new().tools([other.id()]));
     let retries = subscribe(Filter::new().retries_only());
     tool.start().fail(ErrorKind::Timeout, "");
     other.start().succeed();
-    drop(tool.with(CallOptions::new().attempt(2)).start());
+    drop(tool.call().attempt(2).start());
     assert_eq!(registry.pump(), 6);
     assert_eq!(kinds(&received(&failures)), [Failed]);
     assert_eq!(kinds(&received(&of_other)), [Started, Succeeded]);
@@ -295,10 +364,14 @@ fn a_dropped_subscriber_counts_no_further_and_nobody_offers() {
     registry.pump();
     drop(events);
     assert_eq!(stats.read().delivered, 2);
-    let offered = registry.events().offered;
+    let offered = registry.event_accounting().offered;
     tool.run(|| ());
     assert_eq!(registry.pump(), 0);
-    assert_eq!(registry.events().offered, offered, "nobody listens");
+    assert_eq!(
+        registry.event_accounting().offered,
+        offered,
+        "nobody listens"
+    );
     assert_eq!(stats.read().drained, 2);
 }
 
@@ -310,9 +383,9 @@ fn every_event_is_accounted_for_when_a_ring_is_full() {
         tool.run(|| ());
     }
     assert_eq!(registry.pump(), 4);
-    let accounting = registry.events();
+    let accounting = registry.event_accounting();
     assert_eq!((accounting.offered, accounting.lost_in_rings), (20, 16));
-    assert_eq!((accounting.drained, accounting.found_full), (4, 0));
+    assert_eq!((accounting.drained, accounting.late), (4, 0));
     tool.run(|| ());
     registry.pump();
     let received = received(&events);
@@ -350,10 +423,9 @@ fn under_load_the_account_balances() {
     });
     registry.pump();
     received_by_all += received(&all).len() as u64;
-    let rings = registry.events();
+    let rings = registry.event_accounting();
     assert_eq!(rings.offered, 2 * THREADS * CALLS);
     assert_eq!(rings.offered, rings.lost_in_rings + rings.drained);
-    assert_eq!(rings.found_full, 0);
     for stats in [all.stats(), slow.stats(), ends.stats()] {
         assert_eq!(stats.drained, rings.drained);
         assert_eq!(stats.drained, stats.delivered + stats.filtered + stats.lost);
@@ -409,11 +481,25 @@ fn names_of_deregistered_tools_resolve() {
         clock.advance(Duration::from_secs(1));
         registry.pump();
     }
-    assert!(registry.metrics().tool("tool").is_none(), "it was freed");
-    let reborn = registry.register(ToolSpec::new("tool")).unwrap();
-    assert_ne!(reborn.id(), id);
+    registry.reset_metrics();
+    assert!(registry.metrics().tool("tool").is_none(), "it is gone");
     assert_eq!(batch.name(id), Some("tool"), "a batch keeps its names");
-    assert_eq!(batch.name(reborn.id()), None);
+    let other = registry.register("other").unwrap();
+    assert_ne!(other.id(), id);
+    assert_eq!(batch.name(other.id()), None);
+
+    // The name keeps its id when it comes again.
+    let again = registry.register("tool").unwrap();
+    assert_eq!(again.id(), id);
+    again.run(|| ());
+    other.run(|| ());
+    registry.pump();
+    let batch = events.try_recv().unwrap();
+    let names: Vec<_> = batch.iter().map(|event| batch.name(event.tool())).collect();
+    assert_eq!(
+        names,
+        [Some("tool"), Some("tool"), Some("other"), Some("other")]
+    );
 }
 
 #[test]
@@ -455,7 +541,7 @@ fn after_a_shutdown_what_is_queued_is_received_and_then_no_more() {
     assert_eq!(events.iter().count(), 0);
     assert_eq!(registry.pump(), 0);
     assert_eq!(registry.metrics().tools["tool"].success(), 2);
-    let rings = registry.events();
+    let rings = registry.event_accounting();
     assert_eq!(
         (rings.offered, rings.lost_in_rings, rings.drained),
         (4, 1, 3)
@@ -481,6 +567,21 @@ async fn an_async_receiver_waits_without_a_thread() {
     assert_eq!(receiver.await.unwrap(), (2, true));
 }
 
+/// Times follow the manual clock, and are not moved by being told later.
+#[test]
+fn the_time_of_day_of_an_event_is_that_of_the_clock() {
+    let (registry, tool, clock) = host();
+    let events = registry.subscribe();
+    clock.advance(Duration::from_secs(60));
+    tool.run(|| ());
+    clock.advance(Duration::from_secs(3_600));
+    registry.pump();
+    let batch = events.try_recv().unwrap();
+    let began = registry.started_at() + Duration::from_secs(60);
+    assert_eq!(batch.wall_time(&batch[0]), began);
+    assert_eq!(batch.taken_at(), began + Duration::from_secs(3_600));
+}
+
 #[test]
 fn the_background_pump_delivers_by_itself() {
     let registry = Registry::builder()
@@ -488,7 +589,7 @@ fn the_background_pump_delivers_by_itself() {
         .pump(Pump::background())
         .build()
         .unwrap();
-    let tool = registry.register(ToolSpec::new("tool")).unwrap();
+    let tool = registry.register("tool").unwrap();
     let events = registry.subscribe();
     tool.run(|| ());
     let mut received = Vec::new();

@@ -1,18 +1,30 @@
-//! The path of a metered call allocates nothing: counted, over a million calls.
+//! The path of a metered call allocates nothing: counted, over a million calls, however they are
+//! run and however they end.
 #![cfg(not(toolmeter_loom))]
 
 use allocation_counter::measure;
-use toolmeter::{ErrorKind, Pump, Registry, RegistryBuilder, ToolHandle, ToolSpec};
+use std::future::{Future, ready};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use toolmeter::{CallContext, ErrorKind, Pump, Registry, RegistryBuilder, ToolHandle, Verdict};
 
 const CALLS: u64 = 1_000_000;
 
 fn host(builder: RegistryBuilder) -> (Registry, ToolHandle) {
     let registry = builder.pump(Pump::manual()).build().unwrap();
-    let tool = registry.register(ToolSpec::new("web_search")).unwrap();
+    let tool = registry.register("web_search").unwrap();
     // What the first call of a thread needs, and what a first failure needs.
     tool.start().succeed();
     tool.start().fail(ErrorKind::Other, "warm-up");
     (registry, tool)
+}
+
+fn poll_once(future: impl Future) {
+    let future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(future.poll(&mut context).is_ready());
 }
 
 /// How many allocations `calls` makes on this thread.
@@ -30,6 +42,65 @@ fn a_success_allocates_nothing() {
         }
     });
     assert_eq!(counted, 0);
+}
+
+#[test]
+fn neither_options_nor_a_rule_nor_a_future_allocate() {
+    let (registry, tool) = host(Registry::builder());
+    let context = Arc::new(
+        CallContext::new("s")
+            .call("c")
+            .label("mcp.server", "github"),
+    );
+    let by_number = |n: &u64| match n {
+        0 => Verdict::success(),
+        _ => Verdict::failure(ErrorKind::ToolError),
+    };
+    let counted = allocations(|| {
+        for n in 0..CALLS / 10 {
+            let call = tool.call().attempt(2).context(Arc::clone(&context));
+            assert_eq!(call.classify(by_number).run(|| n % 2), n % 2);
+            poll_once(tool.run_async(ready(Ok::<_, String>(n))));
+            poll_once(tool.call().classify(by_number).run_async(ready(0)));
+            tool.start_owned().succeed();
+        }
+    });
+    assert_eq!(counted, 0);
+    let stats = &registry.metrics().tools["web_search"];
+    assert_eq!(stats.recovered, CALLS / 20);
+    assert_eq!(stats.failures_by_kind[&ErrorKind::ToolError], CALLS / 20);
+}
+
+/// By dropping the guard or the future, or by a verdict.
+#[test]
+fn a_cancelled_call_allocates_nothing() {
+    let (registry, tool) = host(Registry::builder());
+    let counted = allocations(|| {
+        for _ in 0..CALLS / 10 {
+            drop(tool.start());
+            tool.start().cancel();
+            let mut future = pin!(tool.run_async(std::future::pending::<()>()));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(future.as_mut().poll(&mut context).is_pending());
+        }
+    });
+    assert_eq!(counted, 0);
+    let stats = &registry.metrics().tools["web_search"];
+    assert_eq!(stats.cancelled(), 3 * CALLS / 10);
+}
+
+/// Before it starts, or by its guard, with a text that nobody keeps.
+#[test]
+fn a_rejected_call_allocates_nothing() {
+    let (registry, tool) = host(Registry::builder());
+    let counted = allocations(|| {
+        for n in 0..CALLS / 2 {
+            tool.call().reject(format_args!("denied: {n}"));
+            tool.start().reject(format_args!("denied: {n}"));
+        }
+    });
+    assert_eq!(counted, 0);
+    assert_eq!(registry.metrics().tools["web_search"].rejected, CALLS);
 }
 
 #[test]
@@ -51,7 +122,7 @@ fn a_success_that_somebody_hears_of_allocates_nothing() {
         }
     }
     assert!(heard > CALLS as usize, "{heard} events were heard of");
-    assert_eq!(registry.events().lost_in_rings, 0);
+    assert_eq!(registry.event_accounting().lost_in_rings, 0);
 }
 
 #[test]
@@ -64,6 +135,67 @@ fn a_failure_without_text_allocates_nothing() {
     });
     assert_eq!(counted, 0);
     assert_eq!(registry.metrics().tools["web_search"].failure(), CALLS + 1);
+}
+
+/// The error is judged where it stands, whatever its type.
+#[test]
+fn an_error_that_is_judged_without_its_text_allocates_nothing() {
+    let (registry, tool) = host(Registry::builder().without_error_text());
+    let counted = allocations(|| {
+        for _ in 0..CALLS / 10 {
+            let missing = tool.run(|| Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)));
+            assert!(missing.is_err());
+            assert!(tool.run(|| "x".parse::<u8>()).is_err());
+            assert!(tool.run(|| Err::<(), _>("text")).is_err());
+            poll_once(tool.run_async(ready("x".parse::<f64>())));
+            let call = tool.start();
+            call.record(&Err::<(), _>(io::Error::from(io::ErrorKind::TimedOut)));
+            tool.start().finish(Verdict::failure(ErrorKind::Provider));
+        }
+    });
+    assert_eq!(counted, 0);
+    let stats = &registry.metrics().tools["web_search"];
+    let calls = |kind| stats.failures_by_kind[&kind];
+    assert_eq!(calls(ErrorKind::NotFound), CALLS / 10);
+    assert_eq!(calls(ErrorKind::InvalidArgs), CALLS / 5);
+    assert_eq!(calls(ErrorKind::Other), CALLS / 10 + 1, "with the warm-up");
+    assert_eq!(calls(ErrorKind::Timeout), CALLS / 10);
+    assert_eq!(calls(ErrorKind::Provider), CALLS / 10);
+    assert_eq!(stats.last_error.as_ref().unwrap().message, None);
+}
+
+/// The same of boxed errors, of which only the box is allocated, by the tool.
+#[test]
+fn a_boxed_error_costs_its_own_box_only() {
+    let (_registry, tool) = host(Registry::builder().without_error_text());
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    let mut given: Vec<Boxed> = (0..1_000)
+        .map(|_| io::Error::from(io::ErrorKind::NotFound).into())
+        .collect();
+    let counted = allocations(|| {
+        while let Some(error) = given.pop() {
+            let back = tool.run(|| Err::<(), Boxed>(error)).unwrap_err();
+            std::mem::forget(back);
+        }
+    });
+    assert_eq!(counted, 0);
+}
+
+/// A look-up by name allocates nothing either.
+#[test]
+fn a_call_that_is_looked_up_allocates_nothing() {
+    let (registry, _tool) = host(Registry::builder());
+    // What the first look-up of a thread needs.
+    assert!(registry.get("web_search").is_some());
+    let counted = allocations(|| {
+        for _ in 0..CALLS / 10 {
+            let tool = registry.get("web_search").unwrap();
+            assert_eq!(tool.run(|| Ok::<_, String>(())), Ok(()));
+            assert!(registry.get("no_such_tool").is_none());
+            registry.count_unknown_call();
+        }
+    });
+    assert_eq!(counted, 0);
 }
 
 /// The counter counts: a failure with text does allocate.

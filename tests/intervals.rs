@@ -2,12 +2,15 @@
 //! call, never count one twice, and never go back in time.
 #![cfg(not(toolmeter_loom))]
 
+use std::future::{Future, IntoFuture};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use toolmeter::{
-    CallOptions, ClockSource, ErrorKind, LatencyStats, ManualClock, Pump, Registry, Snapshot,
-    ToolHandle, ToolSpec, ToolStats,
+    ClockSource, ErrorKind, LatencyStats, ManualClock, Pump, Registry, Snapshot, ToolHandle,
+    ToolStats,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -20,7 +23,7 @@ fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
         .stripes(2)
         .build()
         .unwrap();
-    let tool = registry.register(ToolSpec::new("tool")).unwrap();
+    let tool = registry.register("tool").unwrap();
     (registry, tool, clock)
 }
 
@@ -35,9 +38,9 @@ fn counts(snapshot: &Snapshot) -> (u64, u64, u64, u64) {
     (success, failure, stats.cancelled(), stats.in_flight)
 }
 
-/// One call of each outcome, of 1, 2 and 4 ms.
+/// One call of each outcome, of 1, 2 and 4 ms, and one that is rejected.
 fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
-    let call = tool.with(CallOptions::new().attempt(2)).start();
+    let call = tool.call().attempt(2).start();
     clock.advance(MS);
     call.succeed();
     let call = tool.start();
@@ -46,15 +49,14 @@ fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
     let call = tool.start();
     clock.advance(4 * MS);
     drop(call);
+    tool.call().reject("denied");
 }
 
 /// A call by a name that nobody registered.
 fn unknown_call(registry: &Registry) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let call = registry.invoke("nobody", 0.into(), CallOptions::new());
-    assert!(runtime.block_on(call).is_err());
+    let call = pin!(registry.invoke("nobody", 0.into()).into_future());
+    let answer = call.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(answer.is_ready());
 }
 
 #[test]
@@ -69,13 +71,17 @@ fn a_reset_hands_back_what_it_cleared() {
         stats(&cleared).failures_by_kind,
         stats(&before).failures_by_kind
     );
-    assert_eq!(stats(&cleared).recovered, 1);
+    assert_eq!(
+        (stats(&cleared).recovered, stats(&cleared).rejected),
+        (1, 1)
+    );
 
     let after = stats(&registry.metrics());
     assert_eq!(
         (after.finished(), after.retried, after.recovered),
         (0, 0, 0)
     );
+    assert_eq!(after.rejected, 0);
     assert_eq!(after.total_latency(), Duration::ZERO);
     assert_eq!((&after.last_error, after.last_finish), (&None, None));
     assert!(after.failures_by_kind.is_empty());
@@ -101,7 +107,7 @@ fn intervals_add_up_to_the_total() {
     }
     let total = registry.metrics();
     assert_eq!(stats(&sum).latency, stats(&total).latency);
-    assert_eq!(stats(&sum).retried, 4);
+    assert_eq!((stats(&sum).retried, stats(&sum).rejected), (4, 4));
     assert_eq!(stats(&sum).failures_by_kind, stats(&total).failures_by_kind);
 }
 
@@ -194,14 +200,13 @@ fn unknown_calls_are_reset_and_read_in_intervals() {
 }
 
 /// Everything in the stats that a call adds to, without what depends on the moment of reading.
-fn sums(stats: &ToolStats) -> ([LatencyStats; 3], u64, u64, Vec<(ErrorKind, u64)>) {
+fn sums(stats: &ToolStats) -> ([LatencyStats; 3], [u64; 3], Vec<(ErrorKind, u64)>) {
     let latency = &stats.latency;
     let by_outcome = [&latency.success, &latency.failure, &latency.cancelled];
     let kinds = stats.failures_by_kind.iter();
     (
         by_outcome.map(Clone::clone),
-        stats.retried,
-        stats.recovered,
+        [stats.retried, stats.recovered, stats.rejected],
         kinds.map(|(&kind, &count)| (kind, count)).collect(),
     )
 }
@@ -252,6 +257,7 @@ fn under_load_every_call_is_counted_once_on_each_side() {
         (all, all, all)
     );
     assert_eq!((sum.retried, sum.recovered), (all, all));
+    assert_eq!(sum.rejected, all);
     assert_eq!(sum.failures_by_kind[&ErrorKind::Timeout], all);
     assert!(sum.latency.success.sum() >= MS * u32::try_from(all).unwrap());
     assert_eq!(sums(&sum), sums(&stats(&resets)));
@@ -262,7 +268,7 @@ fn under_load_every_call_is_counted_once_on_each_side() {
 #[test]
 fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
     let (registry, tool, _) = host();
-    let idle = registry.register(ToolSpec::new("idle")).unwrap();
+    let idle = registry.register("idle").unwrap();
     let publish = || {
         registry.publish();
         registry.published().into_arc()
@@ -285,12 +291,27 @@ fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
     let fourth = publish();
     assert_eq!(fourth.tools["idle"].success(), 2);
     assert_eq!(fourth.tools["idle"].in_flight, 0);
+    // A rejected call never starts, and is published all the same.
+    idle.call().reject("denied");
+    assert_eq!(publish().tools["idle"].rejected, 1);
     // A reset and a retirement change what is to be shown of a tool that did nothing.
     registry.reset_metrics();
     let fifth = publish();
     assert_eq!(fifth.tools["idle"].success(), 0);
+    idle.start().succeed();
     registry.deregister("idle").unwrap();
-    assert!(publish().tools["idle"].retired);
+    let retired = publish();
+    assert!(retired.tools["idle"].retired);
+    // A departed tool shares its stats for ever, until it is registered again.
+    drop(idle);
+    registry.pump();
+    registry.pump();
+    let departed = publish();
+    assert_eq!(departed.tools["idle"], retired.tools["idle"]);
+    assert!(shares(&departed, &publish(), "idle"));
+    registry.register("idle").unwrap();
+    assert!(!publish().tools["idle"].retired);
+    assert_eq!(publish().tools["idle"].success(), 1);
     assert_eq!(first.tools["idle"].success(), 1, "what is held stays");
 }
 

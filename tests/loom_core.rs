@@ -1,5 +1,5 @@
-//! Models of the slots: what a reader may see while calls start and finish, and that neither a
-//! reset nor an interval loses or doubles a call.
+//! Models of the slots: what a reader may see while calls start, finish and are rejected, and that
+//! neither a reset nor an interval loses or doubles a call.
 //!
 //! The layouts are tiny, since loom explores every access: 6 buckets, one or two stripes. The
 //! stripe is passed in, as loom's threads share one operating-system thread.
@@ -12,8 +12,8 @@
 mod loom_support;
 
 use loom_support::model;
-use toolmeter_core::sync::{Arc, Mutex, Word, lock, thread};
-use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot};
+use loom_support::sync::{Arc, Mutex, lock, thread};
+use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
 
 type SmallReading = Reading<FixedCounts<6>>;
 
@@ -78,6 +78,58 @@ fn in_flight_is_never_negative() {
         first.join().unwrap().join().unwrap();
         let reading = words.read();
         assert_eq!((in_flight(&reading), reading.finished()), (0, 2));
+    });
+}
+
+/// Words with a call that ended before the model begins in a rejection, and one that stays in
+/// flight: so a reading that is one short shows, although accessors stop at 0.
+fn words_with_a_rejected_call_and_one_in_flight() -> Arc<Words> {
+    let words = Words::new(2);
+    words.slot().start(0, 1);
+    words.slot().reject(1);
+    let reading = words.read();
+    assert_eq!((reading.started(), reading.rejected()), (1, 1));
+    words
+}
+
+/// A call that starts on one thread and is rejected on another, read by a third.
+#[test]
+fn a_call_rejected_after_its_start_has_entered() {
+    model("a_call_rejected_after_its_start_has_entered", || {
+        let words = words_with_a_rejected_call_and_one_in_flight();
+        let starter = Arc::clone(&words);
+        let first = thread::spawn(move || {
+            starter.slot().start(0, 1);
+            let rejecter = Arc::clone(&starter);
+            thread::spawn(move || {
+                let finish = Finish::new(Outcome::Rejected, 1, 0, 2);
+                rejecter.slot().finish(1, finish);
+            })
+        });
+        let reading = words.read();
+        assert!((1..=2).contains(&reading.in_flight()), "{reading:?}");
+        assert!((1..=2).contains(&reading.started()), "{reading:?}");
+        first.join().unwrap().join().unwrap();
+        let reading = words.read();
+        assert_eq!((reading.started(), reading.rejected()), (1, 2));
+        assert_eq!((reading.in_flight(), reading.finished()), (1, 0));
+    });
+}
+
+/// A call that is rejected before it starts, read by another thread.
+#[test]
+fn a_call_rejected_before_its_start_has_entered() {
+    model("a_call_rejected_before_its_start_has_entered", || {
+        let words = words_with_a_rejected_call_and_one_in_flight();
+        let rejecter = Arc::clone(&words);
+        let thread = thread::spawn(move || rejecter.slot().reject(1));
+        let reading = words.read();
+        assert!((1..=2).contains(&reading.in_flight()), "{reading:?}");
+        assert!((1..=2).contains(&reading.started()), "{reading:?}");
+        thread.join().unwrap();
+        let reading = words.read();
+        assert_eq!((reading.started(), reading.rejected()), (1, 2));
+        assert_eq!((reading.in_flight(), reading.finished()), (1, 0));
     });
 }
 

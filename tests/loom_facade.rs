@@ -1,39 +1,26 @@
 //! Models of the facade, over a whole registry.
 //!
-//! What arc-swap publishes is behind the stand-in of `toolmeter_core::stand_in`, which opens with
-//! what it leaves out: a load there is ordered with every store. `tests/registry.rs` runs the real
-//! one.
+//! What arc-swap publishes is behind the stand-in of `src/swap/stand_in.rs`, which opens with what
+//! it leaves out. `tests/registry.rs` runs the real one.
 
 mod loom_support;
 
-use loom_support::model;
-use std::future::Future;
-use std::pin::pin;
+use loom_support::{model, sync::thread};
 use std::sync::Arc as StdArc;
-use std::task::{Context, Waker};
-use std::time::Duration;
 use toolmeter::{
-    CallOptions, ClockSource, Intervals, ManualClock, OwnedCall, Pump, RegisterError, Registry,
-    Snapshot, ToolHandle,
+    ClockSource, Intervals, ManualClock, OwnedCall, Pump, RegisterError, Registry, Snapshot,
+    ToolHandle,
 };
-use toolmeter_core::sync::thread;
 
+/// Its clock stands still, so it publishes in its first round and then only when it is told to.
 fn registry() -> Registry {
     let builder = Registry::builder()
         .clock(ClockSource::Manual(StdArc::new(ManualClock::new())))
         .stripes(1)
-        .publish_every(Duration::ZERO)
         .pump(Pump::manual());
     #[cfg(toolmeter_loom)]
     let builder = builder.precision(1).max_exponent(2);
     builder.build().unwrap()
-}
-
-/// Counts a call of a tool that nobody registered, which is the least that a snapshot can show.
-fn count_one(registry: &Registry) {
-    let call = pin!(registry.invoke("nobody", 1.into(), CallOptions::new()));
-    let answer = call.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(answer.is_ready());
 }
 
 /// Two threads count and publish while a third reads: what it sees never goes back, and the last
@@ -45,7 +32,8 @@ fn a_published_snapshot_is_never_older() {
         let publishers = [(); 2].map(|()| {
             let registry = registry.clone();
             thread::spawn(move || {
-                count_one(&registry);
+                // The least that a snapshot can show.
+                registry.count_unknown_call();
                 registry.publish();
             })
         });
@@ -68,7 +56,7 @@ fn two_cursors_and_a_reset_do_not_disturb_each_other() {
         let (mut one, mut other) = (registry.intervals(), registry.intervals());
         let counter = {
             let registry = registry.clone();
-            thread::spawn(move || count_one(&registry))
+            thread::spawn(move || registry.count_unknown_call())
         };
         let resetter = {
             let registry = registry.clone();
@@ -96,7 +84,7 @@ fn finished(snapshot: &Snapshot) -> u64 {
 }
 
 fn register(registry: &Registry) -> Option<ToolHandle> {
-    match registry.register("shell".into()) {
+    match registry.register("shell") {
         Ok(handle) => Some(handle),
         Err(RegisterError::Duplicate { .. }) => None,
         Err(error) => panic!("{error}"),
@@ -163,88 +151,164 @@ fn a_handle_that_is_found_counts() {
     });
 }
 
-/// A tool that is deregistered and has one call in flight, which holds its last handle.
-fn retired(registry: &Registry) -> OwnedCall {
-    let call = register(registry).unwrap().start_owned();
+/// A registry with a tool that is deregistered and has one call in flight, which holds its last
+/// handle. Its pump has nothing left to publish.
+fn with_a_retired_tool() -> (Registry, OwnedCall) {
+    let registry = registry();
+    let call = register(&registry).unwrap().start_owned();
     registry.deregister("shell").unwrap();
-    call
+    registry.publish();
+    (registry, call)
 }
 
-/// Reads until the tool is gone; what the cursor saw of it until then.
-fn read_to_the_end(registry: &Registry, cursor: &mut Intervals) -> u64 {
-    let mut seen = 0;
-    let mut looks = 0;
-    while !registry.metrics().tools.is_empty() {
-        assert!(
-            looks <= 3,
-            "noticed, read by the cursor, and still not free"
-        );
+/// Rounds of the pump after which a tool that nobody holds has departed.
+fn depart(registry: &Registry) {
+    for _ in 0..2 {
         registry.pump();
-        seen += finished(&cursor.read());
-        looks += 1;
     }
-    seen
 }
 
-/// A call ends and its handle, the last of a deregistered tool, goes while the pump looks for
-/// slots to free and a cursor reads: the slot is not free before the cursor saw the call.
+/// A call ends and its handle, the last of a deregistered tool, goes while the pump lets tools
+/// depart: what it counted is there when it has departed.
 #[test]
-fn a_slot_is_read_to_its_end_before_it_is_free() {
-    model("a_slot_is_read_to_its_end_before_it_is_free", || {
-        let registry = registry();
-        let mut cursor = registry.intervals();
-        let call = retired(&registry);
+fn a_departed_tool_keeps_its_counts() {
+    model("a_departed_tool_keeps_its_counts", || {
+        let (registry, call) = with_a_retired_tool();
         let calling = thread::spawn(move || drop(call));
         registry.pump();
-        let mut seen = finished(&cursor.read());
-        registry.pump();
         calling.join().unwrap();
-        seen += read_to_the_end(&registry, &mut cursor);
-        assert_eq!(seen, 1, "the slot was freed before its call was read");
+        depart(&registry);
+        assert_eq!(shell(&registry.metrics()), Some((1, 0)));
+        assert_eq!(shell(&registry.totals()), Some((1, 0)));
     });
 }
 
-/// The same, but the cursor reads on a thread that hears of the end of the call from the pump
-/// alone.
+/// Another thread reads while the tool departs and its memory becomes free: it sees the call that
+/// ended, or that it has not ended yet, and never less than before.
 #[test]
-fn a_cursor_elsewhere_reads_a_slot_to_its_end() {
-    model("a_cursor_elsewhere_reads_a_slot_to_its_end", || {
-        let registry = registry();
+fn a_reader_sees_a_departing_tool_whole() {
+    model("a_reader_sees_a_departing_tool_whole", || {
+        let (registry, call) = with_a_retired_tool();
+        let reading = {
+            let registry = registry.clone();
+            thread::spawn(move || {
+                let first = shell(&registry.totals()).expect("something was counted of it");
+                let second = shell(&registry.metrics()).expect("something was counted of it");
+                for (finished, in_flight) in [first, second] {
+                    assert_eq!(finished + in_flight, 1, "{finished} and {in_flight}");
+                }
+                assert!(first.0 <= second.0, "{} after {}", second.0, first.0);
+            })
+        };
+        drop(call);
+        registry.pump();
+        reading.join().unwrap();
+        depart(&registry);
+        assert_eq!(shell(&registry.metrics()), Some((1, 0)));
+    });
+}
+
+/// The same, of a reader, a caller and the pump, each on a thread of its own.
+#[test]
+fn a_departure_is_between_two_readings_or_in_one() {
+    model("a_departure_is_between_two_readings_or_in_one", || {
+        let (registry, call) = with_a_retired_tool();
+        let calling = thread::spawn(move || drop(call));
+        let pumping = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.pump())
+        };
+        let seen = shell(&registry.totals()).expect("something was counted of it");
+        assert_eq!(seen.0 + seen.1, 1, "{} and {}", seen.0, seen.1);
+        calling.join().unwrap();
+        pumping.join().unwrap();
+        depart(&registry);
+        assert_eq!(shell(&registry.totals()), Some((1, 0)));
+    });
+}
+
+/// A cursor reads while the tool departs: its intervals add up to the one call.
+#[test]
+fn a_cursor_sees_a_departed_call_once() {
+    model("a_cursor_sees_a_departed_call_once", || {
+        let (registry, call) = with_a_retired_tool();
         let mut cursor = registry.intervals();
-        let call = retired(&registry);
         let reading = thread::spawn(move || {
             let seen = finished(&cursor.read());
             (cursor, seen)
         });
         drop(call);
         registry.pump();
-        registry.pump();
         let (mut cursor, mut seen) = reading.join().unwrap();
-        seen += read_to_the_end(&registry, &mut cursor);
-        assert_eq!(seen, 1, "the slot was freed before its call was read");
+        seen += finished(&cursor.read());
+        depart(&registry);
+        seen += finished(&cursor.read());
+        assert_eq!(seen, 1);
     });
 }
 
-/// A cursor is made while a call ends and its slot is freed: what ended after the cursor was
-/// made, as its own thread saw it, the cursor shows.
+/// A reset on another thread while the tool departs: what it hands back and what is left add up
+/// to the one call.
 #[test]
-fn a_new_cursor_reads_a_slot_to_its_end() {
-    model("a_new_cursor_reads_a_slot_to_its_end", || {
-        let registry = registry();
-        let call = retired(&registry);
-        let making = {
+fn a_reset_hands_a_departed_call_back_once() {
+    model("a_reset_hands_a_departed_call_back_once", || {
+        let (registry, call) = with_a_retired_tool();
+        let resetting = {
             let registry = registry.clone();
-            thread::spawn(move || {
-                let cursor = registry.intervals();
-                let runs_still = shell(&registry.metrics()) == Some((0, 1));
-                (cursor, runs_still)
-            })
+            thread::spawn(move || finished(&registry.reset_metrics()))
         };
         drop(call);
         registry.pump();
+        let cleared = resetting.join().unwrap();
+        depart(&registry);
+        assert_eq!(cleared + finished(&registry.reset_metrics()), 1);
+        assert_eq!(shell(&registry.metrics()), None, "it was handed back");
+        assert_eq!(shell(&registry.totals()), Some((1, 0)));
+    });
+}
+
+/// A tool departs and is registered again while another thread reads: the name's total never
+/// decreases, and ends at the number of calls.
+#[test]
+fn a_name_that_comes_back_continues_its_total() {
+    model("a_name_that_comes_back_continues_its_total", || {
+        let (registry, call) = with_a_retired_tool();
+        drop(call);
+        let reading = {
+            let registry = registry.clone();
+            thread::spawn(move || {
+                let (first, second) = (registry.totals(), registry.totals());
+                let (first, second) = (finished(&first), finished(&second));
+                assert!(1 <= first && first <= second, "{second} after {first}");
+            })
+        };
+        // It departs, and its memory is given to the next registration.
         registry.pump();
-        let (mut cursor, ran_still) = making.join().unwrap();
-        let seen = read_to_the_end(&registry, &mut cursor);
-        assert!(seen == 1 || !ran_still, "the slot was freed too early");
+        drop(register(&registry).unwrap().start());
+        reading.join().unwrap();
+        assert_eq!(shell(&registry.totals()), Some((2, 0)));
+    });
+}
+
+/// The same, but whether it has departed when it comes back is the pump's matter, on a third
+/// thread.
+#[test]
+fn a_name_may_come_back_while_it_departs() {
+    model("a_name_may_come_back_while_it_departs", || {
+        let (registry, call) = with_a_retired_tool();
+        let calling = thread::spawn(move || drop(call));
+        let pumping = {
+            let registry = registry.clone();
+            thread::spawn(move || registry.pump())
+        };
+        let handle = register(&registry).unwrap();
+        drop(handle.start());
+        calling.join().unwrap();
+        pumping.join().unwrap();
+        assert_eq!(shell(&registry.totals()), Some((2, 0)));
+        registry.deregister("shell").unwrap();
+        drop(handle);
+        depart(&registry);
+        assert_eq!(shell(&registry.metrics()), Some((2, 0)));
     });
 }

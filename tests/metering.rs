@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use toolmeter::{
-    CallOptions, ClockSource, ErrorKind, MAX_MESSAGE_BYTES, ManualClock, Pump, Registry,
-    RegistryBuilder, ToolHandle, ToolSpec, ToolStats, Verdict,
+    ClockSource, DEFAULT_MESSAGE_BYTES, ErrorKind, ManualClock, Pump, Registry, RegistryBuilder,
+    ToolHandle, ToolStats, Verdict, nested,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -30,7 +30,7 @@ fn builder() -> (RegistryBuilder, Arc<ManualClock>) {
 fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
     let (builder, clock) = builder();
     let registry = builder.build().unwrap();
-    let tool = registry.register(ToolSpec::new("tool")).unwrap();
+    let tool = registry.register("tool").unwrap();
     (registry, tool, clock)
 }
 
@@ -93,18 +93,23 @@ fn run_counts_times_and_gives_back() {
     assert!(median >= Duration::from_micros(400) && median < Duration::from_micros(413));
 }
 
-#[test]
-fn run_with_judges_by_the_classifier() {
-    let (registry, tool, _) = host();
-    fn judge(status: &u16) -> Verdict<'_> {
-        match status {
-            200 => Verdict::success(),
-            429 => Verdict::failure(ErrorKind::RateLimited),
-            _ => Verdict::failure(ErrorKind::Provider).because(status),
-        }
+/// A rule of the host's own.
+fn by_status(status: &u16) -> Verdict {
+    match status {
+        200 => Verdict::success(),
+        429 => Verdict::failure(ErrorKind::RateLimited),
+        499 => Verdict::cancelled().because("the client went"),
+        503 => Verdict::rejected().because("no capacity"),
+        _ => Verdict::failure(ErrorKind::Provider).because(status),
     }
+}
+
+/// A function, a closure that is bound or kept in a field, and one that is written on the spot.
+#[test]
+fn a_call_is_judged_by_the_hosts_own_rule_however_it_is_written() {
+    let (registry, tool, _) = host();
     for status in [200, 429, 500] {
-        assert_eq!(tool.run_with(judge, || status), status);
+        assert_eq!(tool.call().classify(by_status).run(|| status), status);
     }
     assert_eq!(counts(&registry), (1, 2, 0, 0));
     assert_eq!(
@@ -112,6 +117,139 @@ fn run_with_judges_by_the_classifier() {
         [(ErrorKind::RateLimited, 1), (ErrorKind::Provider, 1)]
     );
     assert_eq!(message(&registry).as_deref(), Some("500"));
+
+    let bound = |status: &u16| by_status(status);
+    struct Kept<F>(F);
+    let kept = Kept(bound);
+    tool.call().classify(bound).run(|| 200);
+    let mut future = pin!(tool.call().classify(kept.0).run_async(async { 200 }));
+    assert_eq!(poll_once(future.as_mut()), Poll::Ready(200));
+    let text = String::from("borrowed by the rule");
+    let answer = tool
+        .call()
+        .classify(|answer: &&str| Verdict::failure(ErrorKind::ToolError).because(answer))
+        .run(|| &*text);
+    assert_eq!(answer, text);
+    assert_eq!(counts(&registry), (3, 3, 0, 0));
+    assert_eq!(message(&registry), Some(text));
+}
+
+#[test]
+fn attempt_and_rule_go_together_in_either_order() {
+    let (registry, tool, _) = host();
+    tool.call().attempt(2).classify(by_status).run(|| 200);
+    tool.call().classify(by_status).attempt(3).run(|| 500);
+    let stats = stats(&registry);
+    assert_eq!((stats.retried, stats.recovered), (2, 1));
+    assert_eq!(stats.last_error.as_ref().unwrap().attempt, 3);
+}
+
+#[test]
+fn a_verdict_may_cancel_or_reject() {
+    let (registry, tool, clock) = host();
+    let run = |status| {
+        tool.call().classify(by_status).run(|| {
+            clock.advance(MS);
+            status
+        })
+    };
+    assert_eq!(run(499), 499);
+    assert_eq!(counts(&registry), (0, 0, 1, 0));
+    assert_eq!(run(503), 503);
+    let stats = stats(&registry);
+    assert_eq!((stats.rejected, stats.finished()), (1, 1));
+    assert_eq!(stats.latency.cancelled.sum(), MS);
+    assert_eq!((&stats.last_error, stats.last_latency()), (&None, None));
+    assert_eq!(stats.in_flight, 0);
+}
+
+#[test]
+fn a_result_within_a_result_is_judged_by_both() {
+    let (registry, tool, _) = host();
+    type Given = Result<Result<u8, String>, std::io::Error>;
+    let run = |given: Given| tool.call().classify(nested).run(|| given);
+    run(Ok(Ok(1))).unwrap().unwrap();
+    run(Ok(Err("no such repo".into()))).unwrap().unwrap_err();
+    run(Err(std::io::ErrorKind::TimedOut.into())).unwrap_err();
+    assert_eq!(counts(&registry), (1, 2, 0, 0));
+    assert_eq!(
+        kinds(&registry),
+        [(ErrorKind::Timeout, 1), (ErrorKind::Other, 1)]
+    );
+    // By the type alone, what lies in `Ok` is a success.
+    let hidden: Given = Ok(Err("hidden".into()));
+    assert!(tool.run(|| hidden).is_ok());
+    assert_eq!(counts(&registry), (2, 2, 0, 0));
+}
+
+#[test]
+fn an_error_is_judged_by_its_causes_and_shown_with_them() {
+    let (registry, tool, _) = host();
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    let given: Result<(), Boxed> = tool.run(|| Err("71".parse::<bool>().unwrap_err().into()));
+    assert!(given.is_err());
+    let refused = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "not yours");
+    let wrapped = std::io::Error::other(refused);
+    assert!(tool.run(|| Err::<(), _>(wrapped)).is_err());
+    assert_eq!(
+        kinds(&registry),
+        [
+            (ErrorKind::InvalidArgs, 1),
+            (ErrorKind::PermissionDenied, 1)
+        ]
+    );
+    assert_eq!(message(&registry).as_deref(), Some("not yours"));
+}
+
+#[test]
+fn a_guard_ends_as_the_verdict_says() {
+    let (registry, tool, clock) = host();
+    let finish = |verdict: Verdict| {
+        let call = tool.start();
+        clock.advance(MS);
+        call.finish(verdict)
+    };
+    assert_eq!(finish(Verdict::success()), MS);
+    let failed = Verdict::failure(ErrorKind::Network).because("reset");
+    assert_eq!(finish(failed), MS);
+    assert_eq!(message(&registry).as_deref(), Some("reset"));
+    assert_eq!(finish(Verdict::cancelled()), MS);
+    finish(Verdict::rejected());
+    finish(Verdict::mcp(true, "no such repo"));
+    let call = tool.start();
+    clock.advance(MS);
+    assert_eq!(call.cancel(), MS);
+    assert_eq!(counts(&registry), (1, 2, 2, 0));
+    assert_eq!(stats(&registry).rejected, 1);
+    assert_eq!(
+        kinds(&registry),
+        [(ErrorKind::ToolError, 1), (ErrorKind::Network, 1)]
+    );
+}
+
+/// Before it starts, by its guard, or by a rule: a count of its own, which touches nothing else.
+#[test]
+fn a_rejected_call_is_a_count_and_nothing_else() {
+    let (registry, tool, clock) = host();
+    let call = tool.start();
+    clock.advance(MS);
+    call.fail(ErrorKind::Timeout, "before");
+    let before = stats(&registry);
+    clock.advance(MS);
+    tool.call().attempt(2).reject("no shell after midnight");
+    let call = tool.start();
+    clock.advance(MS);
+    call.reject("denied after it was started");
+    assert_eq!(tool.call().classify(by_status).run(|| 503), 503);
+
+    let after = stats(&registry);
+    assert_eq!(after.rejected, 3);
+    assert_eq!((after.finished(), after.in_flight), (1, 0));
+    assert_eq!(after.retried, 0, "it never started");
+    assert_eq!(after.latency, before.latency);
+    assert_eq!(after.failures_by_kind, before.failures_by_kind);
+    assert_eq!(after.last_error, before.last_error);
+    assert_eq!(after.last_finish, before.last_finish);
 }
 
 #[test]
@@ -144,7 +282,7 @@ fn an_owned_call_may_end_on_another_thread() {
 #[test]
 fn retried_and_recovered_are_attempts_above_one() {
     let (registry, tool, _) = host();
-    let attempt = |attempt| tool.with(CallOptions::new().attempt(attempt));
+    let attempt = |attempt| tool.call().attempt(attempt);
     assert_eq!(attempt(0).start().attempt(), 1);
     attempt(1).start().succeed();
     attempt(2).start().fail(ErrorKind::Timeout, "");
@@ -161,8 +299,7 @@ fn retried_and_recovered_are_attempts_above_one() {
 fn the_last_error_stays_after_a_success() {
     let (registry, tool, clock) = host();
     clock.advance(MS);
-    let options = CallOptions::new().attempt(2);
-    let call = tool.with(options).start();
+    let call = tool.call().attempt(2).start();
     call.fail(ErrorKind::RateLimited, "in 30 s");
     clock.advance(5 * MS);
     tool.start().succeed();
@@ -197,7 +334,9 @@ fn a_panic_is_counted_and_goes_on() {
     assert_eq!(stats(&registry).total_latency(), MS);
 
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        tool.run_with(|_: &u8| panic!("the classifier"), || 1)
+        tool.call()
+            .classify(|_: &u8| panic!("the classifier"))
+            .run(|| 1)
     }));
     assert!(ended.is_err());
     assert_eq!(kinds(&registry), [(ErrorKind::Panic, 2)]);
@@ -221,16 +360,42 @@ fn a_dropped_guard_is_cancelled_in_a_histogram_of_its_own() {
     assert_eq!((&stats.last_error, stats.last_latency()), (&None, None));
 }
 
+/// A guard cannot know whose panic it is; only where the tool itself is run, it is the tool's.
 #[test]
-fn a_guard_dropped_while_unwinding_panicked_if_it_was_made_before() {
-    let (registry, tool, _) = host();
+fn a_guard_dropped_while_its_thread_unwinds_is_cancelled() {
+    let (registry, tool, clock) = host();
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let _call = tool.start();
+        clock.advance(MS);
         panic!("between start and end");
     }));
     assert!(ended.is_err());
-    assert_eq!(counts(&registry), (0, 1, 0, 0));
-    assert_eq!(kinds(&registry), [(ErrorKind::Panic, 1)]);
+    assert_eq!(counts(&registry), (0, 0, 1, 0));
+    assert_eq!(stats(&registry).latency.cancelled.sum(), MS);
+    assert_eq!(stats(&registry).last_error, None);
+
+    // The panic of another tool, which is run within the guard's call.
+    let inner = registry.register("inner").unwrap();
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let _call = tool.start();
+        inner.run(|| -> () { panic!("the inner tool") });
+    }));
+    assert!(ended.is_err());
+    assert_eq!(counts(&registry), (0, 0, 2, 0));
+    let metrics = registry.metrics();
+    assert_eq!(
+        metrics.tools["inner"].failures_by_kind[&ErrorKind::Panic],
+        1
+    );
+
+    // A future that is dropped half way while its thread unwinds.
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let mut future = Box::pin(tool.run_async(pending::<()>()));
+        assert!(poll_once(future.as_mut()).is_pending());
+        panic!("the host");
+    }));
+    assert!(ended.is_err());
+    assert_eq!(counts(&registry), (0, 0, 3, 0));
 
     /// Cleans up with calls of its own, which have nothing to do with the panic.
     struct CleansUp(ToolHandle);
@@ -245,7 +410,41 @@ fn a_guard_dropped_while_unwinding_panicked_if_it_was_made_before() {
         panic!("somewhere else");
     }));
     assert!(ended.is_err());
-    assert_eq!(counts(&registry), (1, 1, 1, 0));
+    assert_eq!(counts(&registry), (1, 0, 4, 0));
+}
+
+/// Its payload, and what the future leaves behind, panic again when they are dropped.
+#[test]
+fn what_panics_when_it_is_dropped_changes_no_count() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("when dropped");
+            }
+        }
+    }
+    let (registry, tool, _) = host();
+    let mut future = Box::pin(tool.run_async(async {
+        let _bomb = Bomb;
+        pending::<()>().await;
+    }));
+    assert!(poll_once(future.as_mut()).is_pending());
+    drop(future);
+    assert_eq!(counts(&registry), (0, 0, 1, 0));
+
+    let mut future = Box::pin(tool.run_async(async {
+        let _bomb = Bomb;
+        std::future::ready(()).await;
+    }));
+    let ended = catch_unwind(AssertUnwindSafe(|| poll_once(future.as_mut())));
+    assert_eq!(
+        ended.unwrap_err().downcast_ref(),
+        Some(&"when dropped"),
+        "at its end, that is the tool's own panic"
+    );
+    assert_eq!(kinds(&registry), [(ErrorKind::Panic, 1)]);
+    assert_eq!(counts(&registry), (0, 1, 1, 0));
 }
 
 #[test]
@@ -298,7 +497,8 @@ mod time_limits {
             clock.advance(9 * MS);
             pending::<()>().await;
         };
-        let error = tool.run_async_within(limit, hangs).await.unwrap_err();
+        let call = tool.call().within(limit);
+        let error = call.run_async(hangs).await.unwrap_err();
         assert_eq!(error.limit, limit);
         assert!(error.to_string().contains("30s"));
         assert_eq!(
@@ -310,14 +510,48 @@ mod time_limits {
         assert_eq!(kinds(&registry), [(ErrorKind::Timeout, 1)]);
         assert_eq!(stats(&registry).total_latency(), 9 * MS);
 
-        let done: Result<_, TimeLimitExceeded> = tool
-            .run_async_within(limit, async { Err::<(), _>("refused") })
-            .await;
+        let call = tool.call().within(limit);
+        let done: Result<_, TimeLimitExceeded> =
+            call.run_async(async { Err::<(), _>("refused") }).await;
         assert_eq!(done, Ok(Err("refused")));
         assert_eq!(
             kinds(&registry),
             [(ErrorKind::Timeout, 1), (ErrorKind::Other, 1)]
         );
+    }
+
+    /// In whichever order they are said.
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_combines_with_attempt_and_rule() {
+        let (registry, tool, _) = host();
+        let limit = Duration::from_secs(1);
+        let first = tool.call().attempt(2).classify(by_status).within(limit);
+        assert_eq!(first.run_async(async { 200 }).await, Ok(200));
+        let second = tool.call().within(limit).classify(by_status).attempt(3);
+        assert_eq!(second.run_async(async { 429 }).await, Ok(429));
+        let third = tool.call().within(limit).attempt(4).classify(by_status);
+        third.run_async(pending::<u16>()).await.unwrap_err();
+        assert_eq!(
+            kinds(&registry),
+            [(ErrorKind::RateLimited, 1), (ErrorKind::Timeout, 1)]
+        );
+        let stats = stats(&registry);
+        assert_eq!((stats.retried, stats.recovered), (3, 1));
+        assert_eq!(stats.last_error.as_ref().unwrap().attempt, 4);
+    }
+
+    /// Not polled, it is no call; dropped after that, it is cancelled and no time-out.
+    #[tokio::test(start_paused = true)]
+    async fn a_limited_call_that_is_dropped_is_cancelled() {
+        let (registry, tool, _) = host();
+        let limit = Duration::from_secs(1);
+        drop(tool.call().within(limit).run_async(pending::<()>()));
+        assert_eq!(counts(&registry), (0, 0, 0, 0));
+        let mut call = Box::pin(tool.call().within(limit).run_async(pending::<()>()));
+        assert!(poll_once(call.as_mut()).is_pending());
+        assert_eq!(counts(&registry), (0, 0, 0, 1));
+        drop(call);
+        assert_eq!(counts(&registry), (0, 0, 1, 0));
     }
 }
 
@@ -364,15 +598,25 @@ fn kept_of(text: impl fmt::Display) -> Option<String> {
 
 #[test]
 fn error_text_is_bounded_and_visible_whatever_comes() {
-    let megabytes = "x".repeat(3 << 20);
-    assert_eq!(kept_of(&megabytes), Some("x".repeat(MAX_MESSAGE_BYTES)));
+    let fits = "x".repeat(DEFAULT_MESSAGE_BYTES);
+    assert_eq!(kept_of(&fits), Some(fits));
+    // The beginning and the end are kept, where compilers and tracebacks put the cause.
+    let long = format!("first words {} last words", "x y ".repeat(1 << 20));
+    let kept = kept_of(&long).unwrap();
+    assert!(kept.len() <= DEFAULT_MESSAGE_BYTES && kept.len() > DEFAULT_MESSAGE_BYTES - 16);
+    let (head, tail) = kept.split_once(" … ").unwrap();
+    assert!(head.starts_with("first words x y") && tail.ends_with("x y  last words"));
+    assert!(tail.len() >= head.len());
     assert_eq!(
         kept_of("\u{1b}[31mred\0\r\n").as_deref(),
         Some("\\u{1b}[31mred\\u{0}\\r\\n")
     );
-    // The bound falls into the middle of a character, which goes as a whole.
+    // The bounds fall into the middle of a character, which goes as a whole.
     let kept = kept_of(format!("x{}", "é".repeat(300))).unwrap();
-    assert_eq!(kept, format!("x{}", "é".repeat(127)));
+    let (head, tail) = kept.split_once(" … ").unwrap();
+    assert!(kept.len() <= DEFAULT_MESSAGE_BYTES && kept.len() > DEFAULT_MESSAGE_BYTES - 8);
+    assert_eq!(head.strip_prefix('x').unwrap().replace('é', ""), "");
+    assert_eq!(tail.replace('é', ""), "");
     assert_eq!(kept_of(""), None);
 
     struct Panics;
@@ -388,7 +632,7 @@ fn error_text_is_bounded_and_visible_whatever_comes() {
 fn the_redactor_has_the_last_word_and_text_can_be_off() {
     let fail = |builder: RegistryBuilder| {
         let registry = builder.build().unwrap();
-        let tool = registry.register(ToolSpec::new("tool")).unwrap();
+        let tool = registry.register("tool").unwrap();
         let _: Result<(), _> = tool.run(|| Err("token hunter2 expired"));
         assert_eq!(kinds(&registry), [(ErrorKind::Other, 1)]);
         message(&registry)
@@ -399,4 +643,45 @@ fn the_redactor_has_the_last_word_and_text_can_be_off() {
     let broken = fail(builder().0.redact_errors(|_| panic!("bad pattern")));
     assert!(!broken.unwrap().contains("hunter2"));
     assert_eq!(fail(builder().0.without_error_text()), None);
+}
+
+/// The redactor gets whole words, so a secret that was cut is not kept at all.
+#[test]
+fn the_length_of_texts_is_the_hosts_choice_and_no_secret_is_cut_in_two() {
+    let secret = "hunter2".repeat(20);
+    let text = format!("{} {secret} {}", "a ".repeat(2_020), "b ".repeat(1_000_000));
+    let kept = |builder: RegistryBuilder| {
+        let registry = builder.build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        tool.start().fail(ErrorKind::Other, &text);
+        message(&registry).unwrap()
+    };
+    let hidden = secret.clone();
+    let longest = builder().0.max_message_bytes(4_096);
+    let longest = longest.redact_errors(move |text| text.replace(&hidden, "[secret]").into());
+    let kept_longest = kept(longest);
+    assert!(!kept_longest.contains("hunter2"), "{kept_longest}");
+    assert!(kept_longest.len() <= 4_096 && kept_longest.len() > 4_000);
+    assert!(kept(builder().0.max_message_bytes(64)).len() <= 64);
+}
+
+/// With a manual clock the time of day follows it.
+#[test]
+fn the_time_of_day_follows_a_manual_clock() {
+    let (registry, tool, clock) = host();
+    let before = registry.metrics();
+    assert_eq!(before.started_at, registry.started_at());
+    assert_eq!(before.taken_at, before.started_at);
+    assert_eq!(before.tools["tool"].registered_at, before.started_at);
+    clock.advance(Duration::from_secs(86_400));
+    tool.start().fail(ErrorKind::Other, "later");
+    let error_at = |registry: &Registry| stats(registry).last_error.as_ref().unwrap().at;
+    let first = error_at(&registry);
+    assert_eq!(first, before.started_at + Duration::from_secs(86_400));
+    clock.advance(Duration::from_secs(86_400));
+    assert_eq!(error_at(&registry), first, "a time that was told stays");
+    assert_eq!(
+        registry.metrics().taken_at,
+        before.started_at + Duration::from_secs(2 * 86_400)
+    );
 }

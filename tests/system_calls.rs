@@ -97,7 +97,7 @@ fn a_call_that_nobody_hears_of_asks_for_nothing() {
             .pump(Pump::background())
             .build()
             .unwrap();
-        metered_calls(&registry.register("web_search".into()).unwrap());
+        metered_calls(&registry.register("web_search").unwrap());
         return;
     }
     if let Some((calls, _)) = traced("a_call_that_nobody_hears_of_asks_for_nothing") {
@@ -116,7 +116,7 @@ fn a_call_that_somebody_hears_of_asks_for_a_wake_up_at_most() {
             .pump(Pump::background())
             .build()
             .unwrap();
-        let tool = registry.register("web_search".into()).unwrap();
+        let tool = registry.register("web_search").unwrap();
         let events = registry.subscribe();
         let receiver = thread::spawn(move || events.iter().map(|batch| batch.len()).sum::<usize>());
         let took = metered_calls(&tool);

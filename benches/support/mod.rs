@@ -164,7 +164,7 @@ impl Host {
         if self.subscribers.is_empty() {
             return;
         }
-        let events = self.registry.events();
+        let events = self.registry.event_accounting();
         let due = events.offered - events.lost_in_rings;
         // What is younger than the hold-back comes with a later round.
         while self.delivered < due {
@@ -185,7 +185,7 @@ impl Host {
         } else {
             2 * self.calls
         };
-        let events = self.registry.events();
+        let events = self.registry.event_accounting();
         assert_eq!(
             (events.offered, events.lost_in_rings, events.drained),
             (expected, 0, expected),

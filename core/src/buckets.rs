@@ -49,7 +49,7 @@ impl Buckets {
     /// The greatest exponent of the range.
     pub const MAX_EXPONENT: u8 = 63;
 
-    /// The arithmetic for `2^precision` buckets an octave over values below `2^max_exponent`.
+    /// Returns the arithmetic for `2^precision` buckets an octave over values below `2^max_exponent`.
     ///
     /// `None` unless `precision <= 7` and `precision < max_exponent <= 63`.
     ///
@@ -76,19 +76,35 @@ impl Buckets {
         })
     }
 
-    /// Buckets in an octave, as a power of two.
+    /// Returns the number of buckets in an octave, as a power of two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// assert_eq!(Buckets::new(5, 48).unwrap().precision(), 5); // 32 buckets
+    /// ```
     #[must_use]
     pub const fn precision(self) -> u8 {
         self.precision
     }
 
-    /// The range ends below two to this power, in nanoseconds.
+    /// Returns the exponent of the range, which ends below two to this power, in nanoseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Buckets;
+    ///
+    /// assert_eq!(Buckets::new(5, 48).unwrap().max_exponent(), 48);
+    /// ```
     #[must_use]
     pub const fn max_exponent(self) -> u8 {
         self.max_exponent
     }
 
-    /// The greatest value that has a bucket of its own width; what is above shares its bucket.
+    /// Returns the greatest value that has a bucket of its own width; what is above shares its bucket.
     ///
     /// # Examples
     ///
@@ -103,7 +119,7 @@ impl Buckets {
         (1 << self.max_exponent) - 1
     }
 
-    /// How many buckets there are.
+    /// Returns the number of buckets.
     ///
     /// # Examples
     ///
@@ -119,7 +135,7 @@ impl Buckets {
         self.groups() << self.precision
     }
 
-    /// How many groups of `2^precision` buckets there are; at most 64.
+    /// Returns the number of groups of `2^precision` buckets; at most 64.
     ///
     /// # Examples
     ///
@@ -134,7 +150,8 @@ impl Buckets {
         (self.max_exponent - self.precision + 1) as usize
     }
 
-    /// The index of the bucket that counts `value`; below [`count`](Self::count) for any value.
+    /// Returns the index of the bucket that counts `value`; below [`count`](Self::count) for any
+    /// value.
     ///
     /// # Examples
     ///
@@ -157,7 +174,7 @@ impl Buckets {
         self.index_in_range(value)
     }
 
-    /// The index of a value that is known not to exceed [`max_value`](Self::max_value).
+    /// Returns the index of a value that is known not to exceed [`max_value`](Self::max_value).
     #[inline(always)]
     pub(crate) const fn index_in_range(self, value: u64) -> usize {
         // A branch and no selection: a tool's calls are all above this or all below, so it is
@@ -169,7 +186,7 @@ impl Buckets {
         ((shift as usize) << self.precision) + (value >> shift) as usize
     }
 
-    /// The least value that the bucket counts.
+    /// Returns the least value that the bucket counts.
     ///
     /// An index past the last bucket is taken for the last.
     ///
@@ -188,7 +205,7 @@ impl Buckets {
         ((index - (shift << self.precision)) as u64) << shift
     }
 
-    /// The greatest value that the bucket counts, those beyond the range apart.
+    /// Returns the greatest value that the bucket counts, those beyond the range apart.
     ///
     /// An index past the last bucket is taken for the last.
     ///
@@ -215,13 +232,13 @@ impl Buckets {
         }
     }
 
-    /// The width of the bucket as a power of two.
+    /// Returns the width of the bucket as a power of two.
     const fn shift(self, index: usize) -> usize {
         (index >> self.precision).saturating_sub(1)
     }
 }
 
-/// The index of a value that has a bucket of its own. A function of its own, so that the compiler
+/// Returns the index of a value that has a bucket of its own. A function of its own, so that the compiler
 /// branches to it.
 #[cold]
 const fn short(value: u64) -> usize {

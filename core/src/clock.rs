@@ -22,7 +22,7 @@ use core::time::Duration;
 /// assert_eq!(latency_ns(&clock, || clock.set_ns(250)), 250);
 /// ```
 pub trait Clock {
-    /// The time now, in nanoseconds since the clock's origin.
+    /// Returns the time now, in nanoseconds since the clock's origin.
     fn now_ns(&self) -> u64;
 }
 
@@ -54,7 +54,15 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at 0.
+    /// Creates a clock that stands at 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Clock, ManualClock};
+    ///
+    /// assert_eq!(ManualClock::new().now_ns(), 0);
+    /// ```
     #[cfg(not(toolmeter_loom))]
     #[must_use]
     pub const fn new() -> Self {
@@ -63,7 +71,7 @@ impl ManualClock {
         }
     }
 
-    /// A clock that stands at 0; loom's word has no `const` constructor.
+    /// Creates a clock that stands at 0; loom's word has no `const` constructor.
     #[cfg(toolmeter_loom)]
     #[must_use]
     pub fn new() -> Self {

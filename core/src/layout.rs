@@ -7,10 +7,11 @@
 //! | --- | --- |
 //! | 0 to 7 | what every success and failure touches, one cache line |
 //! | 8 to 21 | cancelled sum and occupancy, `retried`, `recovered`, one counter for each error kind |
-//! | 22, 23 | not used: the header fills three cache lines |
+//! | 22 | `rejected` |
+//! | 23 | not used: the header fills three cache lines |
 //! | 24 and on | the buckets; of each index first that of success, then failure, then cancelled |
 //!
-//! The three outcomes of an index lie side by side because the calls of one tool tend to take
+//! The three classes of an index lie side by side because the calls of one tool tend to take
 //! similar time however they end: the pages that a tool touches, and so its resident memory,
 //! stay few. And the way from an index to its word is short; `slot` says why that counts.
 
@@ -42,7 +43,9 @@ pub(crate) mod word {
     pub(crate) const RECOVERED: usize = 11;
     const FAILURES: usize = 12;
 
-    const _: () = assert!(FAILURES + ErrorKind::COUNT <= super::HEADER);
+    pub(crate) const REJECTED: usize = FAILURES + ErrorKind::COUNT;
+
+    const _: () = assert!(REJECTED < super::HEADER);
 
     #[inline]
     pub(crate) const fn sum(class: OutcomeClass) -> usize {
@@ -94,7 +97,7 @@ impl Layout {
     /// The most stripes that a slot can have.
     pub const MAX_STRIPES: usize = 256;
 
-    /// A layout of `2^precision` buckets an octave, for latencies below `2^max_exponent`
+    /// Returns a layout of `2^precision` buckets an octave, for latencies below `2^max_exponent`
     /// nanoseconds, in `stripes` stripes.
     ///
     /// # Errors
@@ -105,10 +108,11 @@ impl Layout {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter_core::{Layout, LayoutError};
+    /// use toolmeter_core::{Layout, LayoutError, StripesError};
     ///
     /// assert!(Layout::new(5, 48, 4).is_ok());
-    /// assert_eq!(Layout::new(5, 48, 3), Err(LayoutError::Stripes(3)));
+    /// let error = LayoutError::Stripes(StripesError { given: 3 });
+    /// assert_eq!(Layout::new(5, 48, 3), Err(error));
     /// ```
     pub const fn new(precision: u8, max_exponent: u8, stripes: usize) -> Result<Self, LayoutError> {
         if precision > Buckets::MAX_PRECISION {
@@ -120,8 +124,8 @@ impl Layout {
                 precision,
             });
         };
-        if !stripes.is_power_of_two() || stripes > Self::MAX_STRIPES {
-            return Err(LayoutError::Stripes(stripes));
+        if let Err(error) = check_stripes(stripes) {
+            return Err(LayoutError::Stripes(error));
         }
         let stripe_words = HEADER + OutcomeClass::COUNT * buckets.count();
         Ok(Self {
@@ -131,7 +135,7 @@ impl Layout {
         })
     }
 
-    /// The arithmetic of the buckets.
+    /// Returns the arithmetic of the buckets.
     ///
     /// # Examples
     ///
@@ -147,14 +151,23 @@ impl Layout {
         self.buckets
     }
 
-    /// How many stripes there are: a power of two.
+    /// Returns the number of stripes: a power of two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::Layout;
+    ///
+    /// assert_eq!(Layout::new(5, 48, 4)?.stripes(), 4);
+    /// # Ok::<(), toolmeter_core::LayoutError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub const fn stripes(self) -> usize {
         self.stripes as usize
     }
 
-    /// How many words a slot of this layout needs.
+    /// Returns the number of words that a slot of this layout needs.
     ///
     /// # Examples
     ///
@@ -170,7 +183,7 @@ impl Layout {
         self.stripe_words() * self.stripes()
     }
 
-    /// How many words one stripe takes: whole cache lines.
+    /// Returns the number of words that one stripe takes: whole cache lines.
     ///
     /// # Examples
     ///
@@ -187,8 +200,8 @@ impl Layout {
         self.stripe_words as usize
     }
 
-    /// The word of a slot at which the stripe that a caller names begins; numbers beyond the last
-    /// start over.
+    /// Returns the word of a slot at which the stripe that a caller names begins; numbers beyond
+    /// the last start over.
     ///
     /// # Examples
     ///
@@ -207,14 +220,68 @@ impl Layout {
     }
 }
 
-/// Where, after the header of a stripe, the bucket of this class and index lies. The next bucket of
-/// the class lies [`OutcomeClass::COUNT`] words on.
+/// Returns where, after the header of a stripe, the bucket of this class and index lies. The next
+/// bucket of the class lies [`OutcomeClass::COUNT`] words on.
 #[inline(always)]
 pub(crate) const fn bucket(class: OutcomeClass, index: usize) -> usize {
     index * OutcomeClass::COUNT + class.index()
 }
 
-/// Why [`Layout::new`] refused.
+/// Checks a number of stripes: a power of two from 1 to [`Layout::MAX_STRIPES`].
+///
+/// # Errors
+///
+/// [`StripesError`] if it is anything else.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{StripesError, check_stripes};
+///
+/// assert_eq!(check_stripes(8), Ok(()));
+/// assert_eq!(check_stripes(6), Err(StripesError { given: 6 }));
+/// ```
+pub const fn check_stripes(stripes: usize) -> Result<(), StripesError> {
+    if stripes.is_power_of_two() && stripes <= Layout::MAX_STRIPES {
+        Ok(())
+    } else {
+        Err(StripesError { given: stripes })
+    }
+}
+
+/// A number of stripes that is not a power of two from 1 to 256.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::StripesError;
+///
+/// let error = StripesError { given: 6 };
+/// assert_eq!(
+///     error.to_string(),
+///     "6 stripes are out of range: use a power of two from 1 to 256"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StripesError {
+    /// The number of stripes that was asked for.
+    pub given: usize,
+}
+
+impl fmt::Display for StripesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} stripes are out of range: use a power of two from 1 to {}",
+            self.given,
+            Layout::MAX_STRIPES
+        )
+    }
+}
+
+impl core::error::Error for StripesError {}
+
+/// The reason why [`Layout::new`] refused.
 ///
 /// # Examples
 ///
@@ -237,7 +304,7 @@ pub enum LayoutError {
         precision: u8,
     },
     /// The number of stripes is not a power of two from 1 to 256.
-    Stripes(usize),
+    Stripes(StripesError),
 }
 
 impl fmt::Display for LayoutError {
@@ -254,10 +321,7 @@ impl fmt::Display for LayoutError {
                 "max_exponent {max_exponent} is out of range: use {} to 63",
                 precision + 1
             ),
-            Self::Stripes(stripes) => write!(
-                f,
-                "{stripes} stripes are out of range: use a power of two from 1 to 256"
-            ),
+            Self::Stripes(error) => error.fmt(f),
         }
     }
 }
@@ -267,7 +331,7 @@ impl core::error::Error for LayoutError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, vec::Vec};
 
     #[test]
     fn what_is_out_of_range_is_refused_with_the_range() {
@@ -290,6 +354,15 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_stripes_is_a_power_of_two_up_to_the_most() {
+        let good: Vec<usize> = (0..=2 * Layout::MAX_STRIPES)
+            .filter(|&stripes| check_stripes(stripes).is_ok())
+            .collect();
+        assert_eq!(good, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+        assert_eq!(check_stripes(512), Err(StripesError { given: 512 }));
+    }
+
+    #[test]
     fn every_counter_has_a_word_of_its_own() {
         let layout = Layout::new(3, 9, 4).unwrap();
         let mut taken = BTreeSet::new();
@@ -301,6 +374,7 @@ mod tests {
             word::LAST_FAILURE,
             word::RETRIED,
             word::RECOVERED,
+            word::REJECTED,
         ] {
             take(word);
         }

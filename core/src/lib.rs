@@ -9,13 +9,16 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `sync` | the switch between the real primitives and loom's |
+//! | `sync` | the 64-bit word: the real one, loom's, or one behind a lock |
 //! | [`clock`] | nanoseconds from a fixed origin, and a clock that tests turn by hand |
-//! | [`outcome`] | how a call can end: success, failure of a kind, cancelled |
+//! | [`outcome`] | how a call can end: success, failure of a kind, cancelled, rejected |
 //! | [`buckets`] | from a latency to the index of its histogram bucket and back |
 //! | [`layout`] | where each word of a slot lies |
-//! | [`slot`] | one tool's counters: start, finish, read; the table of orderings |
+//! | [`slot`] | one tool's counters: start, finish, reject, read; the table of orderings |
 //! | [`reading`] | what was read: counts, sums, differences |
+//!
+//! With the feature `serde`, an [`ErrorKind`] is serialised as its name; with `std`, a reading
+//! may keep its buckets in a `Vec`.
 //!
 //! # Example
 //!
@@ -39,16 +42,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![cfg_attr(
-    not(any(test, feature = "std", toolmeter_loom, toolmeter_locked_word)),
-    no_std
-)]
+#![cfg_attr(not(any(test, feature = "std", toolmeter_locked_word)), no_std)]
 
-#[cfg(toolmeter_loom)]
-#[doc(hidden)]
-pub mod stand_in;
-#[doc(hidden)]
-pub mod sync;
+mod sync;
 
 pub mod buckets;
 pub mod clock;
@@ -59,8 +55,8 @@ pub mod slot;
 
 pub use buckets::Buckets;
 pub use clock::{Clock, ManualClock};
-pub use layout::{Layout, LayoutError};
-pub use outcome::{ErrorKind, Outcome, OutcomeClass};
+pub use layout::{Layout, LayoutError, StripesError, check_stripes};
+pub use outcome::{ErrorKind, Outcome, OutcomeClass, UnknownErrorKind};
 pub use reading::{BucketCounts, CountsFull, FixedCounts, LastFailure, LastFinish, Reading};
 pub use slot::{Finish, Slot, SlotTooSmall, Stripe};
 pub use sync::Word;

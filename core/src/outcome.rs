@@ -1,9 +1,19 @@
-//! How a call ends: [`Outcome`], its three [`OutcomeClass`]es, and the [`ErrorKind`] of a failure.
+//! How a call ends: [`Outcome`], its three [`OutcomeClass`]es with a latency, and the
+//! [`ErrorKind`] of a failure.
 //!
 //! The kinds are closed and few, because each has a counter of its own in every slot and may
-//! become a label in somebody's metrics. Whatever text an error carries travels apart.
+//! become a label of a metric. Whatever text an error carries travels apart.
 
-/// What kind of failure ended a call.
+use core::fmt;
+use core::str::FromStr;
+
+/// The kind of failure that ended a call.
+///
+/// The set is closed by promise: each kind has a counter in every slot, and no kind is added
+/// within a major version. Matching exhaustively is fine.
+///
+/// The name of a kind in `snake_case` is what [`Display`](fmt::Display) writes, what
+/// [`FromStr`] reads, and what it is serialised as with the feature `serde`.
 ///
 /// # Examples
 ///
@@ -11,7 +21,7 @@
 /// use toolmeter_core::ErrorKind;
 ///
 /// assert_eq!(ErrorKind::RateLimited.as_str(), "rate_limited");
-/// assert_eq!(ErrorKind::from_name("rate_limited"), Some(ErrorKind::RateLimited));
+/// assert_eq!("rate_limited".parse(), Ok(ErrorKind::RateLimited));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -26,20 +36,20 @@ pub enum ErrorKind {
     RateLimited = 3,
     /// The call took longer than its time limit.
     Timeout = 4,
+    /// The tool ran and reports an error, as MCP's `isError` and a non-zero exit status do.
+    ToolError = 5,
     /// The service behind the tool failed.
-    Provider = 5,
+    Provider = 6,
     /// The service behind the tool could not be reached.
-    Network = 6,
+    Network = 7,
     /// The tool panicked.
-    Panic = 7,
-    /// The call was refused before the tool ran: it is disabled, or nobody approved.
-    Rejected = 8,
+    Panic = 8,
     /// Anything else.
     Other = 9,
 }
 
 impl ErrorKind {
-    /// How many kinds there are.
+    /// The number of kinds.
     pub const COUNT: usize = 10;
 
     /// Every kind, in the order of its index.
@@ -49,14 +59,22 @@ impl ErrorKind {
         Self::PermissionDenied,
         Self::RateLimited,
         Self::Timeout,
+        Self::ToolError,
         Self::Provider,
         Self::Network,
         Self::Panic,
-        Self::Rejected,
         Self::Other,
     ];
 
-    /// The name in `snake_case`, as it stands in a snapshot.
+    /// Returns the name in `snake_case`, as it stands in a snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::ErrorKind;
+    ///
+    /// assert_eq!(ErrorKind::ToolError.as_str(), "tool_error");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -65,43 +83,121 @@ impl ErrorKind {
             Self::PermissionDenied => "permission_denied",
             Self::RateLimited => "rate_limited",
             Self::Timeout => "timeout",
+            Self::ToolError => "tool_error",
             Self::Provider => "provider",
             Self::Network => "network",
             Self::Panic => "panic",
-            Self::Rejected => "rejected",
             Self::Other => "other",
         }
     }
 
-    /// The kind of that name; the inverse of [`as_str`](Self::as_str).
+    /// Returns the place of this kind in [`ALL`](Self::ALL).
     ///
     /// # Examples
     ///
     /// ```
     /// use toolmeter_core::ErrorKind;
     ///
-    /// assert_eq!(ErrorKind::from_name("timeout"), Some(ErrorKind::Timeout));
-    /// assert_eq!(ErrorKind::from_name("Timeout"), None);
+    /// assert_eq!(ErrorKind::ALL[ErrorKind::Panic.index()], ErrorKind::Panic);
     /// ```
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    /// The place of this kind in [`ALL`](Self::ALL).
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
-impl core::fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// An [`Outcome`] without its error kind: each class has a histogram and a latency sum.
+/// Reads the name that [`as_str`](ErrorKind::as_str) returns.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{ErrorKind, UnknownErrorKind};
+///
+/// assert_eq!("timeout".parse(), Ok(ErrorKind::Timeout));
+/// assert_eq!("Timeout".parse::<ErrorKind>(), Err(UnknownErrorKind));
+/// ```
+impl FromStr for ErrorKind {
+    type Err = UnknownErrorKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownErrorKind> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or(UnknownErrorKind)
+    }
+}
+
+/// A name that no [`ErrorKind`] has.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{ErrorKind, UnknownErrorKind};
+///
+/// let error = "rejected".parse::<ErrorKind>().unwrap_err();
+/// assert_eq!(error, UnknownErrorKind);
+/// assert!(error.to_string().starts_with("unknown error kind: use one of invalid_args, "));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownErrorKind;
+
+impl fmt::Display for UnknownErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown error kind: use one of ")?;
+        for kind in ErrorKind::ALL {
+            if kind.index() > 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(kind.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownErrorKind {}
+
+#[cfg(feature = "serde")]
+mod names {
+    use super::ErrorKind;
+    use core::fmt;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    impl Serialize for ErrorKind {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(self.as_str())
+        }
+    }
+
+    impl<'de> Deserialize<'de> for ErrorKind {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(Name)
+        }
+    }
+
+    /// The visitor of a name.
+    struct Name;
+
+    impl de::Visitor<'_> for Name {
+        type Value = ErrorKind;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the name of an error kind")
+        }
+
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<ErrorKind, E> {
+            name.parse().map_err(E::custom)
+        }
+    }
+}
+
+/// An [`Outcome`] that has a latency, without its error kind: each class has a histogram and a
+/// latency sum.
 ///
 /// # Examples
 ///
@@ -109,8 +205,8 @@ impl core::fmt::Display for ErrorKind {
 /// use toolmeter_core::{ErrorKind, Outcome, OutcomeClass};
 ///
 /// let class = Outcome::Failure(ErrorKind::Network).class();
-/// assert_eq!(class.as_str(), "failure");
-/// assert_eq!(OutcomeClass::ALL[class.index()], class);
+/// assert_eq!(class, Some(OutcomeClass::Failure));
+/// assert_eq!(OutcomeClass::Failure.as_str(), "failure");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -119,18 +215,26 @@ pub enum OutcomeClass {
     Success = 0,
     /// The tool, or the host on its behalf, answered with an error.
     Failure = 1,
-    /// Nobody waited for the end: the call was dropped.
+    /// The call was dropped before it ended.
     Cancelled = 2,
 }
 
 impl OutcomeClass {
-    /// How many classes there are.
+    /// The number of classes.
     pub const COUNT: usize = 3;
 
     /// Every class, in the order of its index.
     pub const ALL: [Self; Self::COUNT] = [Self::Success, Self::Failure, Self::Cancelled];
 
-    /// The name in `snake_case`, as it stands in a snapshot.
+    /// Returns the name in `snake_case`, as it stands in a snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::OutcomeClass;
+    ///
+    /// assert_eq!(OutcomeClass::Cancelled.as_str(), "cancelled");
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -140,14 +244,23 @@ impl OutcomeClass {
         }
     }
 
-    /// The place of this class in [`ALL`](Self::ALL).
+    /// Returns the place of this class in [`ALL`](Self::ALL).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::OutcomeClass;
+    ///
+    /// let class = OutcomeClass::Failure;
+    /// assert_eq!(OutcomeClass::ALL[class.index()], class);
+    /// ```
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// How a call ended.
+/// The way a call ended.
 ///
 /// # Examples
 ///
@@ -155,7 +268,7 @@ impl OutcomeClass {
 /// use toolmeter_core::{ErrorKind, Outcome, OutcomeClass};
 ///
 /// let outcome = Outcome::Failure(ErrorKind::Timeout);
-/// assert_eq!(outcome.class(), OutcomeClass::Failure);
+/// assert_eq!(outcome.class(), Some(OutcomeClass::Failure));
 /// assert_eq!(outcome.error_kind(), Some(ErrorKind::Timeout));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,6 +279,9 @@ pub enum Outcome {
     Failure(ErrorKind),
     /// The call was dropped before it ended.
     Cancelled,
+    /// The call was refused before the tool ran: the tool is disabled, or an approver or a
+    /// policy denied it.
+    Rejected,
 }
 
 impl Outcome {
@@ -176,27 +292,48 @@ impl Outcome {
     /// The class of a cancelled call.
     pub const CANCELLED: OutcomeClass = OutcomeClass::Cancelled;
 
-    /// The outcome without its error kind.
+    /// Returns the class whose histogram counts this outcome; `None` for a rejected call, which
+    /// has no latency.
     ///
     /// # Examples
     ///
     /// ```
     /// use toolmeter_core::{ErrorKind, Outcome};
     ///
-    /// assert_eq!(Outcome::Failure(ErrorKind::Panic).class(), Outcome::FAILURE);
-    /// assert_eq!(Outcome::Cancelled.class(), Outcome::CANCELLED);
+    /// assert_eq!(Outcome::Failure(ErrorKind::Panic).class(), Some(Outcome::FAILURE));
+    /// assert_eq!(Outcome::Cancelled.class(), Some(Outcome::CANCELLED));
+    /// assert_eq!(Outcome::Rejected.class(), None);
     /// ```
     #[must_use]
     #[inline]
-    pub const fn class(self) -> OutcomeClass {
+    pub const fn class(self) -> Option<OutcomeClass> {
         match self {
-            Self::Success => OutcomeClass::Success,
-            Self::Failure(_) => OutcomeClass::Failure,
-            Self::Cancelled => OutcomeClass::Cancelled,
+            Self::Success => Some(OutcomeClass::Success),
+            Self::Failure(_) => Some(OutcomeClass::Failure),
+            Self::Cancelled => Some(OutcomeClass::Cancelled),
+            Self::Rejected => None,
         }
     }
 
-    /// The kind of the failure, if it is one.
+    /// Returns the name of the outcome, without its error kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Outcome};
+    ///
+    /// assert_eq!(Outcome::Failure(ErrorKind::Panic).as_str(), "failure");
+    /// assert_eq!(Outcome::Rejected.as_str(), "rejected");
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self.class() {
+            Some(class) => class.as_str(),
+            None => "rejected",
+        }
+    }
+
+    /// Returns the kind of the failure, if it is one.
     ///
     /// # Examples
     ///
@@ -211,7 +348,7 @@ impl Outcome {
     pub const fn error_kind(self) -> Option<ErrorKind> {
         match self {
             Self::Failure(kind) => Some(kind),
-            Self::Success | Self::Cancelled => None,
+            Self::Success | Self::Cancelled | Self::Rejected => None,
         }
     }
 }
@@ -220,33 +357,79 @@ impl Outcome {
 mod tests {
     use super::*;
 
+    /// Names that no kind has: an outcome, another case, spaces.
+    const UNKNOWN: [&str; 5] = ["", "rejected", "Timeout", " timeout", "tool error"];
+
     #[test]
     fn kinds_and_classes_lie_at_their_index() {
         for (index, kind) in ErrorKind::ALL.into_iter().enumerate() {
             assert_eq!(kind.index(), index);
-            assert_eq!(ErrorKind::from_name(kind.as_str()), Some(kind));
         }
         for (index, class) in OutcomeClass::ALL.into_iter().enumerate() {
             assert_eq!(class.index(), index);
         }
-        assert_eq!(ErrorKind::from_name("Timeout"), None);
     }
 
     #[test]
-    fn a_kind_is_displayed_by_its_name_and_keeps_to_the_width_it_is_given() {
-        assert_eq!(format!("{}", ErrorKind::RateLimited), "rate_limited");
+    fn a_kind_is_read_from_the_name_that_it_is_displayed_by() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(kind.to_string(), kind.as_str());
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        for name in UNKNOWN {
+            assert_eq!(name.parse::<ErrorKind>(), Err(UnknownErrorKind), "{name}");
+        }
+        assert_eq!(
+            UnknownErrorKind.to_string(),
+            "unknown error kind: use one of invalid_args, not_found, permission_denied, \
+             rate_limited, timeout, tool_error, provider, network, panic, other"
+        );
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn a_kind_is_serialised_as_its_name() {
+        for kind in ErrorKind::ALL {
+            let json = format!("\"{kind}\"");
+            assert_eq!(serde_json::to_string(&kind).unwrap(), json);
+            assert_eq!(serde_json::from_str::<ErrorKind>(&json).unwrap(), kind);
+            let value = serde_json::Value::from(kind.as_str());
+            assert_eq!(serde_json::from_value::<ErrorKind>(value).unwrap(), kind);
+        }
+        for name in UNKNOWN {
+            let error = serde_json::from_str::<ErrorKind>(&format!("\"{name}\"")).unwrap_err();
+            assert!(error.to_string().starts_with(&UnknownErrorKind.to_string()));
+        }
+        let error = serde_json::from_str::<ErrorKind>("3").unwrap_err();
+        assert!(error.to_string().contains("the name of an error kind"));
+    }
+
+    #[test]
+    fn a_kind_keeps_to_the_width_it_is_given() {
         assert_eq!(format!("{:<10}|", ErrorKind::Panic), "panic     |");
     }
 
     #[test]
     fn only_a_failure_has_a_kind() {
-        assert_eq!(Outcome::Success.error_kind(), None);
-        assert_eq!(Outcome::Cancelled.error_kind(), None);
+        for outcome in [Outcome::Success, Outcome::Cancelled, Outcome::Rejected] {
+            assert_eq!(outcome.error_kind(), None);
+        }
         for kind in ErrorKind::ALL {
             assert_eq!(Outcome::Failure(kind).error_kind(), Some(kind));
-            assert_eq!(Outcome::Failure(kind).class(), Outcome::FAILURE);
         }
-        assert_eq!(Outcome::Success.class(), Outcome::SUCCESS);
-        assert_eq!(Outcome::Cancelled.class(), Outcome::CANCELLED);
+    }
+
+    #[test]
+    fn every_outcome_but_a_rejection_has_a_class_and_shares_its_name() {
+        let outcomes = [
+            (Outcome::Success, Some(Outcome::SUCCESS), "success"),
+            (Outcome::Cancelled, Some(Outcome::CANCELLED), "cancelled"),
+            (Outcome::Rejected, None, "rejected"),
+        ];
+        let failures =
+            ErrorKind::ALL.map(|kind| (Outcome::Failure(kind), Some(Outcome::FAILURE), "failure"));
+        for (outcome, class, name) in outcomes.into_iter().chain(failures) {
+            assert_eq!((outcome.class(), outcome.as_str()), (class, name));
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What was read from a slot: counts, sums, the last finish and the last failure; and the
-//! difference between two readings.
+//! difference or the sum of two readings.
 //!
 //! A [`Reading`] is sparse: of each histogram it holds only the buckets that are not empty, in
 //! the order of their index. Where those pairs are kept is the caller's choice, through
@@ -8,7 +8,7 @@
 //!
 //! # Differences
 //!
-//! Slots are never zeroed. What happened since some moment is the reading now less the
+//! A slot is not zeroed while calls run. What happened since some moment is the reading now less the
 //! reading then, the *baseline*; [`Reading::subtract`] computes it, wrapping. So a call is
 //! counted on exactly one side of a baseline, whatever ran while it was read. Calls in flight
 //! are the one thing that is never a difference: take [`Reading::in_flight`] from a total.
@@ -16,7 +16,7 @@
 use crate::outcome::{ErrorKind, OutcomeClass};
 use core::{fmt, iter::Peekable};
 
-/// How a bucket's index and its count are kept: `(index, count)`, the count never 0.
+/// A bucket's index and its count: `(index, count)`, the count never 0.
 pub type BucketCount = (u32, u64);
 
 /// Storage for the buckets of one histogram that are not empty, in the order of their index.
@@ -43,10 +43,10 @@ pub trait BucketCounts: Default {
     /// [`CountsFull`] if there is no room; the storage is then unchanged.
     fn push(&mut self, pair: BucketCount) -> Result<(), CountsFull>;
 
-    /// The pairs, in the order of their index.
+    /// Returns the pairs, in the order of their index.
     fn as_slice(&self) -> &[BucketCount];
 
-    /// The pairs, to be changed in place.
+    /// Returns the pairs, to be changed in place.
     fn as_mut_slice(&mut self) -> &mut [BucketCount];
 
     /// Keeps only the first `len` pairs.
@@ -126,7 +126,7 @@ impl BucketCounts for std::vec::Vec<BucketCount> {
     }
 }
 
-/// A [`BucketCounts`] has no room for another bucket; give it more.
+/// The error of a [`BucketCounts`] that has no room for another bucket; give it more.
 ///
 /// # Examples
 ///
@@ -138,7 +138,7 @@ impl BucketCounts for std::vec::Vec<BucketCount> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountsFull {
-    /// How many pairs it holds.
+    /// The number of pairs that it holds.
     pub capacity: usize,
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for CountsFull {
 
 impl core::error::Error for CountsFull {}
 
-/// The end of the call that finished last, among successes and failures that ran.
+/// The end of the call that finished last, among successes and failures.
 ///
 /// # Examples
 ///
@@ -207,7 +207,7 @@ impl LastFailure {
     const AT_SHIFT: u32 = 64 - Self::AT_BITS;
     const AT_MASK: u64 = (1 << Self::AT_BITS) - 1;
 
-    /// A failure of this kind, of this attempt (0 is taken for 1), at this time of the clock.
+    /// Describes a failure of this kind, of this attempt (0 is taken for 1), at this time of the clock.
     ///
     /// # Examples
     ///
@@ -228,12 +228,21 @@ impl LastFailure {
         self.0
     }
 
-    /// The failure that a word holds, if it holds one.
+    /// Returns the failure that a word holds, if it holds one.
     pub(crate) fn from_word(word: u64) -> Option<Self> {
         (word != 0).then_some(Self(word))
     }
 
-    /// The kind of the failure.
+    /// Returns the kind of the failure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, LastFailure};
+    ///
+    /// let failure = LastFailure::new(ErrorKind::Network, 1, 0);
+    /// assert_eq!(failure.kind(), ErrorKind::Network);
+    /// ```
     #[must_use]
     pub const fn kind(self) -> ErrorKind {
         let index = (self.0 >> 16) as usize & 0xff;
@@ -244,13 +253,21 @@ impl LastFailure {
         }
     }
 
-    /// The attempt that failed, counted from 1.
+    /// Returns the attempt that failed, counted from 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, LastFailure};
+    ///
+    /// assert_eq!(LastFailure::new(ErrorKind::Network, 3, 0).attempt(), 3);
+    /// ```
     #[must_use]
     pub const fn attempt(self) -> u16 {
         self.0 as u16
     }
 
-    /// When it failed, in nanoseconds of the clock, cut to a whole unit of 2^16 ns.
+    /// Returns when it failed, in nanoseconds of the clock, cut to a whole unit of 2^16 ns.
     ///
     /// `now_ns` is any time after the failure, and less than 2.28 years after.
     ///
@@ -270,7 +287,7 @@ impl LastFailure {
         now.saturating_sub(age) << Self::UNIT_BITS
     }
 
-    /// The later of two that are less than 2^39 units apart, 1.14 years; times are compared
+    /// Returns the later of two that are less than 2^39 units apart, 1.14 years; times are compared
     /// around the 2.28 years after which they repeat.
     fn later(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
@@ -285,7 +302,7 @@ impl LastFailure {
     }
 }
 
-/// What one slot held at some moment, or the difference of two such readings.
+/// The contents of one slot at some moment, or a difference or sum of such readings.
 ///
 /// `C` is where the histograms' buckets are kept.
 ///
@@ -318,7 +335,9 @@ impl LastFailure {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reading<C> {
-    pub(crate) started: u64,
+    /// Calls that started or were rejected.
+    pub(crate) entered: u64,
+    pub(crate) rejected: u64,
     pub(crate) retried: u64,
     pub(crate) recovered: u64,
     pub(crate) failures: [u64; ErrorKind::COUNT],
@@ -329,13 +348,83 @@ pub struct Reading<C> {
 }
 
 impl<C: BucketCounts> Reading<C> {
-    /// Calls that started.
+    /// Returns the number of calls that started and were not rejected.
+    ///
+    /// In a difference, a call that had started before the baseline and was rejected since is
+    /// taken away from those that started since; the result is at least 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Rejected, 1, 0, 0));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!((reading.started(), reading.rejected()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn started(&self) -> u64 {
-        self.started
+        // The sign of the difference, since both counters wrap.
+        let started = self.entered.wrapping_sub(self.rejected);
+        if (started as i64) < 0 { 0 } else { started }
     }
 
-    /// Calls that ended, however they did.
+    /// Returns the number of calls that were refused before the tool ran, whether or not they
+    /// had been counted as started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.reject(0);
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!((reading.started(), reading.rejected()), (0, 1));
+    /// assert_eq!((reading.finished(), reading.in_flight()), (0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Returns whether there is nothing: no call entered, and none ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert!(reading.is_empty());
+    /// slot.start(0, 1);
+    /// slot.read(&mut reading)?;
+    /// assert!(!reading.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let no_buckets = |counts: &C| counts.as_slice().is_empty();
+        self.entered == 0 && self.rejected == 0 && self.counts.iter().all(no_buckets)
+    }
+
+    /// Returns the number of calls that ended after the tool ran: successes, failures and
+    /// cancelled calls, but not rejected ones.
     ///
     /// # Examples
     ///
@@ -361,7 +450,8 @@ impl<C: BucketCounts> Reading<C> {
             .fold(0, |sum, class| sum.wrapping_add(self.count(class)))
     }
 
-    /// Calls that started and did not end yet. Only a total knows this, never a difference.
+    /// Returns the number of calls that started and neither ended nor were rejected. Only a total
+    /// knows this, never a difference.
     ///
     /// # Examples
     ///
@@ -379,16 +469,34 @@ impl<C: BucketCounts> Reading<C> {
     /// ```
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.started.saturating_sub(self.finished())
+        let ended = self.finished().wrapping_add(self.rejected);
+        self.entered.saturating_sub(ended)
     }
 
-    /// Calls that started as a second attempt or a later one.
+    /// Returns the number of calls that started as a second attempt or a later one, whatever became
+    /// of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.start(0, 2);
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.retried(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn retried(&self) -> u64 {
         self.retried
     }
 
-    /// Successes of a second attempt or a later one.
+    /// Returns the number of successes of a second attempt or a later one.
     ///
     /// # Examples
     ///
@@ -410,13 +518,45 @@ impl<C: BucketCounts> Reading<C> {
         self.recovered
     }
 
-    /// Failures of one kind.
+    /// Returns the number of failures of one kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Failure(ErrorKind::ToolError), 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.failures(ErrorKind::ToolError), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn failures(&self, kind: ErrorKind) -> u64 {
         self.failures[kind.index()]
     }
 
-    /// Calls that ended in this class: the sum over its buckets.
+    /// Returns the number of calls that ended in this class: the sum over its buckets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.count(Outcome::SUCCESS), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn count(&self, class: OutcomeClass) -> u64 {
         self.buckets(class)
@@ -424,13 +564,29 @@ impl<C: BucketCounts> Reading<C> {
             .fold(0, |sum, &(_, count)| sum.wrapping_add(count))
     }
 
-    /// The latencies of the calls that ended in this class, added up, in nanoseconds.
+    /// Returns the sum of the latencies of the calls that ended in this class, in nanoseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.sum_ns(Outcome::SUCCESS), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn sum_ns(&self, class: OutcomeClass) -> u64 {
         self.sums_ns[class.index()]
     }
 
-    /// The buckets of this class that are not empty, in the order of their index.
+    /// Returns the buckets of this class that are not empty, in the order of their index.
     ///
     /// # Examples
     ///
@@ -453,23 +609,25 @@ impl<C: BucketCounts> Reading<C> {
         self.counts[class.index()].as_slice()
     }
 
-    /// The last finish among successes and failures that ran; a difference has one only if
-    /// such a call ended since its baseline.
+    /// Returns the last finish among successes and failures; a difference has one only if such a
+    /// call ended since its baseline.
     ///
     /// # Examples
     ///
     /// ```
-    /// use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
     ///
     /// let layout = Layout::new(3, 20, 1)?;
     /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
     /// let slot = Slot::new(&words, layout)?;
-    /// slot.start(0, 1);
-    /// slot.finish(0, Finish::new(Outcome::Failure(ErrorKind::Rejected), 1, 0, 0));
+    /// for outcome in [Outcome::Success, Outcome::Cancelled] {
+    ///     slot.start(0, 1);
+    ///     slot.finish(0, Finish::new(outcome, 1, 1_000, 250));
+    /// }
     /// let mut reading = Reading::<FixedCounts<8>>::default();
     /// slot.read(&mut reading)?;
-    /// assert_eq!(reading.last_finish(), None); // it never ran
-    /// assert!(reading.last_failure().is_some());
+    /// let last = reading.last_finish().map(|last| last.at_ns);
+    /// assert_eq!(last, Some(1_250));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -477,7 +635,7 @@ impl<C: BucketCounts> Reading<C> {
         self.last_finish
     }
 
-    /// The last failure; a difference has one only if a call failed since its baseline.
+    /// Returns the last failure; a difference has one only if a call failed since its baseline.
     ///
     /// # Examples
     ///
@@ -500,7 +658,7 @@ impl<C: BucketCounts> Reading<C> {
         self.last_failure
     }
 
-    /// Back to nothing read, keeping the storage.
+    /// Empties the reading, keeping the storage.
     ///
     /// # Examples
     ///
@@ -514,7 +672,7 @@ impl<C: BucketCounts> Reading<C> {
     /// let mut reading = Reading::<FixedCounts<8>>::default();
     /// slot.read(&mut reading)?;
     /// reading.clear();
-    /// assert_eq!(reading.started(), 0);
+    /// assert!(reading.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&mut self) {
@@ -553,7 +711,8 @@ impl<C: BucketCounts> Reading<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subtract<D: BucketCounts>(&mut self, baseline: &Reading<D>) {
-        self.started = self.started.wrapping_sub(baseline.started);
+        self.entered = self.entered.wrapping_sub(baseline.entered);
+        self.rejected = self.rejected.wrapping_sub(baseline.rejected);
         self.retried = self.retried.wrapping_sub(baseline.retried);
         self.recovered = self.recovered.wrapping_sub(baseline.recovered);
         for (kind, before) in self.failures.iter_mut().zip(baseline.failures) {
@@ -568,17 +727,73 @@ impl<C: BucketCounts> Reading<C> {
         self.forget_lasts_of_none();
     }
 
+    /// Adds what `other`, a reading of a slot of the same layout, holds.
+    ///
+    /// Counts are added wrapping, the histograms bucket by bucket. The last finish and the last
+    /// failure are the later of both.
+    ///
+    /// # Errors
+    ///
+    /// [`CountsFull`] if this reading has no room for the buckets of both; it is then unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// let mut sum = reading.clone();
+    /// sum.add(&reading)?;
+    /// assert_eq!(sum.count(Outcome::SUCCESS), 2);
+    /// assert_eq!(sum.sum_ns(Outcome::SUCCESS), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add<D: BucketCounts>(&mut self, other: &Reading<D>) -> Result<(), CountsFull> {
+        let lens = self.counts.each_ref().map(|counts| counts.as_slice().len());
+        for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
+            if let Err(full) = make_room(counts, more.as_slice()) {
+                for (counts, len) in self.counts.iter_mut().zip(lens) {
+                    counts.truncate(len);
+                }
+                return Err(full);
+            }
+        }
+        for ((counts, len), more) in self.counts.iter_mut().zip(lens).zip(&other.counts) {
+            add_counts(counts, len, more.as_slice());
+        }
+        self.entered = self.entered.wrapping_add(other.entered);
+        self.rejected = self.rejected.wrapping_add(other.rejected);
+        self.retried = self.retried.wrapping_add(other.retried);
+        self.recovered = self.recovered.wrapping_add(other.recovered);
+        for (kind, more) in self.failures.iter_mut().zip(other.failures) {
+            *kind = kind.wrapping_add(more);
+        }
+        for (sum, more) in self.sums_ns.iter_mut().zip(other.sums_ns) {
+            *sum = sum.wrapping_add(more);
+        }
+        self.note_failure(other.last_failure);
+        if let Some(finish) = other.last_finish {
+            self.note_finish(finish);
+        }
+        Ok(())
+    }
+
     /// Forgets the last failure and the last finish if no call that could have left them is
     /// counted.
     pub(crate) fn forget_lasts_of_none(&mut self) {
-        let failed = self.count(OutcomeClass::Failure);
-        if failed == 0 {
+        let none = |counts: &C| counts.as_slice().is_empty();
+        let [success, failure, _] = &self.counts;
+        if none(failure) {
             self.last_failure = None;
-        }
-        // A rejected call never ran, so it leaves no last finish.
-        let failed_running = failed.saturating_sub(self.failures(ErrorKind::Rejected));
-        if self.count(OutcomeClass::Success) == 0 && failed_running == 0 {
-            self.last_finish = None;
+            if none(success) {
+                self.last_finish = None;
+            }
         }
     }
 
@@ -598,61 +813,74 @@ impl<C: BucketCounts> Reading<C> {
     }
 }
 
-/// The count of this bucket, 0 if it is not the next.
-fn next_count(pairs: &mut Peekable<impl Iterator<Item = BucketCount>>, index: u32) -> u64 {
+/// Returns the count of this bucket, 0 if there is none, and skips all pairs up to it. Asked for
+/// ascending indices.
+fn count_of(pairs: &mut Peekable<impl Iterator<Item = BucketCount>>, index: u32) -> u64 {
+    while pairs.next_if(|&(other, _)| other < index).is_some() {}
     pairs
-        .next_if(|&(next, _)| next == index)
+        .next_if(|&(other, _)| other == index)
         .map_or(0, |(_, count)| count)
 }
 
 /// Takes the counts of `before` away, and drops the buckets that are then empty.
 fn subtract_counts<C: BucketCounts>(counts: &mut C, before: &[BucketCount]) {
     let mut before = before.iter().copied().peekable();
+    for (index, count) in counts.as_mut_slice() {
+        *count = count.wrapping_sub(count_of(&mut before, *index));
+    }
+    drop_empty(counts);
+}
+
+/// Appends a pair to be replaced for each bucket of `more` that `counts` has not.
+fn make_room<C: BucketCounts>(counts: &mut C, more: &[BucketCount]) -> Result<(), CountsFull> {
+    let mut own = counts.as_slice().iter().copied().peekable();
+    let missing = more
+        .iter()
+        .filter(|&&(index, _)| count_of(&mut own, index) == 0)
+        .count();
+    let last = |pairs: &[BucketCount]| pairs.last().map_or(0, |&(index, _)| index);
+    let end = last(counts.as_slice()).max(last(more));
+    for index in (end..).skip(1).take(missing) {
+        counts.push((index, 1))?;
+    }
+    Ok(())
+}
+
+/// Adds `more` to the first `len` pairs, wrapping. There is room behind them for the buckets that
+/// they have not, from [`make_room`].
+fn add_counts<C: BucketCounts>(counts: &mut C, len: usize, mut more: &[BucketCount]) {
+    let pairs = counts.as_mut_slice();
+    let mut left = len;
+    // From the end, so that each pair is moved before its place is taken.
+    for place in (0..pairs.len()).rev() {
+        let own = pairs[..left].last().copied();
+        let other = more.last().copied();
+        let index = own.max(other).map_or(0, |(index, _)| index);
+        let mut sum = 0_u64;
+        if let Some((_, count)) = own.filter(|own| own.0 == index) {
+            sum = count;
+            left -= 1;
+        }
+        if let Some((_, count)) = other.filter(|other| other.0 == index) {
+            sum = sum.wrapping_add(count);
+            more = &more[..more.len() - 1];
+        }
+        pairs[place] = (index, sum);
+    }
+    drop_empty(counts);
+}
+
+/// Drops the pairs whose count is 0.
+fn drop_empty<C: BucketCounts>(counts: &mut C) {
     let pairs = counts.as_mut_slice();
     let mut kept = 0;
     for place in 0..pairs.len() {
-        let (index, count) = pairs[place];
-        while before.next_if(|&(other, _)| other < index).is_some() {}
-        let count = count.wrapping_sub(next_count(&mut before, index));
-        if count != 0 {
-            pairs[kept] = (index, count);
+        if pairs[place].1 != 0 {
+            pairs[kept] = pairs[place];
             kept += 1;
         }
     }
     counts.truncate(kept);
-}
-
-/// Adds two histograms of the same layout, bucket by bucket, wrapping.
-///
-/// # Errors
-///
-/// [`CountsFull`] if `sum` has no room; it then holds the pairs that fitted.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_core::{reading::add_counts, BucketCounts, FixedCounts};
-///
-/// let mut sum = FixedCounts::<3>::default();
-/// add_counts(&[(1, 5), (7, 1)], &[(1, 2), (3, 4)], &mut sum)?;
-/// assert_eq!(sum.as_slice(), [(1, 7), (3, 4), (7, 1)]);
-/// # Ok::<(), toolmeter_core::CountsFull>(())
-/// ```
-pub fn add_counts<C: BucketCounts>(
-    a: &[BucketCount],
-    b: &[BucketCount],
-    sum: &mut C,
-) -> Result<(), CountsFull> {
-    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
-    loop {
-        let index = match (a.peek(), b.peek()) {
-            (Some(left), Some(right)) => left.0.min(right.0),
-            (Some(only), None) | (None, Some(only)) => only.0,
-            (None, None) => return Ok(()),
-        };
-        let count = next_count(&mut a, index).wrapping_add(next_count(&mut b, index));
-        sum.push((index, count))?;
-    }
 }
 
 #[cfg(test)]
@@ -718,11 +946,88 @@ mod tests {
         assert_eq!(failed.last_failure(), Some(failure));
         assert_eq!(failed.last_finish(), Some(finish));
 
-        let mut rejected = total.clone();
-        rejected.failures[ErrorKind::Rejected.index()] = 1;
-        rejected.subtract(&success(&[(1, 1)]));
-        assert_eq!(rejected.last_failure(), Some(failure));
-        assert_eq!(rejected.last_finish(), None, "a rejected call never ran");
+        let mut succeeded = total.clone();
+        succeeded.counts[OutcomeClass::Success.index()] = fixed(&[(1, 2)]);
+        succeeded.subtract(&total);
+        assert_eq!(succeeded.last_failure(), None);
+        assert_eq!(succeeded.last_finish(), Some(finish));
+    }
+
+    #[test]
+    fn a_sum_has_the_later_of_the_last() {
+        let noted = |at_ns| {
+            let mut reading = success(&[(1, 1)]);
+            reading.note_finish(LastFinish {
+                at_ns,
+                latency_ns: at_ns / 2,
+            });
+            reading.note_failure(Some(LastFailure::new(ErrorKind::Network, 1, at_ns)));
+            reading
+        };
+        let (early, late) = (noted(1 << 20), noted(1 << 21));
+        for (a, b) in [(&early, &late), (&late, &early), (&late, &success(&[]))] {
+            for (a, b) in [(a, b), (b, a)] {
+                let mut sum = a.clone();
+                sum.add(b).unwrap();
+                assert_eq!(sum.last_finish(), late.last_finish());
+                assert_eq!(sum.last_failure(), late.last_failure());
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_leaves_the_reading_as_it_was() {
+        let mut reading = success(&[(1, 1), (2, 1)]);
+        reading.counts[OutcomeClass::Cancelled.index()] = fixed(&[(0, 1), (1, 1)]);
+        let mut other = success(&[(1, 1)]);
+        other.entered = 1;
+        other.counts[OutcomeClass::Cancelled.index()] =
+            fixed(&[2, 3, 4, 5, 6, 7, 8].map(|index| (index, 1)));
+        assert_eq!(reading.add(&other), Err(CountsFull { capacity: 8 }));
+        assert_eq!(reading.entered, 0);
+        assert_eq!(reading.buckets(OutcomeClass::Success), [(1, 1), (2, 1)]);
+        assert_eq!(reading.buckets(OutcomeClass::Cancelled), [(0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn a_bucket_that_wraps_to_nothing_is_dropped() {
+        let mut reading = success(&[(1, u64::MAX), (2, 1)]);
+        reading.add(&success(&[(1, 1)])).unwrap();
+        assert_eq!(reading.buckets(OutcomeClass::Success), [(2, 1)]);
+    }
+
+    #[test]
+    fn only_a_reading_of_nothing_is_empty() {
+        let empty = Reading::<FixedCounts<8>>::default;
+        assert!(empty().is_empty());
+        let entered = Reading {
+            entered: 1,
+            ..empty()
+        };
+        let rejected = Reading {
+            rejected: 1,
+            ..empty()
+        };
+        let mut cancelled = empty();
+        cancelled.counts[OutcomeClass::Cancelled.index()] = fixed(&[(3, 1)]);
+        for reading in [entered, rejected, success(&[(3, 1)]), cancelled] {
+            assert!(!reading.is_empty(), "{reading:?}");
+        }
+    }
+
+    #[test]
+    fn started_is_right_when_the_counters_wrap_and_never_negative() {
+        let started = |entered, rejected| {
+            Reading::<FixedCounts<1>> {
+                entered,
+                rejected,
+                ..Reading::default()
+            }
+            .started()
+        };
+        assert_eq!(started(5, 2), 3);
+        assert_eq!(started(0, 1), 0);
+        assert_eq!(started(1, u64::MAX), 2);
     }
 
     #[test]
@@ -773,6 +1078,63 @@ mod tests {
             .collect()
     }
 
+    fn reading() -> impl Strategy<Value = Reading<FixedCounts<40>>> {
+        let counter = || 0_u64..=u64::MAX;
+        let lasts = (any::<bool>(), 0_u64..1 << 40);
+        (
+            prop::array::uniform4(counter()),
+            prop::array::uniform10(counter()),
+            prop::array::uniform3(counter()),
+            prop::array::uniform3(histogram()),
+            lasts,
+        )
+            .prop_map(|(counters, failures, sums_ns, counts, (ran, at_ns))| {
+                let [entered, rejected, retried, recovered] = counters;
+                Reading {
+                    entered,
+                    rejected,
+                    retried,
+                    recovered,
+                    failures,
+                    sums_ns,
+                    last_finish: ran.then_some(LastFinish {
+                        at_ns,
+                        latency_ns: at_ns,
+                    }),
+                    last_failure: ran.then(|| LastFailure::new(ErrorKind::Panic, 1, at_ns)),
+                    counts: counts.map(|counts| fixed(&pairs(&counts))),
+                }
+            })
+    }
+
+    type Compared<'a> = (
+        [u64; 4],
+        [u64; ErrorKind::COUNT],
+        [u64; OutcomeClass::COUNT],
+        [&'a [BucketCount]; OutcomeClass::COUNT],
+    );
+
+    /// Everything that is counted: all but the last finish and the last failure.
+    fn counted<C: BucketCounts>(reading: &Reading<C>) -> Compared<'_> {
+        (
+            [
+                reading.entered,
+                reading.rejected,
+                reading.retried,
+                reading.recovered,
+            ],
+            reading.failures,
+            reading.sums_ns,
+            OutcomeClass::ALL.map(|class| reading.buckets(class)),
+        )
+    }
+
+    fn sum(a: &Reading<FixedCounts<40>>, b: &Reading<FixedCounts<40>>) -> Reading<FixedCounts<40>> {
+        let mut sum = a.clone();
+        sum.add(b).unwrap();
+        sum
+    }
+
     #[test]
     #[cfg(feature = "std")]
     fn a_cleared_reading_keeps_its_storage() {
@@ -816,13 +1178,33 @@ mod tests {
         }
 
         #[test]
+        fn subtracting_what_was_added_gives_back_the_first(a in reading(), b in reading()) {
+            let mut both = sum(&a, &b);
+            both.subtract(&b);
+            prop_assert_eq!(counted(&both), counted(&a));
+        }
+
+        #[test]
+        fn readings_are_added_in_any_order(a in reading(), b in reading(), c in reading()) {
+            let (ab, ba) = (sum(&a, &b), sum(&b, &a));
+            prop_assert_eq!(counted(&ab), counted(&ba));
+            prop_assert_eq!(ab.last_finish(), ba.last_finish());
+            prop_assert_eq!(ab.last_failure().map(|last| last.at_ns(1 << 40)),
+                ba.last_failure().map(|last| last.at_ns(1 << 40)));
+            let (left, right) = (sum(&ab, &c), sum(&a, &sum(&b, &c)));
+            prop_assert_eq!(counted(&left), counted(&right));
+        }
+
+        #[test]
         fn adding_and_subtracting_agree_with_a_map(a in histogram(), b in histogram()) {
             let mut expected = a.clone();
             for (&index, &count) in &b {
                 *expected.entry(index).or_default() += count;
             }
-            let mut sum = FixedCounts::<40>::default();
-            add_counts(&pairs(&a), &pairs(&b), &mut sum).unwrap();
+            let mut sum = fixed::<40>(&pairs(&a));
+            make_room(&mut sum, &pairs(&b)).unwrap();
+            prop_assert_eq!(sum.as_slice().len(), expected.len());
+            add_counts(&mut sum, a.len(), &pairs(&b));
             prop_assert_eq!(sum.as_slice(), pairs(&expected));
             subtract_counts(&mut sum, &pairs(&b));
             prop_assert_eq!(sum.as_slice(), pairs(&a));

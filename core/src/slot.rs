@@ -1,4 +1,4 @@
-//! One tool's counters over borrowed atomic words: start, finish, read.
+//! One tool's counters over borrowed atomic words: start, finish, reject, read, clear.
 //!
 //! # What a call writes
 //!
@@ -10,8 +10,12 @@
 //! * A finish adds the latency to the sum of its outcome, 1 to its error kind, sets the
 //!   occupancy bit of its bucket's group, and then, last of all, adds 1 to the bucket. That
 //!   addition *is* the count: there is no other, so a count and its histogram never disagree.
+//! * A rejection adds 1 to `rejected`, and nothing else: a call that was refused has no latency.
+//!   If it was refused before it started, 1 is added to `started` first, so `started` counts every
+//!   call that entered, and what is neither counted in a bucket nor in `rejected` is in flight.
 //!
-//! Nothing is ever zeroed; see [`reading`](crate::reading) for how a reset works all the same.
+//! Nothing is zeroed while calls run; see [`reading`](crate::reading) for how a reset works all
+//! the same. [`Slot::clear`] zeroes a slot that no thread uses any more.
 //!
 //! # What a finish costs
 //!
@@ -26,16 +30,19 @@
 //! # What a reader sees
 //!
 //! A reader first loads the occupancy and the buckets of all stripes, then everything else
-//! that a finish wrote, then `started` of all stripes. Of this follows, while calls run:
+//! that a finish or a rejection wrote, then `started` of all stripes. Of this follows, while calls
+//! run:
 //!
-//! 1. *In flight is never negative.* A bucket increment that the reader saw happened after the
-//!    `started` increment of its call, on whichever thread, and the reader loads `started`
-//!    after the bucket. It may be too high by the calls that began while the slot was read.
+//! 1. *In flight is never negative.* An increment of a bucket or of `rejected` that the reader
+//!    saw happened after the `started` increment of its call, on whichever thread, and the reader
+//!    loads `started` after both. It may be too high by the calls that began while the slot was
+//!    read.
 //! 2. *A counted finish is complete.* If the reader saw the bucket of a call, it sees its
 //!    kind, its latency and its `recovered` too. It may see those of a call whose bucket it
 //!    missed; the next reading then counts that call.
-//! 3. *No reading goes back.* Each word only grows, so what a later reader in the same or a
-//!    synchronised thread sees is at least what was seen before.
+//! 3. *No counter goes back.* Each word only grows, so what a later reader in the same or a
+//!    synchronised thread sees is at least what was seen before. [`Reading::started`] is no
+//!    counter but a difference: a call that is rejected after its start is taken out of it.
 //!
 //! At rest, everything agrees.
 //!
@@ -45,12 +52,14 @@
 //! | --- | --- | --- | --- | --- |
 //! | bucket | `fetch_add` in `finish` | `Release` | the reader's load of the bucket | `in_flight_is_never_negative`, `a_counted_finish_is_complete`, `a_first_counted_finish_is_complete` |
 //! | bucket | `load` in `read` | `Acquire` | the addition in `finish` | the same three |
-//! | all others | any | `Relaxed` | ordered by the bucket | |
+//! | `rejected` | `fetch_add` in `finish` and `reject` | `Release` | the reader's load of `rejected` | `a_call_rejected_after_its_start_has_entered`, `a_call_rejected_before_its_start_has_entered` |
+//! | `rejected` | `load` in `read` | `Acquire` | the addition in `finish` and `reject` | the same two |
+//! | all others | any | `Relaxed` | ordered by the bucket or by `rejected`; in `clear`, by its caller | |
 //!
 //! The bucket's release covers the start, too: it precedes the finish in the thread that runs
 //! the call, or happened before it if the call was handed to another thread. Additions by
 //! other threads to the same bucket continue the release sequence, so a reader that sees a
-//! count of 5 has synchronised with all five finishes.
+//! count of 5 has synchronised with all five finishes. The same holds for `rejected`.
 //!
 //! The last finish is two words, and calls that finish at the same moment on a shared stripe
 //! may mix theirs: a time of one, a latency of the other.
@@ -84,7 +93,7 @@ use core::fmt;
 /// ```
 pub const MAX_SUMMED_LATENCY_NS: u64 = 1 << 53;
 
-/// How a call ended, for [`Slot::finish`].
+/// The end of a call, for [`Slot::finish`].
 ///
 /// # Examples
 ///
@@ -108,7 +117,7 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// The end of a call that started at `started_ns` and took `latency_ns`.
+    /// Describes the end of a call that started at `started_ns` and took `latency_ns`.
     ///
     /// # Examples
     ///
@@ -159,7 +168,7 @@ impl<'a> Slot<'a> {
     /// let layout = Layout::new(3, 20, 1)?;
     /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
     /// let slot = Slot::new(&words, layout)?;
-    /// assert_eq!(slot.started(), 0);
+    /// assert_eq!(slot.entered(), 0);
     /// assert!(Slot::new(&words[1..], layout).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -202,8 +211,9 @@ impl<'a> Slot<'a> {
     ///
     /// A `stripe` beyond the last starts over from the first. A latency beyond the range of
     /// the layout is counted in the last bucket, and is added to the sum as
-    /// [`MAX_SUMMED_LATENCY_NS`] at most. A failure of kind [`Rejected`](ErrorKind::Rejected)
-    /// did not run and leaves no last finish.
+    /// [`MAX_SUMMED_LATENCY_NS`] at most. With [`Outcome::Rejected`], the call is counted as
+    /// rejected and nothing else is kept of it; for a call that was refused before its start, see
+    /// [`reject`](Self::reject).
     ///
     /// # Examples
     ///
@@ -226,6 +236,30 @@ impl<'a> Slot<'a> {
     #[inline(always)]
     pub fn finish(&self, stripe: usize, finish: Finish) {
         self.stripe(stripe).finish(finish);
+    }
+
+    /// Counts a call that was refused before it started: neither [`start`](Self::start) nor
+    /// [`finish`](Self::finish) is called for it.
+    ///
+    /// A `stripe` beyond the last starts over from the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Layout, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.reject(0);
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!((reading.started(), reading.rejected()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn reject(&self, stripe: usize) {
+        self.stripe(stripe).reject();
     }
 
     /// Reads everything into `reading`, replacing what it held.
@@ -270,6 +304,8 @@ impl<'a> Slot<'a> {
         for stripe in self.all_stripes() {
             reading.retried = reading.retried.wrapping_add(stripe.get(word::RETRIED));
             reading.recovered = reading.recovered.wrapping_add(stripe.get(word::RECOVERED));
+            let rejected = stripe.header[word::REJECTED].load(Ordering::Acquire);
+            reading.rejected = reading.rejected.wrapping_add(rejected);
             for kind in ErrorKind::ALL {
                 let failures = &mut reading.failures[kind.index()];
                 *failures = failures.wrapping_add(stripe.get(word::failures(kind)));
@@ -285,14 +321,14 @@ impl<'a> Slot<'a> {
             });
         }
         for stripe in self.all_stripes() {
-            reading.started = reading.started.wrapping_add(stripe.get(word::STARTED));
+            reading.entered = reading.entered.wrapping_add(stripe.get(word::STARTED));
         }
         // An untouched slot has noted a finish of zeros.
         reading.forget_lasts_of_none();
         Ok(())
     }
 
-    /// The number of calls that started, without reading anything else.
+    /// Returns the number of calls that started or were rejected, without reading anything else.
     ///
     /// While it stays the same and nothing was in flight, nothing happened.
     ///
@@ -305,13 +341,45 @@ impl<'a> Slot<'a> {
     /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
     /// let slot = Slot::new(&words, layout)?;
     /// slot.start(0, 1);
-    /// assert_eq!(slot.started(), 1);
+    /// slot.reject(0);
+    /// assert_eq!(slot.entered(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn started(&self) -> u64 {
+    pub fn entered(&self) -> u64 {
         self.all_stripes()
             .fold(0, |sum, stripe| sum.wrapping_add(stripe.get(word::STARTED)))
+    }
+
+    /// Sets all counters to zero, so that the words can be given to another tool.
+    ///
+    /// No other thread may use the slot meanwhile, and no call may be in flight that will still
+    /// finish on it; what other threads did before must have happened before, by a lock or a
+    /// join. Otherwise counts are left over, or lost.
+    ///
+    /// Words that are zero already are not written, and beyond the headers only groups of buckets
+    /// that were ever used are visited: a page that was never touched stays so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 700));
+    /// slot.clear();
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert!(reading.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear(&self) {
+        for stripe in self.all_stripes() {
+            stripe.clear();
+        }
     }
 
     fn read_histogram<C: BucketCounts>(
@@ -414,7 +482,7 @@ impl<'a> Stripe<'a> {
         }
     }
 
-    /// As [`Slot::start`].
+    /// Counts the start of a call, as [`Slot::start`] does.
     #[inline(always)]
     pub fn start(&self, attempt: u16) {
         self.add(word::STARTED, 1);
@@ -423,31 +491,37 @@ impl<'a> Stripe<'a> {
         }
     }
 
-    /// As [`Slot::finish`].
+    /// Counts the end of a call, as [`Slot::finish`] does.
     #[inline(always)]
     pub fn finish(&self, finish: Finish) {
-        let class = finish.outcome.class();
-        let mut ran = true;
-        match finish.outcome {
+        let class = match finish.outcome {
             Outcome::Success => {
                 if finish.attempt > 1 {
                     self.add(word::RECOVERED, 1);
                 }
+                OutcomeClass::Success
             }
             Outcome::Failure(kind) => {
                 self.add(word::failures(kind), 1);
                 let failure = LastFailure::new(kind, finish.attempt, finish.finished_at_ns);
                 self.header[word::LAST_FAILURE].store(failure.to_word(), Ordering::Relaxed);
-                ran = kind as u8 != ErrorKind::Rejected as u8;
+                OutcomeClass::Failure
             }
-            Outcome::Cancelled => ran = false,
-        }
+            // Told apart in a function of their own: with a fourth arm, every outcome would be
+            // found by an indirect jump.
+            Outcome::Cancelled | Outcome::Rejected => {
+                if self.counted_as_rejected(finish.outcome) {
+                    return;
+                }
+                OutcomeClass::Cancelled
+            }
+        };
         let mut in_range_ns = finish.latency_ns;
         let mut summed_ns = finish.latency_ns;
         if finish.latency_ns > self.arithmetic.max_value().min(MAX_SUMMED_LATENCY_NS) {
             (in_range_ns, summed_ns) = self.clamped(finish.latency_ns);
         }
-        if ran {
+        if !matches!(class, OutcomeClass::Cancelled) {
             self.header[word::LAST_FINISHED_AT].store(finish.finished_at_ns, Ordering::Relaxed);
             self.header[word::LAST_LATENCY].store(in_range_ns, Ordering::Relaxed);
         }
@@ -459,6 +533,57 @@ impl<'a> Stripe<'a> {
             occupancy.fetch_or(group, Ordering::Relaxed);
         }
         self.buckets[layout::bucket(class, index)].fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts a call that was refused before it started, as [`Slot::reject`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::slot::Stripe;
+    /// use toolmeter_core::{Layout, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 2)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// Stripe::new(&words[layout.stripe_start(1)..], layout)?.reject();
+    /// assert_eq!(Slot::new(&words, layout)?.entered(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn reject(&self) {
+        self.add(word::STARTED, 1);
+        self.add_rejected();
+    }
+
+    /// Counts the end of a call that was refused, and returns whether it was.
+    #[cold]
+    #[inline(never)]
+    fn counted_as_rejected(&self, outcome: Outcome) -> bool {
+        let rejected = outcome == Outcome::Rejected;
+        if rejected {
+            self.add_rejected();
+        }
+        rejected
+    }
+
+    /// Counts a rejection; what entered with it was counted before.
+    #[inline]
+    fn add_rejected(&self) {
+        self.header[word::REJECTED].fetch_add(1, Ordering::Release);
+    }
+
+    fn clear(&self) {
+        let groups = OutcomeClass::ALL
+            .into_iter()
+            .fold(0, |groups, class| groups | self.get(word::occupancy(class)));
+        let group_words = OutcomeClass::COUNT << self.arithmetic.precision();
+        let all_groups = self.buckets.chunks_exact(group_words);
+        for (group, buckets) in all_groups.take(self.arithmetic.groups()).enumerate() {
+            if groups >> group & 1 == 1 {
+                clear(buckets);
+            }
+        }
+        clear(self.header);
     }
 
     /// A long latency as it is counted and as it is summed. A function of its own, so that the
@@ -482,7 +607,16 @@ impl<'a> Stripe<'a> {
     }
 }
 
-/// [`Slot::new`] or [`Stripe::new`] was given too few words.
+/// Sets the words that are not zero to zero.
+fn clear(words: &[Word]) {
+    for word in words {
+        if word.load(Ordering::Relaxed) != 0 {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The error of [`Slot::new`] and [`Stripe::new`] when there are too few words.
 ///
 /// # Examples
 ///
@@ -496,9 +630,9 @@ impl<'a> Stripe<'a> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotTooSmall {
-    /// How many words there were.
+    /// The number of words there were.
     pub words: usize,
-    /// How many the layout needs.
+    /// The number of words that the layout needs.
     pub needed: usize,
 }
 

@@ -1,28 +1,21 @@
-//! The one switch between the real primitives and loom's.
+//! The switch between the real 64-bit word and its replacements.
 //!
-//! Every file of the three crates that synchronises takes its primitives from here, so a
-//! model checks the very code that a host runs. Three sets exist:
+//! Every file of this crate that synchronises takes its word from here, so a model checks the
+//! very code that a host runs. Three sets exist:
 //!
-//! | build | 64-bit word | the rest |
-//! | --- | --- | --- |
-//! | default | [`core`]'s, or portable-atomic's where the target has none | [`core`]'s and, with feature `std`, std's |
-//! | `--cfg toolmeter_loom` | loom's | loom's |
-//! | `--cfg toolmeter_locked_word` | a `u64` behind a std lock | as in the default |
+//! | build | 64-bit word |
+//! | --- | --- |
+//! | default | [`core`]'s, or portable-atomic's where the target has none |
+//! | `--cfg toolmeter_loom` | loom's |
+//! | `--cfg toolmeter_locked_word` | a `u64` behind a std lock |
 //!
 //! The locked word exists to run the tests on a word that is not natively atomic, on any
-//! machine; nobody ships it.
-//!
-//! Everything here only renames, but for [`lock`], which takes a mutex whether or not a panic
-//! poisoned it: what these crates keep behind a lock is valid after each statement.
+//! machine; it is not meant for any other use.
 
 #[cfg(toolmeter_loom)]
 mod imp {
-    pub use loom::sync::atomic::{AtomicBool, AtomicU64 as Word, AtomicUsize, Ordering};
-    #[cfg(feature = "std")]
-    pub use loom::{
-        sync::{Arc, Mutex, MutexGuard},
-        thread,
-    };
+    pub use loom::sync::atomic::AtomicU64 as Word;
+    pub(crate) use loom::sync::atomic::Ordering;
 }
 
 #[cfg(not(toolmeter_loom))]
@@ -31,25 +24,13 @@ mod imp {
     pub use super::locked::Word;
     #[cfg(all(not(toolmeter_locked_word), target_has_atomic = "64"))]
     pub use core::sync::atomic::AtomicU64 as Word;
-    pub use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use core::sync::atomic::Ordering;
     #[cfg(all(not(toolmeter_locked_word), not(target_has_atomic = "64")))]
     pub use portable_atomic::AtomicU64 as Word;
-    #[cfg(feature = "std")]
-    pub use std::{
-        sync::{Arc, Mutex, MutexGuard},
-        thread,
-    };
 }
 
-pub use imp::*;
-
-/// Takes the lock, poisoned or not.
-#[cfg(feature = "std")]
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
+pub(crate) use imp::Ordering;
+pub use imp::Word;
 
 #[cfg(toolmeter_locked_word)]
 mod locked {
@@ -61,7 +42,7 @@ mod locked {
     pub struct Word(Mutex<u64>);
 
     impl Word {
-        /// A word that holds `value`.
+        /// Creates a word that holds `value`.
         pub const fn new(value: u64) -> Self {
             Self(Mutex::new(value))
         }

@@ -1,6 +1,6 @@
 //! The public names of the core and what the compiler promises of them, checked when this file is
 //! compiled: all may be sent to other threads, shared between them, and used after a panic that
-//! was caught, so that whoever builds on them can promise the same.
+//! was caught, so that a crate that builds on them can promise the same.
 #![cfg(not(toolmeter_loom))]
 
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use toolmeter_core::{
     BucketCounts, Buckets, Clock, CountsFull, ErrorKind, Finish, FixedCounts, LastFailure,
     LastFinish, Layout, LayoutError, ManualClock, Outcome, OutcomeClass, Reading, Slot,
-    SlotTooSmall, Word,
+    SlotTooSmall, StripesError, UnknownErrorKind, Word,
 };
 
 const fn shared<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug>() {}
@@ -36,6 +36,8 @@ const _: () = {
     an_error::<CountsFull>();
     an_error::<LayoutError>();
     an_error::<SlotTooSmall>();
+    an_error::<StripesError>();
+    an_error::<UnknownErrorKind>();
     a_clock::<ManualClock>();
     counts::<FixedCounts<8>>();
 };
@@ -45,6 +47,13 @@ const _: () = {
 const _: () = {
     counts::<Vec<toolmeter_core::reading::BucketCount>>();
     shared::<Reading<Vec<toolmeter_core::reading::BucketCount>>>();
+};
+
+/// With serde, a kind can be named in a snapshot and read back.
+#[cfg(feature = "serde")]
+const _: () = {
+    const fn serialised<T: serde::Serialize + serde::de::DeserializeOwned>() {}
+    serialised::<ErrorKind>();
 };
 
 /// A panic between a start and its finish leaves the call in flight and the slot in order.

@@ -7,6 +7,20 @@
 //! None: these are copies, read by `ring.rs`.
 
 /// What became of the events offered to all stripes. Counts, since the rings were made.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::{Draft, Rings, ToolId};
+///
+/// let rings = Rings::new(2, 64)?;
+/// // No subscription has opened the rings, so there is no room.
+/// rings.offer(1, Draft::started(ToolId::new(0), 1, 500, None), None);
+/// let accounting = rings.accounting();
+/// assert_eq!((accounting.offered, accounting.lost, accounting.drained), (1, 1, 0));
+/// assert_eq!(accounting.stripes[1].lost, 1);
+/// # Ok::<(), toolmeter_events::RingsError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingsAccounting {
@@ -16,14 +30,22 @@ pub struct RingsAccounting {
     pub lost: u64,
     /// Events that the drain took out.
     pub drained: u64,
-    /// Events that found the channel full though they were admitted. Always 0; anything else is
-    /// an error in toolmeter, please report it. They are in `lost` too.
-    pub found_full: u64,
     /// The same of each stripe.
     pub stripes: Vec<StripeAccounting>,
 }
 
 /// What became of the events offered to one stripe. Each field as in [`RingsAccounting`].
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::Rings;
+///
+/// let accounting = Rings::new(2, 64)?.accounting();
+/// let stripe = accounting.stripes[0];
+/// assert_eq!(stripe.offered, stripe.lost + stripe.drained);
+/// # Ok::<(), toolmeter_events::RingsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StripeAccounting {
@@ -33,8 +55,6 @@ pub struct StripeAccounting {
     pub lost: u64,
     /// Events that the drain took out.
     pub drained: u64,
-    /// Events that found the channel full though they were admitted: always 0.
-    pub found_full: u64,
 }
 
 impl FromIterator<StripeAccounting> for RingsAccounting {
@@ -44,7 +64,6 @@ impl FromIterator<StripeAccounting> for RingsAccounting {
             sums.offered += stripe.offered;
             sums.lost += stripe.lost;
             sums.drained += stripe.drained;
-            sums.found_full += stripe.found_full;
             sums.stripes.push(stripe);
         }
         sums

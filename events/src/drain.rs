@@ -10,25 +10,44 @@
 //! 1. read the clock: `T`;
 //! 2. read the length of every ring: `A`;
 //! 3. read the length of every ring again: `B`, and take exactly the first `B` events of each;
-//! 4. deliver an event if its time is at most `T - hold_back` **and** it is a `Started` or was
-//!    among the first `A` of its ring. Hold the others; in the next round they count as being
-//!    within `A`.
+//! 4. an event **may go** if it was taken in an earlier round, is a `Started`, or was among the
+//!    first `A` of its ring. The others are held; in the next round they may go;
+//! 5. an event that may go is delivered if its time is at most `T - hold_back`. The others are
+//!    held, unless the round lets go (see below): then all that may go is delivered.
 //!
-//! > Let an end be delivered in a round. If it was taken in this round, it was within `A`: it
-//! > was in its ring before step 3 began. If it was held, it was taken in an earlier round,
+//! > Let an end be delivered in a round: it may go. If it was taken in this round, it was within
+//! > `A`: it was in its ring before step 3 began. If it was held, it was taken in an earlier round,
 //! > which is earlier still. The call's `Started` was put into its ring before the end was (the
-//! > call happened in that order, whichever threads it crossed), so step 3 sees it: it is taken
-//! > in this round at the latest. It needs no `A`. Its time is start, the end's is start plus
-//! > latency, so it passes the hold-back whenever its end does. So it is delivered in this round
-//! > or was in an earlier one; within a round the order is by time, call, `Started` first.
+//! > call happened in that order, whichever threads it crossed), so step 3 sees it: it is taken in
+//! > this round at the latest, and it may go. If the round lets go, it is delivered in this round,
+//! > unless it was before. If not, the end's time is at most `T - hold_back`. The start's time is
+//! > not above it, since the end's is the start plus the latency. So the start is delivered in this
+//! > round, unless it was before. Within a round the order is by time, call, `Started` first.
 //!
 //! No clock appears in the argument but as the number that a call carries: it holds whatever the
 //! clock did. (A `Started` that was lost is never delivered, so not after its end either.)
+//!
+//! # The hold-back, and clocks that err
 //!
 //! The hold-back serves another aim: that batches follow each other in time. A producer reads its
 //! clock some time before its event is in the ring, and a time stamp counter is not ordered with
 //! memory. What comes later still, because its producer was preempted in between, is delivered
 //! and counted as late.
+//!
+//! It must hold nothing for long, whatever the clock says. So a round lets go if an event that may
+//! go
+//!
+//! - is timed after `T + hold_back`: the clock stepped backwards, and to wait until it is there
+//!   again may take as long as the step was wide; or
+//! - was held in [`MOST_ROUNDS`] rounds: the clock stands still, or began below the hold-back.
+//!
+//! It lets go of everything that may go, not of that event alone: an end may be timed after
+//! `T + hold_back` while its start is not. (The first limit is not `T` itself, since calls go on
+//! while the round looks: what is offered between steps 1 and 3 is timed after `T` by a clock
+//! that is right. Such an event is held until the next rounds.)
+//!
+//! So once nothing is offered any more, nothing is held after [`MOST_ROUNDS`] rounds more, and the
+//! pump can fall asleep.
 //!
 //! # Orderings
 //!
@@ -40,19 +59,39 @@ use crate::{
     event::{Event, EventKind},
     id::ToolId,
     ring::Rings,
+    sync::{Arc, thread},
 };
-use toolmeter_core::sync::{Arc, thread};
 
 /// Held events beyond this many do not keep their memory once they are gone.
 const KEPT_CAPACITY: usize = 1_024;
+/// For how many rounds the hold-back may hold an event.
+const MOST_ROUNDS: u32 = 64;
 
 /// The events of one round, in order.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use toolmeter_events::{Drain, Draft, Rings, ToolId};
+///
+/// let rings = Arc::new(Rings::new(1, 64)?);
+/// rings.open();
+/// let mut drain = Drain::new(&rings, 0);
+/// for time_ns in [200, 100] {
+///     rings.offer(0, Draft::started(ToolId::new(0), 1, time_ns, None), None);
+/// }
+/// let round = drain.round(|| 1_000);
+/// let times: Vec<_> = round.events.iter().map(|event| event.time_ns()).collect();
+/// assert_eq!((times, round.late), (vec![100, 200], 0));
+/// # Ok::<(), toolmeter_events::RingsError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Round {
     /// Sorted by time, call, `Started` first.
     pub events: Vec<Event>,
     /// How many of them are older than the newest event of the rounds before. They are the first
-    /// ones.
+    /// ones. After a clock stepped backwards that is every event, until the clock is there again.
     pub late: usize,
 }
 
@@ -65,14 +104,15 @@ pub struct Round {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use toolmeter_core::Outcome;
+/// use toolmeter_core::{Finish, Outcome};
 /// use toolmeter_events::{Drain, Draft, EventKind, Rings, ToolId};
 ///
 /// let rings = Arc::new(Rings::new(2, 64)?);
 /// rings.open();
 /// let tool = ToolId::new(0);
 /// let call = rings.offer(1, Draft::started(tool, 1, 100, None), None);
-/// rings.offer(0, Draft::closing(tool, 1, 100, 50, Outcome::Success, None, None), Some(call));
+/// let finish = Finish::new(Outcome::Success, 1, 100, 50);
+/// rings.offer(0, Draft::closing(tool, finish, None, None), Some(call));
 ///
 /// let mut drain = Drain::new(&rings, 0);
 /// let kinds: Vec<_> = drain.round(|| 200).events.iter().map(|event| event.kind()).collect();
@@ -84,7 +124,7 @@ pub struct Drain {
     rings: Arc<Rings>,
     hold_back_ns: u64,
     /// Taken, not delivered yet.
-    held: Vec<Event>,
+    held: Vec<Held>,
     /// The time of the newest event delivered.
     newest_ns: u64,
     finished: bool,
@@ -93,8 +133,22 @@ pub struct Drain {
     second: Vec<usize>,
 }
 
+/// An event that was taken and not delivered.
+#[derive(Debug)]
+struct Held {
+    event: Event,
+    /// In how many rounds since the one that took it it could have been delivered.
+    rounds: u32,
+}
+
+impl From<Event> for Held {
+    fn from(event: Event) -> Self {
+        Self { event, rounds: 0 }
+    }
+}
+
 impl Drain {
-    /// A drain that delivers an event once it is `hold_back_ns` old: 0 for a manual clock.
+    /// Makes a drain that delivers an event once it is `hold_back_ns` old: 0 for a manual clock.
     #[must_use]
     pub fn new(rings: &Arc<Rings>, hold_back_ns: u64) -> Self {
         Self {
@@ -110,7 +164,9 @@ impl Drain {
 
     /// Takes what is in the rings, and delivers what is old enough.
     ///
-    /// `now` reads the registry's clock, in nanoseconds. Offers go on meanwhile and wait for
+    /// `now` reads the registry's clock, in nanoseconds. What is younger than the hold-back by that
+    /// clock is held for a later round, but for no more than 64 rounds, and not if the clock stepped
+    /// backwards by more than the hold-back. Offers go on meanwhile and wait for
     /// nothing here. A producer preempted half way into its ring makes the round wait for it.
     pub fn round(&mut self, now: impl FnOnce() -> u64) -> Round {
         self.round_with_hook(now, || {})
@@ -135,26 +191,40 @@ impl Drain {
         if self.finished {
             return Round::default();
         }
-        let newest_to_deliver = now().checked_sub(self.hold_back_ns);
-        let old_enough = |event: &Event| newest_to_deliver.is_some_and(|t| event.time_ns() <= t);
+        let now_ns = now();
+        let newest_old = now_ns.checked_sub(self.hold_back_ns);
+        let newest_credible = now_ns.saturating_add(self.hold_back_ns);
+        let is_old = |event: &Event| newest_old.is_some_and(|t| event.time_ns() <= t);
+        let is_ahead = |event: &Event| event.time_ns() > newest_credible;
+        let mut let_go = false;
 
         self.rings.lengths(&mut self.first);
         between();
         self.rings.lengths(&mut self.second);
         let most = self.second.iter().sum::<usize>() + self.held.len();
         let mut events = Vec::with_capacity(most);
-        events.extend(self.held.extract_if(.., |event| old_enough(event)));
+        let old = self.held.extract_if(.., |held| {
+            let old = is_old(&held.event);
+            held.rounds += 1;
+            let_go |= !old && (held.rounds >= MOST_ROUNDS || is_ahead(&held.event));
+            old
+        });
+        events.extend(old.map(|held| held.event));
+        // Ends that were not within the first lengths.
+        let mut may_not_go = Vec::new();
         for stripe in 0..self.second.len() {
             let (first, second) = (self.first[stripe], self.second[stripe]);
             let mut taken = 0;
             while taken < second
                 && let Some(event) = self.rings.take(stripe)
             {
-                let in_order = taken < first || event.kind() == EventKind::Started;
-                if in_order && old_enough(&event) {
+                if taken >= first && event.kind() != EventKind::Started {
+                    may_not_go.push(Held::from(event));
+                } else if is_old(&event) {
                     events.push(event);
                 } else {
-                    self.held.push(event);
+                    let_go |= is_ahead(&event);
+                    self.held.push(Held::from(event));
                 }
                 taken += 1;
             }
@@ -163,25 +233,29 @@ impl Drain {
                 self.rings.count_drained(stripe, taken as u64);
             }
         }
+        if let_go {
+            events.extend(self.held.drain(..).map(|held| held.event));
+        }
+        self.held.append(&mut may_not_go);
         if self.held.len() <= KEPT_CAPACITY {
             self.held.shrink_to(KEPT_CAPACITY);
         }
         self.in_order(events)
     }
 
-    /// How many events were taken and wait for a later round.
+    /// Returns how many events were taken and wait for a later round.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether an event of this tool was taken and waits for a later round.
+    /// Returns whether an event of this tool was taken and waits for a later round.
     #[must_use]
     pub fn holds(&self, tool: ToolId) -> bool {
-        self.held.iter().any(|event| event.tool() == tool)
+        self.held.iter().any(|held| held.event.tool() == tool)
     }
 
-    /// The pump is about to sleep: marks it asleep, unless an event is under way or held.
+    /// Marks the pump asleep, which is about to sleep, unless an event is under way or held.
     ///
     /// True: every event so far is drained and delivered, or lost, and the first offer from now on
     /// calls the [waker](Rings::set_waker). Sleep, then call [`Rings::stay_awake`]. False: there
@@ -191,7 +265,7 @@ impl Drain {
         self.held.is_empty() && self.rings.fall_asleep()
     }
 
-    /// The last round: closes the rings and delivers all that was admitted.
+    /// Closes the rings and delivers all that was admitted: the last round.
     ///
     /// Offers that were admitted may still be on their way into a ring. They are awaited,
     /// yielding, until `expired` says true, which is asked once after each pass; what is not in
@@ -201,7 +275,8 @@ impl Drain {
             return Round::default();
         }
         self.rings.close();
-        let mut events = std::mem::take(&mut self.held);
+        let held = std::mem::take(&mut self.held);
+        let mut events: Vec<_> = held.into_iter().map(|held| held.event).collect();
         loop {
             self.rings.lengths(&mut self.second);
             for stripe in 0..self.second.len() {
@@ -242,7 +317,7 @@ impl Drain {
 mod tests {
     use super::*;
     use crate::{event::Draft, id::CallId};
-    use toolmeter_core::Outcome;
+    use toolmeter_core::{Finish, Outcome};
 
     const TOOL: ToolId = ToolId::new(3);
 
@@ -258,8 +333,8 @@ mod tests {
     }
 
     fn end(rings: &Rings, stripe: usize, began_ns: u64, latency_ns: u64, call: CallId) {
-        let draft = Draft::closing(TOOL, 1, began_ns, latency_ns, Outcome::Success, None, None);
-        rings.offer(stripe, draft, Some(call));
+        let finish = Finish::new(Outcome::Success, 1, began_ns, latency_ns);
+        rings.offer(stripe, Draft::closing(TOOL, finish, None, None), Some(call));
     }
 
     fn times(round: &Round) -> Vec<u64> {
@@ -367,12 +442,12 @@ mod tests {
     #[test]
     fn the_last_round_delivers_all_and_then_nothing() {
         let (rings, mut drain) = drain(2, 50);
-        start(&rings, 0, 1_000);
+        start(&rings, 0, 980);
         start(&rings, 1, 900);
-        assert!(drain.round(|| 10).events.is_empty());
+        assert!(drain.round(|| 940).events.is_empty());
         start(&rings, 1, 950);
         let round = drain.finish(|| panic!("nothing is on its way"));
-        assert_eq!(times(&round), [900, 950, 1_000]);
+        assert_eq!(times(&round), [900, 950, 980]);
         start(&rings, 1, 960);
         assert!(drain.round(|| 10_000).events.is_empty());
         assert!(drain.finish(|| true).events.is_empty());
@@ -387,12 +462,12 @@ mod tests {
     fn a_burst_of_held_events_does_not_keep_its_memory() {
         let rings = Arc::new(Rings::new(1, 1 << 14).unwrap());
         rings.open();
-        let mut drain = Drain::new(&rings, 0);
+        let mut drain = Drain::new(&rings, 1_000);
         for _ in 0..1 << 14 {
             start(&rings, 0, 100);
         }
         assert!(drain.round(|| 1).events.is_empty());
-        assert_eq!(drain.round(|| 100).events.len(), 1 << 14);
+        assert_eq!(drain.round(|| 1_100).events.len(), 1 << 14);
         assert!(drain.held.capacity() <= KEPT_CAPACITY);
     }
 
@@ -409,5 +484,128 @@ mod tests {
         );
         assert_eq!((times(&first), rings.waiting()), (vec![1, 2], 2));
         assert_eq!(times(&drain.round(|| 10)), [3, 3]);
+    }
+
+    /// Rounds at these times, until one delivers something or there is no time more; what each
+    /// delivered.
+    fn delivered(drain: &mut Drain, times_ns: impl IntoIterator<Item = u64>) -> Vec<usize> {
+        let round = |now_ns| drain.round(|| now_ns).events.len();
+        times_ns.into_iter().map(round).collect()
+    }
+
+    #[test]
+    fn a_clock_that_steps_backwards_holds_nothing() {
+        const SECOND: u64 = 1_000_000_000;
+        let rings = Arc::new(Rings::new(2, 256).unwrap());
+        rings.open();
+        let mut drain = Drain::new(&rings, 50_000);
+        for time in 0..100 {
+            let call = start(&rings, 0, 100 * SECOND + time);
+            end(&rings, 1, 100 * SECOND + time, 1_000, call);
+        }
+        // Young by the clock as it was, in the future as it is.
+        assert_eq!(delivered(&mut drain, [100 * SECOND]), [0]);
+        assert_eq!(drain.held(), 200);
+        let round = drain.round(|| SECOND);
+        assert_eq!((round.events.len(), drain.held()), (200, 0));
+        assert!(round.events.is_sorted_by_key(Event::time_ns));
+        assert!(drain.fall_asleep());
+        rings.stay_awake();
+        // What comes by the new clock is late, and is held and delivered as ever.
+        start(&rings, 0, SECOND);
+        assert_eq!(delivered(&mut drain, [SECOND, SECOND + 50_000]), [0, 1]);
+        let accounting = rings.accounting();
+        assert_eq!((accounting.drained, accounting.lost), (201, 0));
+        assert!(drain.fall_asleep());
+    }
+
+    #[test]
+    fn an_end_in_the_future_does_not_overtake_its_start() {
+        for end_first in [false, true] {
+            let (rings, mut drain) = drain(2, 50);
+            let stripes = if end_first { [1, 0] } else { [0, 1] };
+            let call = start(&rings, stripes[0], 100);
+            end(&rings, stripes[1], 100, 900, call);
+            // By this clock the start is young and the end far ahead.
+            let kinds: Vec<_> = drain.round(|| 120).events.iter().map(Event::kind).collect();
+            assert_eq!(kinds, [EventKind::Started, EventKind::Succeeded]);
+        }
+    }
+
+    #[test]
+    fn an_end_that_may_not_go_yet_neither_goes_nor_lets_others_go() {
+        let (rings, mut drain) = drain(2, 50);
+        let call_between = || {
+            let call = start(&rings, 0, 100);
+            end(&rings, 1, 100, 900, call);
+        };
+        let first = drain.round_with_hooks(|| 120, call_between, || {});
+        assert_eq!((first.events.len(), drain.held()), (0, 2));
+        let kinds: Vec<_> = drain.round(|| 120).events.iter().map(Event::kind).collect();
+        assert_eq!(kinds, [EventKind::Started, EventKind::Succeeded]);
+    }
+
+    #[test]
+    fn what_is_offered_while_the_round_looks_is_held() {
+        let (rings, mut drain) = drain(1, 50);
+        start(&rings, 0, 90);
+        start(&rings, 0, 101);
+        start(&rings, 0, 150);
+        assert_eq!(delivered(&mut drain, [100]), [0], "a right clock");
+        start(&rings, 0, 151);
+        assert_eq!(
+            delivered(&mut drain, [100]),
+            [4],
+            "ahead by more than the hold-back"
+        );
+    }
+
+    /// In the round that takes it and 63 more; then it goes.
+    fn assert_held_for_64_rounds(drain: &mut Drain, times_ns: impl Fn(u64) -> u64) {
+        let rounds = u64::from(MOST_ROUNDS);
+        let mut expected = vec![0; MOST_ROUNDS as usize];
+        expected.push(1);
+        assert_eq!(delivered(drain, (0..=rounds).map(times_ns)), expected);
+        assert!(drain.fall_asleep());
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_holds_nothing_for_ever() {
+        let (rings, mut drain) = drain(1, 50);
+        start(&rings, 0, 100);
+        assert_held_for_64_rounds(&mut drain, |_| 100);
+        rings.stay_awake();
+        start(&rings, 0, 100);
+        assert_held_for_64_rounds(&mut drain, |_| 100);
+    }
+
+    #[test]
+    fn a_clock_that_begins_below_the_hold_back_holds_nothing_for_ever() {
+        let (rings, mut drain) = drain(1, 1_000_000);
+        start(&rings, 0, 0);
+        assert_held_for_64_rounds(&mut drain, |round| round);
+    }
+
+    #[test]
+    fn a_round_that_lets_go_lets_go_of_the_young_too() {
+        let (rings, mut drain) = drain(1, 50);
+        start(&rings, 0, 100);
+        assert_eq!(delivered(&mut drain, [100; 64]), [0; 64]);
+        let call = start(&rings, 0, 100);
+        end(&rings, 0, 100, 20, call);
+        let round = drain.round(|| 100);
+        assert_eq!((times(&round), drain.held()), (vec![100, 100, 120], 0));
+    }
+
+    #[test]
+    fn the_old_do_not_count_as_held() {
+        // Each event is held for two rounds of a clock that goes on: none is ever let go early.
+        let (rings, mut drain) = drain(1, 2);
+        for now_ns in 10..200 {
+            start(&rings, 0, now_ns);
+            let round = drain.round(|| now_ns);
+            assert!(times(&round).iter().all(|&time| time + 2 == now_ns));
+            assert!(drain.held() <= 2);
+        }
     }
 }

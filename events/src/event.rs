@@ -1,7 +1,7 @@
 //! What one event says, and how it fits into 56 bytes.
 //!
-//! Owns the event itself, what it carries ([`EventKind`], [`CallContext`], [`ErrorMessage`]), and
-//! [`Draft`], an event that has no ticket yet.
+//! Owns the event itself, its [`EventKind`] and [`ErrorMessage`], and [`Draft`], an event that has
+//! no ticket yet.
 //!
 //! Promises:
 //!
@@ -9,22 +9,34 @@
 //!   cache line; the file does not compile otherwise.
 //! - The time of an event is derived, never stored: start plus latency, saturating, and a
 //!   `Started` has no latency. So the end of a call is never timed before its start, whatever
-//!   the clock did. The drain's proof stands on that.
+//!   the clock did. The drain's proof stands on that. (The start that an end tells is the end of
+//!   the call less its latency: the start of the call, or below it where the sum saturated.)
 //! - An event never changes once it has its number.
 //!
 //! # Orderings
 //!
 //! None: nothing here is shared before it is complete.
 
-use crate::id::{CallId, EventNumber, ToolId};
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use crate::{
+    context::CallContext,
+    id::{CallId, EventNumber, ToolId},
+};
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
-use toolmeter_core::{ErrorKind, Outcome};
+use toolmeter_core::{ErrorKind, Finish, Outcome};
 
 const _: () = assert!(size_of::<Event>() == 56 && size_of::<Option<Event>>() == 56);
 const _: () = assert!(size_of::<Option<ErrorMessage>>() == 8);
 
 /// What happened to a call.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::EventKind;
+///
+/// assert_eq!(EventKind::Rejected.as_str(), "tool.rejected");
+/// assert_eq!(EventKind::ALL.len(), 5);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum EventKind {
@@ -36,18 +48,22 @@ pub enum EventKind {
     Failed,
     /// The call was dropped before it ended.
     Cancelled,
+    /// The call was refused, and the tool did not run.
+    Rejected,
 }
 
 impl EventKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Started,
         Self::Succeeded,
         Self::Failed,
         Self::Cancelled,
+        Self::Rejected,
     ];
 
-    /// The event's name: `tool.started`, `tool.succeeded`, `tool.failed` or `tool.cancelled`.
+    /// Returns the event's name: `tool.started`, `tool.succeeded`, `tool.failed`, `tool.cancelled`
+    /// or `tool.rejected`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,6 +71,7 @@ impl EventKind {
             Self::Succeeded => "tool.succeeded",
             Self::Failed => "tool.failed",
             Self::Cancelled => "tool.cancelled",
+            Self::Rejected => "tool.rejected",
         }
     }
 }
@@ -65,72 +82,11 @@ impl fmt::Display for EventKind {
     }
 }
 
-impl Serialize for EventKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// The host's own names for where a call belongs: its session, turn and call.
+/// The text of a failure, or of why a call was refused or cancelled, behind one thin pointer.
 ///
-/// toolmeter carries them and reads nothing into them.
+/// It is kept as given. The text is to be bounded, escaped and redacted first.
 ///
-/// ```
-/// use toolmeter_events::CallContext;
-///
-/// let context = CallContext::new("session-7", 3, "toolu_01");
-/// assert_eq!((context.session(), context.turn(), context.call()), ("session-7", 3, "toolu_01"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CallContext {
-    session: Box<str>,
-    turn: u64,
-    call: Box<str>,
-}
-
-impl CallContext {
-    /// A context of these names.
-    #[must_use]
-    pub fn new(session: impl Into<Box<str>>, turn: u64, call: impl Into<Box<str>>) -> Self {
-        Self {
-            session: session.into(),
-            turn,
-            call: call.into(),
-        }
-    }
-
-    /// The host's name for the session.
-    #[must_use]
-    pub fn session(&self) -> &str {
-        &self.session
-    }
-
-    /// The host's number of the turn within the session.
-    #[must_use]
-    pub const fn turn(&self) -> u64 {
-        self.turn
-    }
-
-    /// The host's name for the call, as a model's `tool_call_id`.
-    #[must_use]
-    pub fn call(&self) -> &str {
-        &self.call
-    }
-}
-
-impl Serialize for CallContext {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("CallContext", 3)?;
-        fields.serialize_field("session", self.session())?;
-        fields.serialize_field("turn", &self.turn())?;
-        fields.serialize_field("call", self.call())?;
-        fields.end()
-    }
-}
-
-/// The text of a failure, behind one thin pointer.
-///
-/// It is kept as given. Whoever makes it bounds, escapes and redacts the text first.
+/// # Examples
 ///
 /// ```
 /// use toolmeter_events::ErrorMessage;
@@ -144,7 +100,7 @@ impl Serialize for CallContext {
 pub struct ErrorMessage(Arc<Box<str>>);
 
 impl ErrorMessage {
-    /// A message of this text. Allocates.
+    /// Makes a message of this text. Allocates.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(Arc::new(text.into()))
@@ -169,6 +125,28 @@ impl fmt::Display for ErrorMessage {
 ///
 /// Times are nanoseconds of the registry's clock, counted from that clock's own origin;
 /// [`Batch::wall_time`](crate::Batch::wall_time) turns them into wall-clock time.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use toolmeter_core::{ErrorKind, Finish, Outcome};
+/// use toolmeter_events::{Drain, Draft, ErrorMessage, EventKind, Rings, ToolId};
+///
+/// let rings = Arc::new(Rings::new(1, 64)?);
+/// rings.open();
+/// let (tool, message) = (ToolId::new(7), ErrorMessage::new("too slow"));
+/// let call = rings.offer(0, Draft::started(tool, 1, 100, None), None);
+/// let finish = Finish::new(Outcome::Failure(ErrorKind::Timeout), 1, 100, 50);
+/// rings.offer(0, Draft::closing(tool, finish, None, Some(message)), Some(call));
+///
+/// let events = Drain::new(&rings, 0).round(|| 1_000).events;
+/// let end = &events[1];
+/// assert_eq!((end.kind(), end.tool(), end.call()), (EventKind::Failed, tool, call));
+/// assert_eq!((end.started_ns(), end.latency_ns(), end.time_ns()), (100, Some(50), 150));
+/// assert_eq!((end.error_kind(), end.message()), (Some(ErrorKind::Timeout), Some("too slow")));
+/// # Ok::<(), toolmeter_events::RingsError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     context: Option<Arc<CallContext>>,
@@ -184,123 +162,120 @@ pub struct Event {
 }
 
 impl Event {
-    /// What happened.
+    /// Returns what happened.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> EventKind {
         self.kind
     }
 
-    /// The kind of the failure; `None` unless the event is [`EventKind::Failed`].
+    /// Returns the kind of the failure; `None` unless the event is [`EventKind::Failed`].
     #[must_use]
     pub const fn error_kind(&self) -> Option<ErrorKind> {
         self.error_kind
     }
 
-    /// Which attempt this call is, counted from 1.
+    /// Returns which attempt this call is, counted from 1.
     #[must_use]
     pub const fn attempt(&self) -> u16 {
         self.attempt
     }
 
-    /// Whether the call is a retry: its attempt is above 1.
+    /// Returns whether the call is a retry: its attempt is above 1.
     #[must_use]
     pub const fn is_retry(&self) -> bool {
         self.attempt > 1
     }
 
-    /// The tool that was called.
+    /// Returns the tool that was called.
     #[must_use]
     #[inline]
     pub const fn tool(&self) -> ToolId {
         self.tool
     }
 
-    /// The call: the same for its start and its end.
+    /// Returns the call: the same for its start and its end.
     #[must_use]
     #[inline]
     pub const fn call(&self) -> CallId {
         self.call
     }
 
-    /// The event's own number.
+    /// Returns the event's own number.
     #[must_use]
     #[inline]
     pub const fn number(&self) -> EventNumber {
         self.number
     }
 
-    /// When the event happened, in nanoseconds: the call's start, and for an end its start plus
-    /// its latency (saturating).
+    /// Returns when the event happened, in nanoseconds: the call's start, and for an end its start
+    /// plus its latency (saturating).
     #[must_use]
     #[inline]
     pub const fn time_ns(&self) -> u64 {
         self.started_ns.saturating_add(self.latency_ns)
     }
 
-    /// When the call began, in nanoseconds.
+    /// Returns when the call began, in nanoseconds.
     #[must_use]
     pub const fn started_ns(&self) -> u64 {
         self.started_ns
     }
 
-    /// How long the call took; `None` for [`EventKind::Started`].
+    /// Returns how long the tool took; `None` for [`EventKind::Started`] and for
+    /// [`EventKind::Rejected`], whose tool did not run.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency_ns().map(Duration::from_nanos)
     }
 
-    /// How long the call took, in nanoseconds; `None` for [`EventKind::Started`].
+    /// Returns how long the tool took, in nanoseconds; `None` for [`EventKind::Started`] and for
+    /// [`EventKind::Rejected`], whose tool did not run.
     #[must_use]
     pub const fn latency_ns(&self) -> Option<u64> {
         match self.kind {
-            EventKind::Started => None,
-            _ => Some(self.latency_ns),
+            EventKind::Started | EventKind::Rejected => None,
+            EventKind::Succeeded | EventKind::Failed | EventKind::Cancelled => {
+                Some(self.latency_ns)
+            }
         }
     }
 
-    /// The host's own names for the call, if it gave any.
+    /// Returns the host's own names for the call, if it gave any.
     #[must_use]
     pub const fn context(&self) -> Option<&Arc<CallContext>> {
         self.context.as_ref()
     }
 
-    /// The text of the failure, if it has one and messages are not switched off.
+    /// Returns the text of the failure, or of why the call was refused or cancelled; `None` if there
+    /// is none, or if messages are switched off.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 }
 
-/// Kind, tool, call, number, attempt, retry, times, and what else the event carries; what is
-/// absent is null.
-impl Serialize for Event {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Event", 12)?;
-        fields.serialize_field("event", &self.kind)?;
-        fields.serialize_field("tool", &self.tool)?;
-        fields.serialize_field("call", &self.call)?;
-        fields.serialize_field("number", &self.number)?;
-        fields.serialize_field("attempt", &self.attempt)?;
-        fields.serialize_field("retry", &self.is_retry())?;
-        fields.serialize_field("time_ns", &self.time_ns())?;
-        fields.serialize_field("started_ns", &self.started_ns)?;
-        fields.serialize_field("latency_ns", &self.latency_ns())?;
-        fields.serialize_field("error_kind", &self.error_kind.map(ErrorKind::as_str))?;
-        fields.serialize_field("message", &self.message())?;
-        fields.serialize_field("context", &self.context.as_deref())?;
-        fields.end()
-    }
-}
-
 /// An event that has no number yet: what the call knows before it takes a ticket.
 ///
 /// [`Rings::offer`](crate::Rings::offer) makes it an [`Event`].
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{Finish, Outcome};
+/// use toolmeter_events::{Draft, Rings, ToolId};
+///
+/// let rings = Rings::new(1, 64)?;
+/// let call = rings.offer(0, Draft::started(ToolId::new(7), 1, 100, None), None);
+/// let finish = Finish::new(Outcome::Success, 1, 100, 50);
+/// rings.offer(0, Draft::closing(ToolId::new(7), finish, None, None), Some(call));
+/// # Ok::<(), toolmeter_events::RingsError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Draft(Event);
 
 impl Draft {
-    /// The start of a call: the tool, the attempt counted from 1, and when it began.
+    /// Makes the start of a call: the tool, the attempt counted from 1, and when it began.
     #[must_use]
     #[inline]
     pub const fn started(
@@ -323,33 +298,34 @@ impl Draft {
         })
     }
 
-    /// The end of a call. `message` is kept only with [`Outcome::Failure`].
+    /// Makes the end of a call. A success keeps no `message`.
+    ///
+    /// The call began at `finish.finished_at_ns` less its latency, but not below 0.
     #[must_use]
     #[inline]
     pub fn closing(
         tool: ToolId,
-        attempt: u16,
-        started_ns: u64,
-        latency_ns: u64,
-        outcome: Outcome,
+        finish: Finish,
         context: Option<Arc<CallContext>>,
         message: Option<ErrorMessage>,
     ) -> Self {
-        let (kind, error_kind) = match outcome {
+        let (kind, error_kind) = match finish.outcome {
             Outcome::Success => (EventKind::Succeeded, None),
             Outcome::Failure(error_kind) => (EventKind::Failed, Some(error_kind)),
             Outcome::Cancelled => (EventKind::Cancelled, None),
+            Outcome::Rejected => (EventKind::Rejected, None),
         };
+        let started_ns = finish.finished_at_ns.saturating_sub(finish.latency_ns);
         Self(Event {
-            message: if error_kind.is_some() { message } else { None },
-            latency_ns,
+            message: message.filter(|_| kind != EventKind::Succeeded),
+            latency_ns: finish.latency_ns,
             kind,
             error_kind,
-            ..Self::started(tool, attempt, started_ns, context).0
+            ..Self::started(tool, finish.attempt, started_ns, context).0
         })
     }
 
-    /// The event, once its number is known.
+    /// Returns the event, now that its number is known.
     #[inline]
     pub(crate) fn into_event(mut self, number: EventNumber, call: CallId) -> Event {
         self.0.number = number;
@@ -362,13 +338,19 @@ impl Draft {
 mod tests {
     use super::*;
 
+    const TOOL: ToolId = ToolId::new(4);
+
     fn event(draft: Draft) -> Event {
         draft.into_event(EventNumber::new(2, 7), CallId::new(1, 5))
     }
 
+    fn end(finish: Finish, message: Option<ErrorMessage>) -> Event {
+        event(Draft::closing(TOOL, finish, None, message))
+    }
+
     #[test]
     fn a_started_has_neither_latency_nor_error() {
-        let started = event(Draft::started(ToolId::new(4), 1, 100, None));
+        let started = event(Draft::started(TOOL, 1, 100, None));
         assert_eq!(started.kind(), EventKind::Started);
         assert_eq!((started.time_ns(), started.started_ns()), (100, 100));
         assert_eq!(
@@ -384,19 +366,10 @@ mod tests {
 
     #[test]
     fn an_end_tells_its_start_and_its_latency() {
-        let context = Arc::new(CallContext::new("s", 1, "c"));
-        let outcome = Outcome::Failure(ErrorKind::Timeout);
+        let context = Arc::new(CallContext::new("s").turn(1));
+        let finish = Finish::new(Outcome::Failure(ErrorKind::Timeout), 2, 100, 23);
         let message = Some(ErrorMessage::new("too slow"));
-        let tool = ToolId::new(4);
-        let end = event(Draft::closing(
-            tool,
-            2,
-            100,
-            23,
-            outcome,
-            Some(context),
-            message,
-        ));
+        let end = event(Draft::closing(TOOL, finish, Some(context), message));
         assert_eq!(
             (end.time_ns(), end.started_ns(), end.latency_ns()),
             (123, 100, Some(23))
@@ -407,46 +380,55 @@ mod tests {
             (EventKind::Failed, Some(ErrorKind::Timeout))
         );
         assert_eq!((end.message(), end.is_retry()), (Some("too slow"), true));
-        assert_eq!(end.context().map(|context| context.turn()), Some(1));
+        assert_eq!(end.context().map(|context| context.turn), Some(1));
     }
 
     #[test]
-    fn only_a_failure_keeps_a_message() {
-        for outcome in [Outcome::Success, Outcome::Cancelled] {
+    fn a_success_alone_keeps_no_message_and_a_refusal_has_no_latency() {
+        let failed = ErrorKind::Other;
+        for (outcome, kind, kept, error_kind) in [
+            (Outcome::Success, EventKind::Succeeded, false, None),
+            (
+                Outcome::Failure(failed),
+                EventKind::Failed,
+                true,
+                Some(failed),
+            ),
+            (Outcome::Cancelled, EventKind::Cancelled, true, None),
+            (Outcome::Rejected, EventKind::Rejected, true, None),
+        ] {
             let message = Some(ErrorMessage::new("odd"));
-            let end = event(Draft::closing(
-                ToolId::new(0),
-                1,
-                0,
-                1,
-                outcome,
-                None,
-                message,
-            ));
-            assert_eq!((end.message(), end.error_kind()), (None, None));
+            let end = end(Finish::new(outcome, 1, 10, 1), message);
+            assert_eq!((end.kind(), end.error_kind()), (kind, error_kind));
+            assert_eq!(end.message(), kept.then_some("odd"));
+            let latency_ns = (kind != EventKind::Rejected).then_some(1);
+            assert_eq!(end.latency_ns(), latency_ns);
+            assert_eq!(end.latency(), latency_ns.map(Duration::from_nanos));
+            assert_eq!(end.time_ns(), 11);
         }
     }
 
     #[test]
     fn time_saturates_and_is_never_below_the_start() {
-        let end = event(Draft::closing(
-            ToolId::new(0),
-            1,
-            u64::MAX - 1,
-            5,
-            Outcome::Success,
-            None,
-            None,
-        ));
-        assert_eq!(end.time_ns(), u64::MAX);
+        let saturated = end(Finish::new(Outcome::Success, 1, u64::MAX - 1, 5), None);
+        assert_eq!(saturated.time_ns(), u64::MAX);
+        assert!(saturated.started_ns() < u64::MAX);
+        // A latency longer than the clock has run.
+        let finish = Finish {
+            finished_at_ns: 5,
+            latency_ns: 9,
+            ..Finish::new(Outcome::Success, 1, 0, 0)
+        };
+        let end = end(finish, None);
+        assert_eq!((end.started_ns(), end.time_ns()), (0, 9));
     }
 
     #[test]
     fn both_events_of_a_call_tell_its_attempt_and_only_a_later_one_is_a_retry() {
-        let tool = ToolId::new(0);
         for attempt in [1, 2, u16::MAX] {
-            let start = Draft::started(tool, attempt, 0, None);
-            let end = Draft::closing(tool, attempt, 0, 1, Outcome::Success, None, None);
+            let start = Draft::started(TOOL, attempt, 0, None);
+            let finish = Finish::new(Outcome::Success, attempt, 0, 1);
+            let end = Draft::closing(TOOL, finish, None, None);
             for event in [start, end].map(event) {
                 assert_eq!((event.attempt(), event.is_retry()), (attempt, attempt > 1));
             }

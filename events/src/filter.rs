@@ -65,7 +65,7 @@ impl Filter {
         self
     }
 
-    /// Whether it wants this event.
+    /// Returns whether it wants this event.
     #[must_use]
     pub fn wants(&self, event: &Event) -> bool {
         self.kinds
@@ -89,16 +89,19 @@ mod tests {
         event::Draft,
         id::{CallId, EventNumber},
     };
-    use toolmeter_core::{ErrorKind, Outcome};
+    use toolmeter_core::{ErrorKind, Finish, Outcome};
 
     fn event(kind: EventKind, tool: u32, attempt: u16) -> Event {
-        let closing =
-            |outcome| Draft::closing(ToolId::new(tool), attempt, 0, 1, outcome, None, None);
+        let closing = |outcome| {
+            let finish = Finish::new(outcome, attempt, 0, 1);
+            Draft::closing(ToolId::new(tool), finish, None, None)
+        };
         let draft = match kind {
             EventKind::Started => Draft::started(ToolId::new(tool), attempt, 0, None),
             EventKind::Succeeded => closing(Outcome::Success),
             EventKind::Failed => closing(Outcome::Failure(ErrorKind::Other)),
             EventKind::Cancelled => closing(Outcome::Cancelled),
+            EventKind::Rejected => closing(Outcome::Rejected),
         };
         draft.into_event(EventNumber::new(0, 0), CallId::new(0, 0))
     }

@@ -3,46 +3,57 @@
 //! Owns the list of subscribers' lock, and with it the order of subscribing, fanning out and
 //! leaving. Promises:
 //!
-//! - A subscription gets an event only if the event's ticket and time are not below those at
-//!   which it began. A call that begins after `subscribe` returned gives it both its events (or
-//!   counted losses); of a call that began before, at most the end.
+//! - A subscription gets an event only if the event's ticket is not below the one at which it began.
+//!   A call that begins after `subscribe` returned gives it both its events (or counted losses). A
+//!   call whose start was offered before `subscribe` was called gives it at most the end. A call
+//!   that begins while `subscribe` runs gives it both, the end alone, or nothing, but no start
+//!   without its end.
 //! - Exactly, for each subscription: events drained while it lived = delivered + filtered + lost.
 //! - The pump never waits here for a subscription.
+//! - Code of the host, a waker, runs here under no lock, and its panic costs no subscription
+//!   anything.
 //!
-//! Why the floors are exact: `subscribe` raises the gate and then reads each stripe's next ticket.
-//! An event offered before that has a lower ticket. An event of a call that begins after
+//! Why the floors are exact: `subscribe` raises the gate and then reads each stripe's next ticket,
+//! twice; the first reading is the floor of ends, the second of starts. An event offered before
+//! `subscribe` was called has a lower ticket than either. An event of a call that begins after
 //! `subscribe` returned is offered later in the order of the ticket word, so its ticket is not
 //! lower; it is drained after that, and fanned out later still, under the lock that
-//! `subscribe` had by then released: the list has the subscription.
+//! `subscribe` had by then released: the list has the subscription. Of a call in between, a start
+//! that is not below its floor has an end that is not below its own: see `ring.rs`. No clock
+//! appears in this, so no clock that steps can filter an event out.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
 //! | `subscribers` | `lock` | the lock's | itself | `a_call_after_the_subscription_comes_whole`, `a_call_beside_the_subscription_never_comes_without_its_end` |
+//! | `waker_panics` | all | Relaxed | a count | |
 //!
 //! The gate and the tickets are words of `ring.rs`; all that is asked of them here is the order of
 //! each single word.
 
 use crate::{
-    batch::{Batch, Moment, NameTable},
+    arrivals::Arrivals,
+    batch::{Batch, Common},
     channel::bounded,
     drain::Round,
     filter::Filter,
+    names::NameTable,
     ring::Rings,
     subscriber::{Announcer, Delivery, StatsHandle, Subscriber, Subscribers},
-    subscription::{Membership, Subscription},
+    subscription::{Membership, Subscription, this_process},
+    sync::{self, Mutex, Ordering::Relaxed, Word, lock},
+    timeline::{Moment, Timeline},
 };
 use std::{fmt, mem, ops::RangeInclusive, sync::Arc};
 use thiserror::Error;
-use toolmeter_core::sync::{self, Mutex, lock};
 
 /// How many batches a queue can be made for.
 const QUEUE_CAPACITIES: RangeInclusive<usize> = 1..=65_536;
 /// How many events a batch can be limited to.
 const BATCH_SIZES: RangeInclusive<usize> = 1..=65_536;
 
-/// Why [`Hub::new`] or [`Hub::subscribe`] refused.
+/// Why [`Hub::new`] refused.
 ///
 /// # Examples
 ///
@@ -69,6 +80,30 @@ pub enum HubError {
     },
 }
 
+/// Why [`Hub::subscribe`] refused.
+///
+/// # Examples
+///
+/// ```
+/// # use std::sync::Arc;
+/// use toolmeter_events::{Filter, Hub, Rings, SubscribeError};
+///
+/// let rings = Arc::new(Rings::new(1, 1_024)?);
+/// let refused = Hub::new(16, 16)?.subscribe(&rings, Filter::new(), Some(0)).unwrap_err();
+/// assert_eq!(refused, SubscribeError::QueueCapacity { given: 0 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The queue's capacity is out of range.
+    #[error("a queue of {given} batches: the number must be from 1 to 65,536")]
+    QueueCapacity {
+        /// The number that was asked for.
+        given: usize,
+    },
+}
+
 /// Where subscriptions are made and rounds are handed out. A clone is the same hub.
 ///
 /// When the last clone goes, the hub closes.
@@ -78,7 +113,7 @@ pub enum HubError {
 /// ```
 /// use std::{sync::Arc, time::SystemTime};
 /// use toolmeter_events::{
-///     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId, TryRecvError,
+///     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId, TryRecvError,
 /// };
 ///
 /// let rings = Arc::new(Rings::new(2, 4_096)?);
@@ -87,9 +122,11 @@ pub enum HubError {
 /// let shell = ToolId::new(1);
 /// let names = Arc::new(NameTable::new([(shell, "shell")]));
 ///
-/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-/// hub.fan_out(drain.round(|| 1_000), &names, Moment::new(SystemTime::now(), 1_000));
+/// let now = Moment::new(SystemTime::now(), 1_000);
+/// let timeline = Arc::new(Timeline::new(now));
+/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, now);
 ///
 /// let batch = subscription.recv()?;
 /// assert_eq!(batch.name(batch[0].tool()), Some("shell"));
@@ -102,6 +139,7 @@ pub struct Hub {
     shared: Arc<Mutex<Subscribers>>,
     queue_capacity: usize,
     batch_size: usize,
+    waker_panics: Arc<Word>,
 }
 
 impl Hub {
@@ -110,7 +148,7 @@ impl Hub {
     /// Events that a batch holds at most, unless said otherwise.
     pub const DEFAULT_BATCH_SIZE: usize = 1_024;
 
-    /// A hub that gives each subscription a queue of `queue_capacity` batches of at most
+    /// Makes a hub that gives each subscription a queue of `queue_capacity` batches of at most
     /// `batch_size` events each.
     ///
     /// # Errors
@@ -128,7 +166,11 @@ impl Hub {
     /// # Ok::<(), toolmeter_events::HubError>(())
     /// ```
     pub fn new(queue_capacity: usize, batch_size: usize) -> Result<Self, HubError> {
-        check_capacity(queue_capacity)?;
+        if !QUEUE_CAPACITIES.contains(&queue_capacity) {
+            return Err(HubError::QueueCapacity {
+                given: queue_capacity,
+            });
+        }
         if !BATCH_SIZES.contains(&batch_size) {
             return Err(HubError::BatchSize { given: batch_size });
         }
@@ -136,55 +178,54 @@ impl Hub {
             shared: Arc::default(),
             queue_capacity,
             batch_size,
+            waker_panics: Arc::new(Word::new(0)),
         })
     }
 
-    /// A subscription to the events of `rings` that `filter` wants, from now on.
+    /// Subscribes to the events of `rings` that `filter` wants, from now on.
     ///
-    /// `began_ns` is the registry's clock, read before this is called; events timed before it do
-    /// not come. `queue_capacity` batches wait for the receiver before events are lost; `None` is
+    /// Events that were offered before do not come. `queue_capacity` batches wait for the receiver before events are lost; `None` is
     /// the hub's own number. Opens the rings. After [`close`](Self::close) the subscription is
     /// disconnected from the start.
     ///
     /// # Errors
     ///
-    /// [`HubError::QueueCapacity`] if the capacity is not from 1 to 65,536.
+    /// [`SubscribeError::QueueCapacity`] if the capacity is not from 1 to 65,536.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// use toolmeter_events::HubError;
-    ///
-    /// // Events before 400 ns do not come.
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 400, Some(8))?;
-    /// rings.offer(0, Draft::started(shell, 1, 300, None), None);
-    /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// rings.offer(0, Draft::started(shell, 1, 500, None), None); // comes too early
+    /// let subscription = hub.subscribe(&rings, Filter::new(), Some(8))?;
+    /// rings.offer(0, Draft::started(shell, 1, 600, None), None);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// let batch = subscription.recv()?;
-    /// assert_eq!((batch.len(), batch[0].time_ns()), (1, 500));
-    /// let refused = hub.subscribe(&rings, Filter::new(), 0, Some(0)).unwrap_err();
-    /// assert_eq!(refused, HubError::QueueCapacity { given: 0 });
+    /// assert_eq!((batch.len(), batch[0].time_ns()), (1, 600));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn subscribe(
         &self,
         rings: &sync::Arc<Rings>,
         filter: Filter,
-        began_ns: u64,
         queue_capacity: Option<usize>,
-    ) -> Result<Subscription, HubError> {
+    ) -> Result<Subscription, SubscribeError> {
         let capacity = queue_capacity.unwrap_or(self.queue_capacity);
-        check_capacity(capacity)?;
+        if !QUEUE_CAPACITIES.contains(&capacity) {
+            return Err(SubscribeError::QueueCapacity { given: capacity });
+        }
         let (sender, receiver) = bounded::<Batch>(capacity);
-        let arrivals = Arc::new(event_listener::Event::new());
+        let arrivals = Arc::new(Arrivals::new(Arc::clone(&self.waker_panics)));
         let stats = StatsHandle::new();
 
         let mut subscribers = lock(&self.shared);
@@ -201,8 +242,7 @@ impl Hub {
             arrivals: Announcer(Arc::clone(&arrivals)),
             stats: stats.clone(),
             filter,
-            began_ns,
-            floors: rings.next_tickets(),
+            floors: rings.floors(),
             lost_before: 0,
         });
         drop(subscribers);
@@ -210,6 +250,7 @@ impl Hub {
             rings: sync::Arc::clone(rings),
             subscribers: Arc::downgrade(&self.shared),
             id,
+            process: this_process(),
         };
         Ok(Subscription::new(
             receiver,
@@ -221,56 +262,74 @@ impl Hub {
 
     /// Hands a round to every subscription. For the pump.
     ///
-    /// `names` should know every tool of the round; `moment` is both clocks, read for this round.
-    /// With no subscription the events are dropped.
+    /// `names` should know every tool of the round, and `timeline` places its times; `now` is both
+    /// clocks, read for this round. With no subscription the events are dropped.
+    ///
+    /// A batch that is less than half of the round gets a copy of its events, so that it does not
+    /// keep the round's memory while it waits; a larger one shares the round.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let one = hub.subscribe(&rings, Filter::new(), 0, None)?;
-    /// let other = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let one = hub.subscribe(&rings, Filter::new(), None)?;
+    /// let other = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// // The same events, and the same allocation.
     /// assert!(std::ptr::eq(one.recv()?.events(), other.recv()?.events()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn fan_out(&self, round: Round, names: &Arc<NameTable>, moment: Moment) {
+    pub fn fan_out(
+        &self,
+        round: Round,
+        names: &Arc<NameTable>,
+        timeline: &Arc<Timeline>,
+        now: Moment,
+    ) {
         if round.events.is_empty() {
             return;
         }
-        let delivery = Delivery {
+        let common = Common {
             names,
-            moment,
-            batch_size: self.batch_size,
+            timeline,
+            now,
         };
         // Made before the lock is taken, so also freed after it is released.
-        let events = Arc::new(round.events);
-        lock(&self.shared).fan_out(&events, round.late, delivery);
+        let mut delivery = Delivery::new(round.events, round.late, self.batch_size, common);
+        let arrived = lock(&self.shared).fan_out(&mut delivery);
+        for arrivals in arrived {
+            arrivals.announce();
+        }
     }
 
-    /// How many subscriptions there are.
+    /// Returns how many subscriptions there are.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// assert_eq!(hub.subscriptions(), 1);
     /// drop(subscription);
     /// assert_eq!(hub.subscriptions(), 0);
@@ -281,22 +340,60 @@ impl Hub {
         lock(&self.shared).list.len()
     }
 
+    /// Returns how often the waker of an async receiver panicked.
+    ///
+    /// Such a panic goes no further: the other receivers are woken, and the pump goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::Future;
+    /// use std::pin::pin;
+    /// use std::sync::Arc;
+    /// use std::task::{Context, Wake};
+    /// use toolmeter_events::{Filter, Hub, Rings};
+    ///
+    /// struct Broken;
+    /// impl Wake for Broken {
+    ///     fn wake(self: Arc<Self>) {
+    ///         panic!("the waker's own");
+    ///     }
+    /// }
+    ///
+    /// let rings = Arc::new(Rings::new(1, 1_024)?);
+    /// let hub = Hub::new(16, 16)?;
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
+    /// let mut receiving = pin!(subscription.recv_async());
+    /// let waker = Arc::new(Broken).into();
+    /// assert!(receiving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    /// hub.close();
+    /// assert_eq!(hub.waker_panics(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn waker_panics(&self) -> u64 {
+        self.waker_panics.load(Relaxed)
+    }
+
     /// Ends all subscriptions: each still receives what is in its queue, then is disconnected.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// hub.close();
     /// assert_eq!(subscription.recv()?.len(), 1);
     /// assert!(subscription.recv().is_err());
@@ -308,14 +405,6 @@ impl Hub {
         let ended = mem::take(&mut subscribers.list);
         drop(subscribers);
         drop(ended);
-    }
-}
-
-fn check_capacity(given: usize) -> Result<(), HubError> {
-    if QUEUE_CAPACITIES.contains(&given) {
-        Ok(())
-    } else {
-        Err(HubError::QueueCapacity { given })
     }
 }
 

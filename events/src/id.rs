@@ -7,7 +7,6 @@
 //!
 //! None.
 
-use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// Bits of a [`CallId`] or an [`EventNumber`] below the stripe.
@@ -18,17 +17,26 @@ pub(crate) const TICKET_MASK: u64 = (1 << TICKET_BITS) - 1;
 /// Which tool an event is about: a number that its registry gave it and never gives again.
 ///
 /// A [`Batch`](crate::Batch) resolves it to the tool's name.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::ToolId;
+///
+/// assert_eq!(ToolId::new(7).get(), 7);
+/// assert_eq!(ToolId::new(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ToolId(u32);
 
 impl ToolId {
-    /// The id with this number.
+    /// Makes the id with this number.
     #[must_use]
     pub const fn new(id: u32) -> Self {
         Self(id)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
@@ -41,12 +49,6 @@ impl fmt::Display for ToolId {
     }
 }
 
-impl Serialize for ToolId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(self.0)
-    }
-}
-
 /// Stripe and ticket in one word; the two public names differ in what they name.
 macro_rules! stripe_and_ticket {
     ($(#[$doc:meta])* $name:ident) => {
@@ -55,7 +57,7 @@ macro_rules! stripe_and_ticket {
         pub struct $name(u64);
 
         impl $name {
-            /// The number of this ticket in this stripe; bits of `ticket` above the 56th are
+            /// Makes the number of this ticket in this stripe; bits of `ticket` above the 56th are
             /// dropped.
             #[must_use]
             #[inline]
@@ -63,14 +65,14 @@ macro_rules! stripe_and_ticket {
                 Self(((stripe as u64) << TICKET_BITS) | (ticket & TICKET_MASK))
             }
 
-            /// The stripe whose ring gave the ticket.
+            /// Returns the stripe whose ring gave the ticket.
             #[must_use]
             #[inline]
             pub const fn stripe(self) -> usize {
                 (self.0 >> TICKET_BITS) as usize
             }
 
-            /// The ticket: how many were offered to that stripe before.
+            /// Returns the ticket: how many were offered to that stripe before.
             #[must_use]
             #[inline]
             pub const fn ticket(self) -> u64 {
@@ -84,13 +86,6 @@ macro_rules! stripe_and_ticket {
                 write!(f, "{}-{}", self.stripe(), self.ticket())
             }
         }
-
-        /// As text: JSON readers round integers above 2^53.
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
     };
 }
 
@@ -99,6 +94,8 @@ stripe_and_ticket! {
     ///
     /// Unique within one registry for its lifetime, taken from no shared counter. It orders by
     /// stripe, then ticket: by age only within a stripe.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use toolmeter_events::CallId;
@@ -115,6 +112,17 @@ stripe_and_ticket! {
     ///
     /// Numbers are given to every event that is offered, also to those that are then lost: once
     /// nothing is under way, a number of a stripe that never came is a lost event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_events::{CallId, EventNumber};
+    ///
+    /// let number = EventNumber::new(3, 1_042);
+    /// assert_eq!((number.stripe(), number.ticket()), (3, 1_042));
+    /// // A call is named after the first event that it offered.
+    /// assert_eq!(CallId::from(number), CallId::new(3, 1_042));
+    /// ```
     EventNumber
 }
 

@@ -3,6 +3,7 @@
 //! The files, in the order in which an event travels:
 //!
 //! - [`id`]: what tools, calls and events are called.
+//! - [`context`]: the host's own names for where a call belongs.
 //! - [`event`](mod@event): what an event says, in 56 bytes.
 //! - [`ring`]: a call offers its event to the ring of its stripe. It never waits; what finds no
 //!   room is lost, and counted.
@@ -10,11 +11,17 @@
 //! - [`wake`]: how an offer wakes the pump that sleeps.
 //! - [`channel`]: which bounded channel the rings and the queues are made of.
 //! - [`drain`]: takes events out of all rings and puts them in order.
+//! - [`names`]: the names of tools by their ids.
+//! - [`timeline`]: from the registry's clock to the wall clock.
 //! - [`batch`]: what a subscription receives: events, tool names, wall-clock time.
 //! - [`filter`]: which events a subscription wants.
 //! - [`subscriber`]: the pump's side of a subscription: its queue, and the account of it.
 //! - [`subscription`]: the receiver's side.
+//! - [`arrivals`]: how async receivers hear of batches, and of the end.
 //! - [`hub`]: where subscriptions are made, and rounds handed to all of them.
+//!
+//! Beside them: `sync` switches between std's primitives and loom's, `contain` keeps the panics of
+//! wakers, and `serialize` is the feature `serde`, which is off by default.
 //!
 //! Hosts use all of this through the crate `toolmeter`; this one has no clock, no thread and no
 //! registry.
@@ -26,25 +33,36 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod accounting;
+mod arrivals;
 mod batch;
 mod channel;
+mod contain;
+mod context;
 mod drain;
 mod event;
 mod filter;
 mod hub;
 mod id;
+mod names;
 mod ring;
+#[cfg(feature = "serde")]
+mod serialize;
 mod subscriber;
 mod subscription;
+mod sync;
+mod timeline;
 mod wake;
 
 pub use accounting::{RingsAccounting, StripeAccounting};
-pub use batch::{Batch, Moment, NameTable};
+pub use batch::Batch;
+pub use context::CallContext;
 pub use drain::{Drain, Round};
-pub use event::{CallContext, Draft, ErrorMessage, Event, EventKind};
+pub use event::{Draft, ErrorMessage, Event, EventKind};
 pub use filter::Filter;
-pub use hub::{Hub, HubError};
+pub use hub::{Hub, HubError, SubscribeError};
 pub use id::{CallId, EventNumber, ToolId};
+pub use names::NameTable;
 pub use ring::{Rings, RingsError};
 pub use subscriber::{StatsHandle, SubscriptionStats};
 pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};
+pub use timeline::{Moment, Timeline};

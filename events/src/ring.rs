@@ -3,18 +3,21 @@
 //! # How an event gets in
 //!
 //! A bounded channel that is full answers `Full`, but to be sure of it crossbeam's spins while
-//! somebody is half way through taking an event: a drain that lost its core there would hold up
+//! an event is half taken: a drain that lost its core there would hold up
 //! every tool call of the stripe. So the channel is never asked. Each stripe counts the events
 //! `offered` to it, `drained` from it and `lost`. An offer reads `gone = drained + lost`, then
 //! takes the ticket `n = offered.fetch_add(1)`. It is admitted if `n - gone < capacity`, else it
-//! counts itself lost. Whoever is admitted finds a free place:
+//! counts itself lost. An offer that is admitted finds a free place:
 //!
 //! > Let `m` be the highest ticket admitted so far, by an offer that read `gone_m`. At most
 //! > `m + 1 - lost` events up to `m` were admitted. The losers that `m` read took their tickets
 //! > before `m` did, so their number is at most the lost among the tickets below `m`. Hence
 //! > `admitted <= m + 1 - lost_m <= capacity + drained_m`: never more than `capacity` events
 //! > are between their admission and the moment when the drain counts them as taken. A place is
-//! > counted as free only after it was emptied, and whoever reads the count sees it empty.
+//! > counted as free only after it was emptied, and an offer that reads the count sees it empty.
+//!
+//! Should the channel refuse an admitted event all the same, the event is counted as lost, and a
+//! debug build and a model panic.
 //!
 //! So an offer never waits: not for a drain stopped with an event half taken, and not for another
 //! offer stopped with an event half put. (The second does delay the drain: it waits for the
@@ -40,6 +43,19 @@
 //! offers that began there, and so sees the mark. There is no third case, so no event can arrive
 //! unseen, and no decision needs `SeqCst`.
 //!
+//! # Where a subscription begins
+//!
+//! A subscription gets events from some ticket of each stripe on: its floors. `Rings::floors`
+//! reads every `offered` word once, and that is the floor of the stripe's ends; then it passes
+//! over every word again, with a read-modify-write that changes nothing, and that is the floor of
+//! the stripe's starts. A subscription that gets the start of a call gets its end too:
+//!
+//! > The `fetch_add` of a start that is not below its floor comes after the second pass over its
+//! > word, and reads from that write, or from a chain of offers that began there. So the whole
+//! > first pass happened before the start was offered, hence before the end of the call was. A
+//! > load never reads from what it happened before: the floor of ends, in whichever stripe, is
+//! > not above the ticket of that end.
+//!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
@@ -50,51 +66,58 @@
 //! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing_loses_nothing_uncounted` |
 //! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `no_wake_up_is_lost` |
 //! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `no_wake_up_is_lost` |
+//! | `offered` | `fetch_add(0)`, by `floors` | Release | `fetch_add(1)` | see below |
 //! | `offered` | `fetch_or`, `load` | Relaxed | order of the one word | |
 //! | `drained` | `fetch_or`, the seal | Relaxed | total and seal are one word | |
-//! | `found_full` | all | Relaxed | a count | |
 //! | `subscriptions` | all | Relaxed | order of the one word | |
 //! | `asleep` | all | Relaxed | carried by `offered`, see above | `no_wake_up_is_lost` |
 //!
 //! The proof above also needs the load of `lost` before the ticket to stay before it. That is the
 //! same `Acquire`; but a load that moves behind a later read-modify-write is what loom does not
-//! explore, so for that use of it the text is the only proof.
+//! explore, so for that use of it the text is the only proof. The same holds for the first pass of
+//! `floors`, which the `Release` of the second keeps before it; that two passes are needed is shown
+//! by `a_call_across_stripes_never_comes_without_its_end`.
 
 use crate::{
     accounting::{RingsAccounting, StripeAccounting},
     channel::{Receiver, Sender, TrySendError, bounded},
     event::{Draft, Event},
     id::{CallId, EventNumber, TICKET_MASK},
+    sync::{
+        AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+        Word,
+    },
     wake::SleepMark,
 };
 use crossbeam_utils::CachePadded;
 use std::{fmt, sync::OnceLock};
 use thiserror::Error;
-use toolmeter_core::sync::{
-    AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-    Word,
-};
+use toolmeter_core::{StripesError, check_stripes};
 
 /// In `offered`: the stripe is closed. Far above any ticket, so no such ticket is admitted.
 const CLOSED: u64 = 1 << 63;
 /// In `drained`: the last drain is over.
 const SEALED: u64 = 1 << 62;
-/// The most stripes: their index takes 8 bits of a [`CallId`].
-const MAX_STRIPES: usize = 256;
 /// The most places of one ring.
 const MAX_CAPACITY: usize = 1 << 20;
 
 /// Why [`Rings::new`] refused.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_events::{Rings, RingsError};
+///
+/// assert!(matches!(Rings::new(3, 64).unwrap_err(), RingsError::Stripes(_)));
+/// assert_eq!(Rings::new(1, 0).unwrap_err(), RingsError::Capacity { given: 0 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RingsError {
     /// The number of stripes is no power of two, or out of range.
-    #[error("{given} stripes of events: the number must be a power of two from 1 to 256")]
-    Stripes {
-        /// The number that was asked for.
-        given: usize,
-    },
+    #[error(transparent)]
+    Stripes(#[from] StripesError),
     /// The number of places is out of range.
     #[error("{given} events in a ring: the number must be from 1 to 1,048,576")]
     Capacity {
@@ -127,7 +150,7 @@ pub struct Rings {
     capacity: u64,
 }
 
-/// What every call reads and hardly anybody writes.
+/// What every call reads and few write.
 #[derive(Default)]
 struct Gate {
     /// Subscriptions that live.
@@ -135,12 +158,19 @@ struct Gate {
     sleep: SleepMark,
 }
 
+/// From which tickets of a stripe on a subscription gets events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Floor {
+    pub(crate) ends: u64,
+    pub(crate) starts: u64,
+}
+
 struct Stripe {
     tickets: CachePadded<Tickets>,
     /// Events taken out, and the seal. On a line of its own: producers read it, the drain writes
     /// it once a round.
     drained: CachePadded<Word>,
-    /// Built when somebody first subscribes.
+    /// Built by the first subscription.
     channel: OnceLock<(Sender<Event>, Receiver<Event>)>,
 }
 
@@ -151,12 +181,10 @@ struct Tickets {
     offered: Word,
     /// Events that were refused. In a sealed stripe it is no longer read.
     lost: Word,
-    /// Of these, the ones that found the channel full though they were admitted: none, ever.
-    found_full: Word,
 }
 
 impl Rings {
-    /// Rings for this many stripes, with places for `capacity` events each. No ring memory is
+    /// Makes rings for this many stripes, with places for `capacity` events each. No ring memory is
     /// taken before [`open`](Self::open).
     ///
     /// # Errors
@@ -164,9 +192,8 @@ impl Rings {
     /// [`RingsError`] if `stripes` is no power of two from 1 to 256, or `capacity` is not from 1
     /// to 1,048,576.
     pub fn new(stripes: usize, capacity: usize) -> Result<Self, RingsError> {
-        if !stripes.is_power_of_two() || stripes > MAX_STRIPES {
-            return Err(RingsError::Stripes { given: stripes });
-        }
+        // At most 256: their index takes 8 bits of a `CallId`.
+        check_stripes(stripes)?;
         if !(1..=MAX_CAPACITY).contains(&capacity) {
             return Err(RingsError::Capacity { given: capacity });
         }
@@ -177,19 +204,19 @@ impl Rings {
         })
     }
 
-    /// How many stripes there are.
+    /// Returns how many stripes there are.
     #[must_use]
     pub fn stripes(&self) -> usize {
         self.stripes.len()
     }
 
-    /// How many events each stripe has room for.
+    /// Returns how many events each stripe has room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity as usize
     }
 
-    /// Whether anybody subscribes: one relaxed load.
+    /// Returns whether there is a subscription: one relaxed load.
     ///
     /// A call that begins after `subscribe` returned sees true; one that begins at the same time
     /// may see either.
@@ -235,7 +262,7 @@ impl Rings {
         call
     }
 
-    /// What became of the events offered so far.
+    /// Returns what became of the events offered so far.
     ///
     /// Exact once nothing is under way; until then what is under way is in `offered` alone.
     #[must_use]
@@ -243,7 +270,7 @@ impl Rings {
         self.stripes.iter().map(Stripe::accounting).collect()
     }
 
-    /// How many events wait in the rings at this moment.
+    /// Returns how many events wait in the rings at this moment.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.stripes.iter().map(Stripe::waiting).sum()
@@ -276,7 +303,7 @@ impl Rings {
         quiet
     }
 
-    /// The pump woke up: takes its mark back, if no offer took it.
+    /// Takes the pump's mark back, if no offer took it: the pump woke up.
     pub fn stay_awake(&self) {
         self.gate.sleep.clear();
     }
@@ -286,29 +313,36 @@ impl Rings {
         self.gate.sleep.wake();
     }
 
-    /// One subscription more. The rings are open before it is seen.
+    /// Counts one subscription more. The rings are open before it is seen.
     pub(crate) fn subscribed(&self) {
         self.gate.subscriptions.fetch_add(1, Relaxed);
     }
 
-    /// One subscription less.
+    /// Counts one subscription less.
     pub(crate) fn unsubscribed(&self) {
         self.gate.subscriptions.fetch_sub(1, Relaxed);
     }
 
-    /// For each stripe the ticket that is given next.
-    pub(crate) fn next_tickets(&self) -> Box<[u64]> {
-        let next = |stripe: &Stripe| stripe.tickets.offered.load(Relaxed) & TICKET_MASK;
-        self.stripes.iter().map(next).collect()
+    /// Returns for each stripe the tickets from which a subscription gets events.
+    pub(crate) fn floors(&self) -> Box<[Floor]> {
+        let first = |stripe: &Stripe| Floor {
+            ends: stripe.tickets.offered.load(Relaxed) & TICKET_MASK,
+            starts: 0,
+        };
+        let mut floors: Box<[_]> = self.stripes.iter().map(first).collect();
+        for (floor, stripe) in floors.iter_mut().zip(&self.stripes) {
+            floor.starts = stripe.tickets.offered.fetch_add(0, Release) & TICKET_MASK;
+        }
+        floors
     }
 
-    /// The length of each ring, in the order of the stripes. For the drain.
+    /// Reads the length of each ring, in the order of the stripes. For the drain.
     pub(crate) fn lengths(&self, lengths: &mut Vec<usize>) {
         lengths.clear();
         lengths.extend(self.stripes.iter().map(Stripe::waiting));
     }
 
-    /// The next event of this stripe. For the drain; waits for an event that is half put.
+    /// Takes the next event of this stripe. For the drain; waits for an event that is half put.
     pub(crate) fn take(&self, stripe: usize) -> Option<Event> {
         self.stripes[stripe].channel.get()?.1.try_recv().ok()
     }
@@ -318,7 +352,7 @@ impl Rings {
         self.stripes[stripe].drained.fetch_add(events, Release);
     }
 
-    /// Whether every ticket given is drained or lost. For the last drain, after closing.
+    /// Returns whether every ticket given is drained or lost. For the last drain, after closing.
     pub(crate) fn is_settled(&self) -> bool {
         self.stripes.iter().all(|stripe| {
             let gone = stripe.gone();
@@ -326,7 +360,7 @@ impl Rings {
         })
     }
 
-    /// The last drain is over: from now on, what is not drained is lost.
+    /// Seals the stripes, since the last drain is over: what is not drained is lost.
     pub(crate) fn seal(&self) {
         for stripe in &self.stripes {
             stripe.drained.fetch_or(SEALED, Relaxed);
@@ -343,7 +377,7 @@ impl Stripe {
         }
     }
 
-    /// Events drained (and the seal) and events lost. Read before `offered`, the two never count
+    /// Returns the events drained (and the seal) and the events lost. Read before `offered`, the two never count
     /// a ticket that is not given yet.
     #[inline]
     fn drained_and_lost(&self) -> (u64, u64) {
@@ -351,14 +385,14 @@ impl Stripe {
         (drained, self.tickets.lost.load(Acquire))
     }
 
-    /// Tickets that need no place any more.
+    /// Returns how many tickets need no place any more.
     #[inline]
     fn gone(&self) -> u64 {
         let (drained, lost) = self.drained_and_lost();
         drained.wrapping_add(lost)
     }
 
-    /// Whether nothing is under way, leaving in `offered` a write for later offers to read.
+    /// Returns whether nothing is under way, leaving in `offered` a write for later offers to read.
     fn is_quiet(&self) -> bool {
         let gone = self.gone();
         self.tickets.offered.fetch_add(0, Release) & !CLOSED == gone & !SEALED
@@ -368,7 +402,7 @@ impl Stripe {
         self.channel.get().map_or(0, |(_, receiver)| receiver.len())
     }
 
-    /// An event that was not admitted, or came before the rings were built.
+    /// Counts an event that was not admitted, or came before the rings were built.
     #[cold]
     fn count_lost(&self, draft: Draft) {
         self.lose();
@@ -379,18 +413,21 @@ impl Stripe {
         self.tickets.lost.fetch_add(1, Release);
     }
 
-    /// An event that the channel refused though it was admitted. It cannot happen, by the proof
-    /// at the top of the file; if it does, it is counted and it shows.
+    /// Counts an event that the channel refused though it was admitted. By the proof at the top of
+    /// the file it is never called.
+    ///
+    /// # Panics
+    ///
+    /// In a debug build and in a model.
     #[cold]
     fn count_refused(&self, refused: &TrySendError<Event>) {
-        if matches!(refused, TrySendError::Full(_)) {
-            self.tickets.found_full.fetch_add(1, Relaxed);
-        }
         self.lose();
+        if cfg!(any(debug_assertions, toolmeter_loom)) {
+            panic!("the channel refused an admitted event: {refused:?}");
+        }
     }
 
     fn accounting(&self) -> StripeAccounting {
-        let found_full = self.tickets.found_full.load(Relaxed);
         let (drained, lost) = self.drained_and_lost();
         let offered = self.tickets.offered.load(Relaxed) & !CLOSED;
         let total = drained & !SEALED;
@@ -403,7 +440,6 @@ impl Stripe {
             offered,
             lost,
             drained: total,
-            found_full,
         }
     }
 }
@@ -422,7 +458,10 @@ impl fmt::Debug for Rings {
 mod tests {
     use super::*;
     use crate::id::ToolId;
-    use std::sync::{Arc, atomic::AtomicU32};
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Arc, atomic::AtomicU32},
+    };
 
     fn started() -> Draft {
         Draft::started(ToolId::new(0), 1, 0, None)
@@ -447,8 +486,11 @@ mod tests {
     fn ranges_are_checked_and_named() {
         for stripes in [0, 3, 512, usize::MAX] {
             let error = Rings::new(stripes, 1).unwrap_err();
-            assert_eq!(error, RingsError::Stripes { given: stripes });
-            assert!(error.to_string().contains("from 1 to 256"));
+            let RingsError::Stripes(StripesError { given, .. }) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(given, stripes);
+            assert!(error.to_string().contains("256"), "{error}");
         }
         for capacity in [0, MAX_CAPACITY + 1] {
             let error = Rings::new(1, capacity).unwrap_err();
@@ -459,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn before_anybody_subscribes_events_are_lost_and_counted() {
+    fn before_the_first_subscription_events_are_lost_and_counted() {
         let rings = Rings::new(1, 4).unwrap();
         assert!(!rings.is_open());
         assert_eq!(rings.offer(0, started(), None), CallId::new(0, 0));
@@ -485,7 +527,6 @@ mod tests {
             (accounting.offered, accounting.lost, accounting.drained),
             (5, 2, 3)
         );
-        assert_eq!(accounting.found_full, 0);
     }
 
     #[test]
@@ -522,7 +563,8 @@ mod tests {
         rings.offer(0, started(), None);
         rings.close();
         assert_eq!(rings.offer(0, started(), None), CallId::new(0, 1));
-        assert_eq!(rings.next_tickets()[..], [2]);
+        let floors = rings.floors();
+        assert_eq!((floors[0].ends, floors[0].starts), (2, 2));
         assert_eq!(empty(&rings, 0), [0]);
         assert!(rings.is_settled());
         rings.seal();
@@ -585,12 +627,16 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_the_channel_refuses_is_lost_and_shows() {
+    fn an_event_that_the_channel_refuses_is_counted_and_shows() {
         let rings = open(1, 4);
         let event = || started().into_event(EventNumber::new(0, 0), CallId::new(0, 0));
-        rings.stripes[0].count_refused(&TrySendError::Disconnected(event()));
-        rings.stripes[0].count_refused(&TrySendError::Full(event()));
-        let accounting = rings.accounting();
-        assert_eq!((accounting.lost, accounting.found_full), (2, 1));
+        for refused in [
+            TrySendError::Full(event()),
+            TrySendError::Disconnected(event()),
+        ] {
+            let counting = AssertUnwindSafe(|| rings.stripes[0].count_refused(&refused));
+            assert_eq!(catch_unwind(counting).is_err(), cfg!(debug_assertions));
+        }
+        assert_eq!(rings.accounting().lost, 2);
     }
 }

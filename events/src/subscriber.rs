@@ -7,19 +7,24 @@
 //! # Orderings
 //!
 //! None of its own: the list and the accounts are behind locks. The pump never waits there for a
-//! subscriber: nobody holds a lock while waiting.
+//! subscriber: no thread waits while it holds a lock. Code of the host runs under none of them: a
+//! round collects what there is to announce, and the hub announces it later.
 
 use crate::{
-    batch::{Batch, Moment, NameTable},
+    arrivals::Arrivals,
+    batch::{Batch, Common},
     channel::{Sender, TrySendError},
-    event::Event,
+    event::{Event, EventKind},
     filter::Filter,
+    ring::Floor,
+    sync::{Mutex, lock},
 };
 use std::{
+    collections::BTreeMap,
     fmt,
+    ops::Range,
     sync::{Arc, Weak},
 };
-use toolmeter_core::sync::{Mutex, lock};
 
 /// What became of the events that were drained while a subscription lived. Counts of events.
 ///
@@ -29,19 +34,22 @@ use toolmeter_core::sync::{Mutex, lock};
 ///
 /// ```
 /// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # use toolmeter_events::{
+/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+/// # };
 /// # let rings = Arc::new(Rings::new(1, 1_024)?);
 /// # let mut drain = Drain::new(&rings, 0);
 /// # let hub = Hub::new(16, 16)?;
 /// # let shell = ToolId::new(1);
 /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
 /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// # let timeline = Arc::new(Timeline::new(moment));
 /// use toolmeter_events::EventKind;
 ///
 /// let failures = Filter::new().kinds([EventKind::Failed]);
-/// let subscription = hub.subscribe(&rings, failures, 0, None)?;
+/// let subscription = hub.subscribe(&rings, failures, None)?;
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-/// hub.fan_out(drain.round(|| 1_000), &names, moment);
+/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
 /// let stats = subscription.stats();
 /// assert_eq!((stats.drained, stats.filtered), (1, 1));
 /// assert_eq!(stats.drained, stats.delivered + stats.filtered + stats.lost);
@@ -68,17 +76,20 @@ pub struct SubscriptionStats {
 ///
 /// ```
 /// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # use toolmeter_events::{
+/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+/// # };
 /// # let rings = Arc::new(Rings::new(1, 1_024)?);
 /// # let mut drain = Drain::new(&rings, 0);
 /// # let hub = Hub::new(16, 16)?;
 /// # let shell = ToolId::new(1);
 /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
 /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// # let timeline = Arc::new(Timeline::new(moment));
+/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// let stats = subscription.stats_handle();
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-/// hub.fan_out(drain.round(|| 1_000), &names, moment);
+/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
 /// drop(subscription);
 /// assert_eq!(stats.read().delivered, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -91,7 +102,7 @@ impl StatsHandle {
         Self(Arc::new(Mutex::new(SubscriptionStats::default())))
     }
 
-    /// The counts as they stand after the last round.
+    /// Returns the counts as they stand after the last round.
     #[must_use]
     pub fn read(&self) -> SubscriptionStats {
         *lock(&self.0)
@@ -104,19 +115,12 @@ impl fmt::Debug for StatsHandle {
     }
 }
 
-/// Tells a subscription's async receivers to try again: when batches came, and when it is
-/// dropped, since none will come.
-pub(crate) struct Announcer(pub(crate) Arc<event_listener::Event>);
-
-impl Announcer {
-    fn announce(&self) {
-        self.0.notify(usize::MAX);
-    }
-}
+/// Wakes a subscription's async receivers when it is dropped, since nothing more will come.
+pub(crate) struct Announcer(pub(crate) Arc<Arrivals>);
 
 impl Drop for Announcer {
     fn drop(&mut self) {
-        self.announce();
+        self.0.announce();
     }
 }
 
@@ -130,81 +134,118 @@ pub(crate) struct Subscriber {
     pub(crate) arrivals: Announcer,
     pub(crate) stats: StatsHandle,
     pub(crate) filter: Filter,
-    /// Events timed before belong to the time before it.
-    pub(crate) began_ns: u64,
-    /// For each stripe the ticket at which it began; events below belong to the time before it.
-    pub(crate) floors: Box<[u64]>,
+    /// For each stripe the tickets at which it began; events below belong to the time before it.
+    pub(crate) floors: Box<[Floor]>,
     /// Lost since the last batch that its queue took.
     pub(crate) lost_before: u64,
 }
 
-/// What all batches of one round have in common.
-#[derive(Clone, Copy)]
+/// One round, on its way to all subscriptions.
 pub(crate) struct Delivery<'a> {
-    pub(crate) names: &'a Arc<NameTable>,
-    pub(crate) moment: Moment,
+    pub(crate) round: Arc<Vec<Event>>,
+    /// How many of its first events are late.
+    pub(crate) late: usize,
     pub(crate) batch_size: usize,
+    pub(crate) common: Common<'a>,
+    /// Copies of parts of the round that lie together, for all subscriptions that want the same.
+    cuts: BTreeMap<(usize, usize), Arc<Vec<Event>>>,
+}
+
+impl<'a> Delivery<'a> {
+    pub(crate) fn new(
+        mut events: Vec<Event>,
+        late: usize,
+        batch_size: usize,
+        common: Common<'a>,
+    ) -> Self {
+        if events.capacity() > events.len().saturating_mul(2) {
+            events.shrink_to_fit();
+        }
+        Self {
+            round: Arc::new(events),
+            late,
+            batch_size,
+            common,
+            cuts: BTreeMap::new(),
+        }
+    }
+
+    /// Returns how many copies of parts that lie together there are.
+    #[cfg(test)]
+    pub(crate) fn copies(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// Returns the events at these places, at least one and in order, and where they lie in what
+    /// is returned: the round itself if they lie together and are at least half of it.
+    fn cut(&mut self, places: &[usize]) -> (Arc<Vec<Event>>, Range<usize>) {
+        let (start, end) = (places[0], places[places.len() - 1] + 1);
+        let together = end - start == places.len();
+        if together && places.len() >= self.round.len() - places.len() {
+            return (Arc::clone(&self.round), start..end);
+        }
+        let copy = || {
+            let events = places.iter().map(|&place| self.round[place].clone());
+            Arc::new(events.collect::<Vec<_>>())
+        };
+        let events = if together {
+            Arc::clone(self.cuts.entry((start, end)).or_insert_with(copy))
+        } else {
+            copy()
+        };
+        (events, 0..places.len())
+    }
 }
 
 impl Subscriber {
     fn wants(&self, event: &Event) -> bool {
         let number = event.number();
-        event.time_ns() >= self.began_ns
-            && self
-                .floors
-                .get(number.stripe())
-                .is_none_or(|&floor| number.ticket() >= floor)
-            && self.filter.wants(event)
+        let began = self.floors.get(number.stripe()).is_none_or(|floor| {
+            let first = match event.kind() {
+                EventKind::Started => floor.starts,
+                _ => floor.ends,
+            };
+            number.ticket() >= first
+        });
+        began && self.filter.wants(event)
     }
 
-    /// Puts what it wants of a round into its queue, in batches, and counts all of it.
-    fn deliver(&mut self, round: &Arc<Vec<Event>>, late: usize, delivery: Delivery<'_>) {
+    /// Puts what it wants of a round into its queue, in batches, and counts all of it. Returns
+    /// whether it put something in.
+    fn deliver(&mut self, delivery: &mut Delivery<'_>) -> bool {
+        let round = &delivery.round;
         let wanted: Vec<usize> = (0..round.len())
             .filter(|&place| self.wants(&round[place]))
             .collect();
-        // The late are the first of the round, so also of what is wanted of it.
-        let late = wanted.partition_point(|&place| place < late);
         let mut counts = SubscriptionStats {
             drained: round.len() as u64,
             filtered: (round.len() - wanted.len()) as u64,
             ..SubscriptionStats::default()
         };
-
-        // What lies together is shared with the other subscribers, the rest copied.
-        let first = wanted.first().copied().unwrap_or(0);
-        let together = wanted
-            .last()
-            .is_none_or(|last| last - first + 1 == wanted.len());
-        let (events, offset) = if together {
-            (Arc::clone(round), first)
-        } else {
-            (
-                Arc::new(wanted.iter().map(|&place| round[place].clone()).collect()),
-                0,
-            )
-        };
-        for start in (0..wanted.len()).step_by(delivery.batch_size) {
-            let end = wanted.len().min(start.saturating_add(delivery.batch_size));
-            let range = offset + start..offset + end;
-            let Delivery { names, moment, .. } = delivery;
-            let batch = Batch::new(&events, range, self.lost_before, names, moment);
-            let size = (end - start) as u64;
-            match self.queue.try_send(batch) {
-                Ok(()) => {
-                    counts.delivered += size;
-                    counts.late += (late.min(end) - late.min(start)) as u64;
-                    self.lost_before = 0;
+        for places in wanted.chunks(delivery.batch_size) {
+            let size = places.len() as u64;
+            // Asked first, to copy nothing for a queue that is full. Only receivers are at work on
+            // it meanwhile.
+            let queued = !self.queue.is_full() && {
+                let (events, range) = delivery.cut(places);
+                let batch = Batch::new(events, range, self.lost_before, delivery.common);
+                match self.queue.try_send(batch) {
+                    Ok(()) => true,
+                    Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
                 }
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    counts.lost += size;
-                    self.lost_before += size;
-                }
+            };
+            if queued {
+                counts.delivered += size;
+                // The late are the first of the round, so also of what is wanted of it.
+                counts.late += places.partition_point(|&place| place < delivery.late) as u64;
+                self.lost_before = 0;
+            } else {
+                counts.lost += size;
+                self.lost_before += size;
             }
         }
         self.count(counts);
-        if counts.delivered > 0 {
-            self.arrivals.announce();
-        }
+        counts.delivered > 0
     }
 
     fn count(&self, counts: SubscriptionStats) {
@@ -226,11 +267,15 @@ pub(crate) struct Subscribers {
 }
 
 impl Subscribers {
-    /// Gives a round, of which the first `late` events are late, to each of them.
-    pub(crate) fn fan_out(&mut self, round: &Arc<Vec<Event>>, late: usize, delivery: Delivery<'_>) {
+    /// Gives a round to each of them. Returns what is to be announced, once the lock is released.
+    pub(crate) fn fan_out(&mut self, delivery: &mut Delivery<'_>) -> Vec<Arc<Arrivals>> {
+        let mut arrived = Vec::new();
         for subscriber in &mut self.list {
-            subscriber.deliver(round, late, delivery);
+            if subscriber.deliver(delivery) {
+                arrived.push(Arc::clone(&subscriber.arrivals.0));
+            }
         }
+        arrived
     }
 }
 
@@ -240,7 +285,7 @@ pub(crate) fn remove(subscribers: &Weak<Mutex<Subscribers>>, id: u64) {
         let mut guard = lock(&subscribers);
         let place = guard.list.iter().position(|subscriber| subscriber.id == id);
         let removed = place.map(|place| guard.list.swap_remove(place));
-        // What it still holds is freed outside the lock.
+        // What it still holds is freed, and its end announced, outside the lock.
         drop(guard);
         drop(removed);
     }

@@ -3,27 +3,33 @@
 //! Owns [`Subscription`] and the errors of receiving. Promises:
 //!
 //! - Batches come in the order of the rounds, and each goes to one receiver.
-//! - A subscription that nobody reads costs its own events: they are counted as lost once its
-//!   queue is full. Nobody waits for it.
+//! - A subscription that is not read costs its own events: they are counted as lost once its
+//!   queue is full. No thread waits for it.
 //! - Dropped: the gate of the rings is lowered by one, its queue is emptied, and nothing is
 //!   delivered to it or counted for it any more.
 //! - Its hub closed or dropped: what is in the queue is still received, then every way to receive
 //!   says disconnected.
+//! - Dropped in a forked child of the process where it was made: it waits for nothing. A fork copies
+//!   locks as they are, and none of the threads that would release them. So it takes neither the
+//!   hub's lock nor one of its queue: its place in the copy of the hub, and the copy of its queue,
+//!   are leaked. The gate is lowered, which is one atomic word.
 //!
 //! # Orderings
 //!
 //! None of its own: the queue is a channel; leaving goes through the hub's lock; the gate is one
-//! word, see `ring.rs`. Model: `a_call_after_the_subscription_comes_whole`.
+//! word, see `ring.rs`; async receivers are woken through `arrivals.rs`. Model:
+//! `a_call_after_the_subscription_comes_whole`.
 
 use crate::{
+    arrivals::{Arrivals, Receiving},
     batch::Batch,
     channel::{self, Receiver},
     ring::Rings,
     subscriber::{self, StatsHandle, Subscribers, SubscriptionStats},
+    sync::{self, Mutex},
 };
-use std::{fmt, iter, sync::Weak, time::Duration};
+use std::{fmt, future::poll_fn, iter, sync::Weak, task::Poll, time::Duration};
 use thiserror::Error;
-use toolmeter_core::sync::{self, Mutex};
 
 /// No batch will come any more: the hub is closed and the queue is empty.
 ///
@@ -31,16 +37,19 @@ use toolmeter_core::sync::{self, Mutex};
 ///
 /// ```
 /// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # use toolmeter_events::{
+/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+/// # };
 /// # let rings = Arc::new(Rings::new(1, 1_024)?);
 /// # let mut drain = Drain::new(&rings, 0);
 /// # let hub = Hub::new(16, 16)?;
 /// # let shell = ToolId::new(1);
 /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
 /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// # let timeline = Arc::new(Timeline::new(moment));
 /// use toolmeter_events::RecvError;
 ///
-/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// hub.close();
 /// let error: RecvError = subscription.recv().unwrap_err();
 /// assert!(error.to_string().starts_with("no more events"));
@@ -57,16 +66,19 @@ pub struct RecvError;
 ///
 /// ```
 /// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # use toolmeter_events::{
+/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+/// # };
 /// # let rings = Arc::new(Rings::new(1, 1_024)?);
 /// # let mut drain = Drain::new(&rings, 0);
 /// # let hub = Hub::new(16, 16)?;
 /// # let shell = ToolId::new(1);
 /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
 /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// # let timeline = Arc::new(Timeline::new(moment));
 /// use toolmeter_events::TryRecvError;
 ///
-/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
 /// hub.close();
 /// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Disconnected);
@@ -89,17 +101,20 @@ pub enum TryRecvError {
 ///
 /// ```
 /// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # use toolmeter_events::{
+/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+/// # };
 /// # let rings = Arc::new(Rings::new(1, 1_024)?);
 /// # let mut drain = Drain::new(&rings, 0);
 /// # let hub = Hub::new(16, 16)?;
 /// # let shell = ToolId::new(1);
 /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
 /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+/// # let timeline = Arc::new(Timeline::new(moment));
 /// use std::time::Duration;
 /// use toolmeter_events::RecvTimeoutError;
 ///
-/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
 /// assert_eq!(error, RecvTimeoutError::Timeout);
 /// hub.close();
@@ -126,16 +141,19 @@ pub enum RecvTimeoutError {
 ///
 /// ```
 /// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+/// # use toolmeter_events::{
+/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+/// # };
 /// # let rings = Arc::new(Rings::new(1, 1_024)?);
 /// # let mut drain = Drain::new(&rings, 0);
 /// # let hub = Hub::new(16, 16)?;
 /// # let shell = ToolId::new(1);
 /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
 /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-/// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+/// # let timeline = Arc::new(Timeline::new(moment));
+/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-/// hub.fan_out(drain.round(|| 1_000), &names, moment);
+/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
 /// hub.close();
 /// // What was delivered before is still received.
 /// let tools: Vec<_> = subscription.iter().map(|batch| batch[0].tool()).collect();
@@ -144,10 +162,10 @@ pub enum RecvTimeoutError {
 /// ```
 pub struct Subscription {
     queue: Receiver<Batch>,
-    arrivals: std::sync::Arc<event_listener::Event>,
+    arrivals: std::sync::Arc<Arrivals>,
     stats: StatsHandle,
     /// What it leaves when it is dropped; `None` if the hub was closed when it began.
-    membership: Option<Membership>,
+    pub(crate) membership: Option<Membership>,
 }
 
 /// One subscriber's place in its hub, and its share in keeping the rings' gate open.
@@ -155,12 +173,26 @@ pub(crate) struct Membership {
     pub(crate) rings: sync::Arc<Rings>,
     pub(crate) subscribers: Weak<Mutex<Subscribers>>,
     pub(crate) id: u64,
+    /// The process in which it was made.
+    pub(crate) process: u32,
+}
+
+/// Returns the process that this is, where a process can fork.
+#[cfg(all(unix, not(toolmeter_loom)))]
+pub(crate) fn this_process() -> u32 {
+    std::process::id()
+}
+
+/// Returns the only process there is: without fork, a subscription is dropped where it was made.
+#[cfg(not(all(unix, not(toolmeter_loom))))]
+pub(crate) const fn this_process() -> u32 {
+    0
 }
 
 impl Subscription {
     pub(crate) fn new(
         queue: Receiver<Batch>,
-        arrivals: std::sync::Arc<event_listener::Event>,
+        arrivals: std::sync::Arc<Arrivals>,
         stats: StatsHandle,
         membership: Option<Membership>,
     ) -> Self {
@@ -182,16 +214,19 @@ impl Subscription {
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// assert_eq!(subscription.recv()?.len(), 1);
     /// hub.close();
     /// assert!(subscription.recv().is_err());
@@ -201,7 +236,7 @@ impl Subscription {
         self.queue.recv().map_err(|_| RecvError)
     }
 
-    /// The next batch, if one is there. Never waits.
+    /// Takes the next batch, if one is there. Never waits.
     ///
     /// # Errors
     ///
@@ -211,17 +246,20 @@ impl Subscription {
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// assert!(subscription.try_recv().is_err());
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// assert_eq!(subscription.try_recv()?.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -243,18 +281,21 @@ impl Subscription {
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// # let timeline = Arc::new(Timeline::new(moment));
     /// use std::time::Duration;
     ///
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// assert_eq!(subscription.recv_timeout(Duration::from_secs(1))?.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -269,7 +310,9 @@ impl Subscription {
 
     /// Waits for the next batch without holding a thread, on any async runtime.
     ///
-    /// Safe to drop at any point: a batch is taken from the queue only to be returned.
+    /// Safe to drop at any point: a batch is taken from the queue only to be returned. The waker of
+    /// the task is called on the pump's thread, under no lock; a panic of it is counted by
+    /// [`Hub::waker_panics`](crate::Hub::waker_panics).
     ///
     /// # Errors
     ///
@@ -279,54 +322,66 @@ impl Subscription {
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
+    /// # let timeline = Arc::new(Timeline::new(moment));
     /// use std::future::Future;
     /// use std::pin::pin;
     /// use std::task::{Context, Poll, Waker};
     ///
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// let mut batch = pin!(subscription.recv_async());
     /// let mut context = Context::from_waker(Waker::noop());
     /// assert!(batch.as_mut().poll(&mut context).is_pending());
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// assert!(matches!(batch.poll(&mut context), Poll::Ready(Ok(batch)) if batch.len() == 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn recv_async(&self) -> Result<Batch, RecvError> {
-        loop {
-            // Listening first: what arrives after this look at the queue wakes the listener.
-            let arrival = self.arrivals.listen();
-            match self.try_recv() {
-                Ok(batch) => return Ok(batch),
-                Err(TryRecvError::Disconnected) => return Err(RecvError),
-                Err(TryRecvError::Empty) => arrival.await,
+        let mut receiving = Receiving::new(&self.arrivals);
+        poll_fn(|context| {
+            let mut received = self.try_recv();
+            if matches!(received, Err(TryRecvError::Empty)) {
+                receiving.wake_by(context.waker());
+                // What arrives after this look at the queue calls the waker.
+                received = self.try_recv();
             }
-        }
+            match received {
+                Ok(batch) => Poll::Ready(Ok(batch)),
+                Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
+                Err(TryRecvError::Empty) => Poll::Pending,
+            }
+        })
+        .await
     }
 
-    /// Batches as they come, waiting for each; it ends when [`recv`](Self::recv) would fail.
+    /// Returns batches as they come, waiting for each; it ends when [`recv`](Self::recv) would fail.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// hub.close();
     /// assert_eq!(subscription.iter().map(|batch| batch.len()).sum::<usize>(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -335,23 +390,26 @@ impl Subscription {
         iter::from_fn(|| self.recv().ok())
     }
 
-    /// What became of the events drained so far while it lived.
+    /// Returns what became of the events drained so far while it lived.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::{sync::Arc, time::SystemTime};
-    /// # use toolmeter_events::{Drain, Draft, Filter, Hub, Moment, NameTable, Rings, ToolId};
+    /// # use toolmeter_events::{
+    /// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+    /// # };
     /// # let rings = Arc::new(Rings::new(1, 1_024)?);
     /// # let mut drain = Drain::new(&rings, 0);
     /// # let hub = Hub::new(16, 16)?;
     /// # let shell = ToolId::new(1);
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-    /// let subscription = hub.subscribe(&rings, Filter::new(), 0, None)?;
+    /// # let timeline = Arc::new(Timeline::new(moment));
+    /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
     /// assert_eq!(subscription.stats().drained, 0);
-    /// hub.fan_out(drain.round(|| 1_000), &names, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
     /// assert_eq!(subscription.stats().delivered, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -360,7 +418,7 @@ impl Subscription {
         self.stats.read()
     }
 
-    /// A handle that reads [`stats`](Self::stats) also after the subscription was dropped.
+    /// Returns a handle that reads [`stats`](Self::stats) also after the subscription was dropped.
     #[must_use]
     pub fn stats_handle(&self) -> StatsHandle {
         self.stats.clone()
@@ -371,7 +429,11 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(membership) = &self.membership {
             membership.rings.unsubscribed();
-            subscriber::remove(&membership.subscribers, membership.id);
+            if membership.process == this_process() {
+                subscriber::remove(&membership.subscribers, membership.id);
+            } else {
+                channel::leak(&self.queue);
+            }
         }
     }
 }

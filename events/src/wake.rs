@@ -5,7 +5,7 @@
 //! shown where the flag meets the ticket words, at the top of `ring.rs`.
 //!
 //! Every write of the flag is a read-modify-write, so that its writes follow each other in one
-//! order that nobody has to derive. (Plain stores by the pump would do: an offer's `swap` comes
+//! order that needs no derivation. (Plain stores by the pump would do: an offer's `swap` comes
 //! right after the store that it read, hence before the pump's next one. loom does not draw that
 //! conclusion, and reports a wake-up lost where none is.)
 //!
@@ -17,9 +17,11 @@
 //! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `no_wake_up_is_lost` |
 //! | `waker` | `OnceLock` | its own | set before the first sleep | |
 
-use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::OnceLock;
-use toolmeter_core::sync::{AtomicBool, Ordering::Relaxed};
+use crate::sync::{AtomicBool, Ordering::Relaxed};
+use std::{
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::OnceLock,
+};
 
 /// What is called to wake the pump.
 pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use toolmeter_events::{
     Batch, CallContext, CallId, Draft, Drain, ErrorMessage, Event, EventKind, EventNumber, Filter,
     Hub, HubError, Moment, NameTable, RecvError, RecvTimeoutError, Rings, RingsAccounting,
-    RingsError, Round, StatsHandle, StripeAccounting, Subscription, SubscriptionStats, ToolId,
-    TryRecvError,
+    RingsError, Round, StatsHandle, StripeAccounting, SubscribeError, Subscription,
+    SubscriptionStats, Timeline, ToolId, TryRecvError,
 };
 
 const fn shared<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
@@ -43,14 +43,19 @@ const _: () = {
     shared::<StatsHandle>();
     shared::<StripeAccounting>();
     shared::<Subscription>();
+    shared::<SubscribeError>();
     shared::<SubscriptionStats>();
+    shared::<Timeline>();
     shared::<ToolId>();
     shared::<TryRecvError>();
     cloned::<Batch>();
     cloned::<Event>();
     cloned::<Filter>();
+    cloned::<CallContext>();
     cloned::<Hub>();
+    cloned::<NameTable>();
     cloned::<StatsHandle>();
+    cloned::<Timeline>();
     copied::<CallId>();
     copied::<EventKind>();
     copied::<EventNumber>();
@@ -61,6 +66,7 @@ const _: () = {
     an_error::<RecvError>();
     an_error::<RecvTimeoutError>();
     an_error::<RingsError>();
+    an_error::<SubscribeError>();
     an_error::<TryRecvError>();
 };
 
@@ -75,7 +81,7 @@ fn rings_are_used_after_their_waker_panicked() {
     let started = || Draft::started(tool, 1, 5, None);
     assert!(catch_unwind(|| rings.offer(0, started(), None)).is_err());
 
-    // The mark was taken, so nobody calls that waker again; the event is there.
+    // The mark was taken, so that waker is not called again; the event is there.
     rings.offer(0, started(), None);
     assert_eq!(drain.round(|| 5).events.len(), 2);
     let accounting = rings.accounting();

@@ -9,17 +9,24 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, Wake, Waker},
     time::SystemTime,
 };
 use toolmeter_events::{
-    Draft, Drain, Event, Filter, Hub, Moment, NameTable, Rings, Subscription, ToolId,
+    Draft, Drain, Event, Filter, Hub, Moment, NameTable, Rings, Round, Subscription, Timeline,
+    ToolId,
 };
 
 const TOOLS: u32 = 4;
+
+fn fan_out(hub: &Hub, round: Round) {
+    let now = Moment::new(SystemTime::UNIX_EPOCH, 0);
+    let (names, timeline) = (NameTable::default(), Timeline::new(now));
+    hub.fan_out(round, &Arc::new(names), &Arc::new(timeline), now);
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -62,7 +69,7 @@ impl Model {
     fn new(hub: &Hub, rings: &Arc<Rings>, tools: &[u32], capacity: usize) -> Self {
         let tools: Vec<_> = tools.iter().map(|&tool| ToolId::new(tool)).collect();
         let filter = Filter::new().tools(tools.clone());
-        let subscription = hub.subscribe(rings, filter, 0, Some(capacity)).unwrap();
+        let subscription = hub.subscribe(rings, filter, Some(capacity)).unwrap();
         Self {
             subscription,
             tools,
@@ -81,9 +88,9 @@ impl Model {
         let wanted: Vec<usize> = (0..events.len())
             .filter(|&place| self.tools.contains(&events[place].tool()))
             .collect();
-        let together = wanted.windows(2).all(|pair| pair[0] + 1 == pair[1]);
         for places in wanted.chunks(batch_size) {
             let count = places.len() as u64;
+            let together = places.windows(2).all(|pair| pair[0] + 1 == pair[1]);
             if self.queue.len() == self.capacity {
                 self.lost += count;
                 self.lost_before += count;
@@ -95,7 +102,8 @@ impl Model {
                     .map(|&place| events[place].time_ns())
                     .collect(),
                 lost_before: self.lost_before,
-                shared: together.then_some(&raw const events[places[0]]),
+                shared: (together && 2 * places.len() >= events.len())
+                    .then_some(&raw const events[places[0]]),
             });
             self.lost_before = 0;
             self.delivered += count;
@@ -128,8 +136,6 @@ proptest! {
         let rings = Arc::new(Rings::new(1, 64).unwrap());
         let hub = Hub::new(16, batch_size).unwrap();
         let mut drain = Drain::new(&rings, 0);
-        let names = Arc::new(NameTable::default());
-        let moment = Moment::new(SystemTime::UNIX_EPOCH, 0);
         let mut models = [&[0_u32, 1, 2, 3][..], &[1, 2], &[3]]
             .into_iter()
             .zip(capacities)
@@ -145,7 +151,7 @@ proptest! {
                     for model in &mut models {
                         model.deliver(&round.events, round.late, batch_size);
                     }
-                    hub.fan_out(round, &names, moment);
+                    fan_out(&hub, round);
                 }
                 Step::Receive(which) => models[which].receive(),
             }
@@ -173,17 +179,13 @@ fn who_leaves_leaves_alone() {
     let rings = Arc::new(Rings::new(1, 64).unwrap());
     let hub = Hub::new(16, 16).unwrap();
     let mut drain = Drain::new(&rings, 0);
-    let subscribe = || hub.subscribe(&rings, Filter::new(), 0, None).unwrap();
+    let subscribe = || hub.subscribe(&rings, Filter::new(), None).unwrap();
     let [first, second, third, fourth] = [(); 4].map(|()| subscribe());
     drop(second);
     drop(fourth);
     assert_eq!(hub.subscriptions(), 2);
     rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
-    hub.fan_out(
-        drain.round(|| 1_000),
-        &Arc::new(NameTable::default()),
-        Moment::new(SystemTime::UNIX_EPOCH, 0),
-    );
+    fan_out(&hub, drain.round(|| 1_000));
     for stays in [&first, &third] {
         assert_eq!(stays.try_recv().unwrap().len(), 1);
     }
@@ -209,18 +211,14 @@ fn a_waiting_receiver_is_woken_for_what_it_wants_and_for_nothing_else() {
     let hub = Hub::new(16, 16).unwrap();
     let mut drain = Drain::new(&rings, 0);
     let wanted = Filter::new().tools([ToolId::new(2)]);
-    let subscription = hub.subscribe(&rings, wanted, 0, None).unwrap();
+    let subscription = hub.subscribe(&rings, wanted, None).unwrap();
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
     let mut receiving = pin!(subscription.recv_async());
     let mut round_of = |tool| {
         rings.offer(0, Draft::started(ToolId::new(tool), 1, 100, None), None);
-        hub.fan_out(
-            drain.round(|| 1_000),
-            &Arc::new(NameTable::default()),
-            Moment::new(SystemTime::UNIX_EPOCH, 0),
-        );
+        fan_out(&hub, drain.round(|| 1_000));
     };
 
     assert!(receiving.as_mut().poll(&mut context).is_pending());
@@ -232,4 +230,144 @@ fn a_waiting_receiver_is_woken_for_what_it_wants_and_for_nothing_else() {
         panic!("no batch")
     };
     assert_eq!(batch[0].tool(), ToolId::new(2));
+}
+
+/// Is called back into by [`Odd`].
+type Code = Box<dyn Fn() + Send + Sync>;
+
+/// A waker that runs some code of a host.
+struct Odd(Code);
+
+impl Wake for Odd {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+fn odd(code: impl Fn() + Send + Sync + 'static) -> Waker {
+    Arc::new(Odd(Box::new(code))).into()
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a payload's own");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_costs_no_other_anything() {
+    let rings = Arc::new(Rings::new(1, 64).unwrap());
+    let hub = Hub::new(16, 16).unwrap();
+    let mut drain = Drain::new(&rings, 0);
+    let [broken, worse, sound] = [(); 3].map(|()| hub.subscribe(&rings, Filter::new(), None));
+    let (broken, worse, sound) = (broken.unwrap(), worse.unwrap(), sound.unwrap());
+    let woken = Arc::new(Woken::default());
+    let wakers = [
+        odd(|| panic!("a waker's own")),
+        odd(|| std::panic::panic_any(Bomb)),
+        Waker::from(Arc::clone(&woken)),
+        Waker::from(Arc::clone(&woken)),
+    ];
+    // The last two wait for one subscription each; one of them shares it with a broken one.
+    let subscriptions = [&broken, &worse, &broken, &sound];
+    let mut waiting: Vec<_> = subscriptions
+        .iter()
+        .map(|subscription| Box::pin(subscription.recv_async()))
+        .collect();
+    for (receiving, waker) in waiting.iter_mut().zip(&wakers) {
+        assert!(
+            receiving
+                .as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
+    fan_out(&hub, drain.round(|| 1_000));
+    assert_eq!((hub.waker_panics(), woken.0.load(Relaxed)), (2, 2));
+    for subscription in [&broken, &worse, &sound] {
+        assert_eq!(subscription.try_recv().unwrap().len(), 1);
+    }
+
+    // At the end, too.
+    for (receiving, waker) in waiting.iter_mut().zip(&wakers) {
+        assert!(
+            receiving
+                .as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    }
+    hub.close();
+    assert_eq!((hub.waker_panics(), woken.0.load(Relaxed)), (4, 4));
+}
+
+#[test]
+fn a_waker_may_call_the_hub() {
+    let rings = Arc::new(Rings::new(1, 64).unwrap());
+    let hub = Hub::new(16, 16).unwrap();
+    let mut drain = Drain::new(&rings, 0);
+    let subscription = Arc::new(hub.subscribe(&rings, Filter::new(), None).unwrap());
+    let other = Arc::new(Mutex::new(hub.subscribe(&rings, Filter::new(), None).ok()));
+    let calls = Arc::new(AtomicU32::new(0));
+    let waker = {
+        let (hub, rings, calls) = (hub.clone(), Arc::clone(&rings), Arc::clone(&calls));
+        let subscription = Arc::clone(&subscription);
+        odd(move || {
+            let call = calls.fetch_add(1, Relaxed);
+            let _ = subscription.try_recv();
+            let waiting = pin!(subscription.recv_async());
+            let _ = waiting.poll(&mut Context::from_waker(Waker::noop()));
+            drop(hub.subscribe(&rings, Filter::new(), None).unwrap());
+            drop(other.lock().unwrap().take());
+            assert_eq!(hub.subscriptions(), if call == 0 { 1 } else { 0 });
+            hub.close();
+        })
+    };
+    let mut receiving = pin!(subscription.recv_async());
+    let mut context = Context::from_waker(&waker);
+    assert!(receiving.as_mut().poll(&mut context).is_pending());
+    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
+    fan_out(&hub, drain.round(|| 1_000));
+    assert_eq!((calls.load(Relaxed), hub.waker_panics()), (1, 0));
+    let Poll::Ready(Err(_)) = receiving.poll(&mut context) else {
+        panic!("it took the batch and closed the hub")
+    };
+}
+
+#[test]
+fn a_receiver_that_gave_up_is_not_woken_and_a_waker_is_replaced() {
+    let rings = Arc::new(Rings::new(1, 64).unwrap());
+    let hub = Hub::new(16, 16).unwrap();
+    let mut drain = Drain::new(&rings, 0);
+    let subscription = hub.subscribe(&rings, Filter::new(), None).unwrap();
+    let [first, second] = [(); 2].map(|()| Arc::new(Woken::default()));
+    let poll_by = |woken: &Arc<Woken>| Waker::from(Arc::clone(woken));
+    let mut receiving = pin!(subscription.recv_async());
+    for woken in [&first, &second] {
+        let waker = poll_by(woken);
+        assert!(
+            receiving
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    {
+        let waker = poll_by(&first);
+        let mut given_up = pin!(subscription.recv_async());
+        assert!(
+            given_up
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    assert_eq!(Arc::strong_count(&first), 1, "its wakers are dropped");
+    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
+    fan_out(&hub, drain.round(|| 1_000));
+    assert_eq!((first.0.load(Relaxed), second.0.load(Relaxed)), (0, 1));
 }

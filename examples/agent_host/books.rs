@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use toolmeter::{EventsAccounting, Snapshot, SubscriptionStats};
+use toolmeter::{EventAccounting, Snapshot, SubscriptionStats};
 
 /// What the sessions did, as their runs report it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct Played {
     pub(crate) turns: u64,
     /// Attempts, each one.
     pub(crate) calls: u64,
+    /// Calls that were denied, which are no attempts.
+    pub(crate) rejected: u64,
     /// Sessions that ended otherwise than by the model being done.
     pub(crate) unfinished: u64,
 }
@@ -23,6 +25,7 @@ impl Played {
         self.sessions += other.sessions;
         self.turns += other.turns;
         self.calls += other.calls;
+        self.rejected += other.rejected;
         self.unfinished += other.unfinished;
     }
 }
@@ -37,7 +40,7 @@ pub(crate) struct Books {
     /// What the registry counted.
     pub(crate) metrics: Snapshot,
     /// What became of the events up to the subscriptions.
-    pub(crate) events: EventsAccounting,
+    pub(crate) events: EventAccounting,
     /// What became of them in the subscription.
     pub(crate) subscription: SubscriptionStats,
     /// Events that were read from the subscription.
@@ -70,6 +73,7 @@ impl Books {
                 self.played.calls,
                 finished + unknown,
             ),
+            ("denied = rejected", self.played.rejected, self.rejected()),
             ("in flight = 0", in_flight, 0),
             (
                 "offered = lost in rings + drained",
@@ -91,6 +95,11 @@ impl Books {
             .collect()
     }
 
+    /// Calls that the registry counted as rejected, over all tools.
+    fn rejected(&self) -> u64 {
+        self.metrics.tools.values().map(|tool| tool.rejected).sum()
+    }
+
     /// All of it as one object.
     ///
     /// # Errors
@@ -101,6 +110,7 @@ impl Books {
         Ok(json!({
             "calls": self.played.calls,
             "unknown_tool_calls": self.metrics.unknown_tool_calls,
+            "rejected": self.played.rejected,
             "sessions": self.played.sessions,
             "turns": self.played.turns,
             "elapsed_ms": self.elapsed.as_secs_f64() * 1e3,
@@ -122,12 +132,14 @@ impl Books {
         let (played, events, sub) = (&self.played, &self.events, &self.subscription);
         let seconds = self.elapsed.as_secs_f64();
         format!(
-            "{}\n{} calls ({} of unknown tools) in {} turns of {} sessions, {seconds:.1} s\n\
+            "{}\n{} calls ({} of unknown tools) and {} rejected in {} turns of {} sessions, \
+             {seconds:.1} s\n\
              events: {} offered = {} lost in rings + {} drained\n\
              drained: {} delivered + {} filtered + {} lost by the subscriber; {} late",
             self.metrics,
             played.calls,
             self.metrics.unknown_tool_calls,
+            played.rejected,
             played.turns,
             played.sessions,
             events.offered,

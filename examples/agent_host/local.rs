@@ -233,7 +233,7 @@ async fn run_command(call: Invocation) -> Result<Value, ToolError> {
     if status.success() {
         Ok(String::from_utf8_lossy(&output).into())
     } else {
-        Err(ToolError::new(ErrorKind::Other, status.to_string()))
+        Err(ToolError::new(ErrorKind::ToolError, status.to_string()))
     }
 }
 

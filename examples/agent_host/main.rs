@@ -28,7 +28,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use toolmeter::auto_run::{AutoRun, ExponentialBuilder, Report, StopReason};
-use toolmeter::{Registry, StatsHandle};
+use toolmeter::{Registry, RunningCalls, StatsHandle};
 use trace::Session;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -127,7 +127,8 @@ impl Source {
                 // As many at once as were recorded.
                 let run = AutoRun::new(registry)
                     .session(session.name.as_str())
-                    .concurrency(usize::MAX);
+                    .concurrency(usize::MAX)
+                    .approve_with(replay::approve);
                 played(&run.run(&mut model).await)
             }
             Self::Local(recording) => {
@@ -151,6 +152,7 @@ fn played<E>(report: &Report<E>) -> Played {
         sessions: 1,
         turns: report.turns,
         calls: report.attempts,
+        rejected: report.rejected,
         unfinished: u64::from(!matches!(report.stop, StopReason::Done(_))),
     }
 }
@@ -158,6 +160,8 @@ fn played<E>(report: &Report<E>) -> Played {
 fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
     let registry = Registry::builder().instance("agent_host").build()?;
     source.register(&registry)?;
+    // Before the first call, so that none is missed.
+    let running = registry.running_calls();
     let subscription = registry.subscribe();
     let stats = subscription.stats_handle();
     let reader = thread::spawn(move || {
@@ -172,7 +176,7 @@ fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
         .enable_time()
         .build()?;
     let played = runtime.block_on(async {
-        let progress = tokio::spawn(show_progress(registry.clone(), stats.clone(), args.json));
+        let progress = tokio::spawn(show_progress(registry.clone(), running, stats.clone()));
         let played = play_all(args, Arc::new(source), &registry).await;
         progress.abort();
         played
@@ -188,7 +192,7 @@ fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
         played: played?,
         elapsed,
         metrics: registry.metrics(),
-        events: registry.events(),
+        events: registry.event_accounting(),
         subscription: stats.read(),
         received,
     };
@@ -243,8 +247,8 @@ async fn play_all(args: &Args, source: Arc<Source>, registry: &Registry) -> Resu
     Ok(all)
 }
 
-/// A line a second, on stderr if stdout is kept for the JSON.
-async fn show_progress(registry: Registry, stats: StatsHandle, json: bool) {
+/// A line a second, on stderr: stdout is kept for the result.
+async fn show_progress(registry: Registry, running: RunningCalls, stats: StatsHandle) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.tick().await;
     let (mut calls_before, mut before) = (0, Instant::now());
@@ -257,16 +261,24 @@ async fn show_progress(registry: Registry, stats: StatsHandle, json: bool) {
         let a_second = (calls - calls_before) as f64 / (now - before).as_secs_f64();
         (calls_before, before) = (calls, now);
         let delivered = stats.read();
-        let lost = registry.events().lost_in_rings + delivered.lost;
-        let line = format!(
-            "{calls} calls, {a_second:.0} a second, {in_flight} in flight, {failures} failures, \
-             {} events delivered, {lost} lost",
+        let lost = registry.event_accounting().lost_in_rings + delivered.lost;
+        let oldest = running
+            .list()
+            .calls
+            .first()
+            .map_or_else(String::new, |call| {
+                format!(
+                    " (oldest: {} for {:.1} s)",
+                    call.tool,
+                    call.age.as_secs_f64()
+                )
+            });
+        // Whoever closed stderr does not want it.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{calls} calls, {a_second:.0} a second, {in_flight} in flight{oldest}, {failures} \
+             failures, {} events delivered, {lost} lost",
             delivered.delivered
         );
-        if json {
-            eprintln!("{line}");
-        } else {
-            print(&line);
-        }
     }
 }

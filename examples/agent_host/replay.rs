@@ -3,7 +3,8 @@
 //!
 //! The model pauses between turns as the recorded one did, at most 10 s, and asks for the calls
 //! of a turn at their recorded distance. A call that was cancelled cancels its own token at the
-//! end of its duration and never ends by itself: so it is dropped while it runs.
+//! end of its duration and never ends by itself: so it is dropped while it runs. A call that was
+//! denied waits for its approver as long as it took, and is denied: its tool never runs.
 
 use crate::trace::{Call, Session};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use toolmeter::auto_run::{CallResult, CancellationToken, Model, ToolCall, Turn};
+use toolmeter::auto_run::{Approval, CallResult, CancellationToken, Model, ToolCall, Turn};
 use toolmeter::{ErrorKind, Invocation, Outcome, RegisterError, Registry, ToolError, async_tool};
 
 /// The longest pause of the model, as recorded.
@@ -68,11 +69,26 @@ pub(crate) fn register(
     Ok(())
 }
 
-async fn play(drops: Drops, call: Invocation) -> Result<Value, ToolError> {
-    let duration_ns = call.args["duration_ns"].as_u64().unwrap_or(0);
+/// Denies the calls that were denied, after as long as it took.
+pub(crate) async fn approve(call: ToolCall) -> Approval {
+    if call.args()["denied"] != true {
+        return Approval::Approved;
+    }
+    take_as_long(call.args()).await;
+    Approval::Denied {
+        reason: "denied in the recording".into(),
+    }
+}
+
+async fn take_as_long(args: &Value) {
+    let duration_ns = args["duration_ns"].as_u64().unwrap_or(0);
     if duration_ns > 0 {
         tokio::time::sleep(Duration::from_nanos(duration_ns)).await;
     }
+}
+
+async fn play(drops: Drops, call: Invocation) -> Result<Value, ToolError> {
+    take_as_long(&call.args).await;
     if let Some(token) = call.args["drop"]
         .as_u64()
         .and_then(|number| drops.take(number))
@@ -80,8 +96,9 @@ async fn play(drops: Drops, call: Invocation) -> Result<Value, ToolError> {
         token.cancel();
         return pending().await;
     }
-    match call.args["kind"].as_str().and_then(ErrorKind::from_name) {
-        Some(kind) => Err(ToolError::new(kind, "failed in the recording")),
+    match call.args["kind"].as_str().map(str::parse::<ErrorKind>) {
+        Some(Ok(kind)) => Err(ToolError::new(kind, "failed in the recording")),
+        Some(Err(error)) => Err(ToolError::new(ErrorKind::InvalidArgs, error.to_string())),
         None => Ok(Value::Null),
     }
 }
@@ -121,6 +138,7 @@ impl<'a> Replay<'a> {
         match call.outcome {
             Outcome::Success => {}
             Outcome::Failure(kind) => args["kind"] = kind.as_str().into(),
+            Outcome::Rejected => args["denied"] = true.into(),
             Outcome::Cancelled => {
                 let own = CancellationToken::new();
                 args["drop"] = self.drops.add(own.clone()).into();

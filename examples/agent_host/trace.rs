@@ -153,11 +153,12 @@ fn outcome(ok: bool, class: Option<&str>) -> Result<Outcome, String> {
         (true, None) => return Ok(Outcome::Success),
         (true, Some(class)) => return Err(format!("ok is true, but error_class is {class:?}")),
         (false, Some("cancelled")) => return Ok(Outcome::Cancelled),
+        (false, Some("denied")) => return Ok(Outcome::Rejected),
         (false, Some("timeout")) => ErrorKind::Timeout,
         (false, Some("not_found")) => ErrorKind::NotFound,
         (false, Some("invalid_args")) => ErrorKind::InvalidArgs,
-        (false, Some("denied")) => ErrorKind::PermissionDenied,
-        (false, None | Some("exit_code" | "other")) => ErrorKind::Other,
+        (false, Some("exit_code")) => ErrorKind::ToolError,
+        (false, None | Some("other")) => ErrorKind::Other,
         (false, Some(class)) => return Err(format!("error_class {class:?} is not known")),
     };
     Ok(Outcome::Failure(kind))

@@ -16,9 +16,10 @@ mod field {
     pub(super) const CANCELLED: usize = 3;
     pub(super) const RETRIED: usize = 4;
     pub(super) const RECOVERED: usize = 5;
-    pub(super) const LATENCIES: [usize; 3] = [6, 7, 8];
-    pub(super) const SUM_NS: [usize; 2] = [9, 10];
-    pub(super) const KINDS: usize = 11;
+    pub(super) const REJECTED: usize = 6;
+    pub(super) const LATENCIES: [usize; 3] = [7, 8, 9];
+    pub(super) const SUM_NS: [usize; 2] = [10, 11];
+    pub(super) const KINDS: usize = 12;
 }
 
 /// How many fields a [`Tally`] has.
@@ -33,11 +34,12 @@ pub(crate) fn field_name(place: usize) -> &'static str {
         "cancelled",
         "retried",
         "recovered",
+        "rejected",
         "latencies of successes",
         "latencies of failures",
         "latencies of cancelled calls",
-        "nanoseconds of successes of `timed`",
-        "nanoseconds of failures of `timed`",
+        "nanoseconds of successes, where timed",
+        "nanoseconds of failures, where timed",
     ];
     NAMES
         .get(place)
@@ -46,70 +48,142 @@ pub(crate) fn field_name(place: usize) -> &'static str {
 }
 
 /// Everything that is counted of one tool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally([u64; FIELDS]);
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    fields: [u64; FIELDS],
+    /// Calls that began and were rejected then. They are among the rejected, and not among the
+    /// calls; only their first event tells them from those that never began.
+    withdrawn: u64,
+}
 
 impl Tally {
     /// The count in a field.
     pub(crate) const fn field(&self, place: usize) -> u64 {
-        self.0[place]
+        self.fields[place]
+    }
+
+    /// Whether all that is compared is the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+
+    /// How much this has, in all fields, that the other has not.
+    pub(crate) fn excess(&self, other: &Self) -> u64 {
+        let fields = self.fields.iter().zip(other.fields);
+        fields
+            .map(|(mine, theirs)| mine.saturating_sub(theirs))
+            .sum()
     }
 
     /// Calls that began and did not end. Of what toolmeter says it is 0: an interval shows only
     /// calls that ended.
     pub(crate) fn open(&self) -> u64 {
-        let ended = self.0[field::SUCCESS] + self.0[field::FAILURE] + self.0[field::CANCELLED];
-        self.0[field::CALLS].saturating_sub(ended)
+        let fields = &self.fields;
+        let ended = fields[field::SUCCESS] + fields[field::FAILURE] + fields[field::CANCELLED];
+        fields[field::CALLS].saturating_sub(ended)
     }
 
-    /// Calls that began.
+    /// Calls that began, and were not rejected.
     pub(crate) const fn calls(&self) -> u64 {
-        self.0[field::CALLS]
+        self.fields[field::CALLS]
     }
 
-    /// Calls that began, succeeded, failed and were cancelled: as the kinds of events go.
+    /// Calls that began, succeeded, failed, were cancelled and were rejected: as the kinds of
+    /// events go.
     pub(crate) const fn by_event(&self) -> [u64; EventKind::ALL.len()] {
         [
-            self.0[field::CALLS],
-            self.0[field::SUCCESS],
-            self.0[field::FAILURE],
-            self.0[field::CANCELLED],
+            self.fields[field::CALLS] + self.withdrawn,
+            self.fields[field::SUCCESS],
+            self.fields[field::FAILURE],
+            self.fields[field::CANCELLED],
+            self.fields[field::REJECTED],
         ]
+    }
+
+    /// Events of calls that all ended.
+    pub(crate) const fn events(&self) -> u64 {
+        2 * self.fields[field::CALLS] + self.fields[field::REJECTED] + self.withdrawn
     }
 
     /// Failures of this kind.
     pub(crate) const fn failed_as(&self, kind: ErrorKind) -> u64 {
-        self.0[field::KINDS + kind.index()]
+        self.fields[field::KINDS + kind.index()]
     }
 
     /// Adds another tally.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        for (mine, theirs) in self.fields.iter_mut().zip(other.fields) {
             *mine += theirs;
+        }
+        self.withdrawn += other.withdrawn;
+    }
+
+    /// A call begins.
+    pub(crate) fn begin(&mut self, attempt: u16) {
+        self.fields[field::CALLS] += 1;
+        self.fields[field::RETRIED] += u64::from(attempt > 1);
+    }
+
+    /// A call ends.
+    pub(crate) fn end(&mut self, attempt: u16, outcome: Outcome) {
+        let fields = &mut self.fields;
+        match outcome {
+            Outcome::Success => {
+                fields[field::SUCCESS] += 1;
+                fields[field::RECOVERED] += u64::from(attempt > 1);
+            }
+            Outcome::Failure(kind) => {
+                fields[field::FAILURE] += 1;
+                fields[field::KINDS + kind.index()] += 1;
+            }
+            Outcome::Cancelled => fields[field::CANCELLED] += 1,
+            Outcome::Rejected => {
+                fields[field::CALLS] -= 1;
+                fields[field::REJECTED] += 1;
+                self.withdrawn += 1;
+            }
+        }
+        if let Some(class) = outcome.class() {
+            fields[field::LATENCIES[class.index()]] += 1;
         }
     }
 
-    /// What toolmeter says of a tool.
-    fn of(tool: usize, stats: &ToolStats) -> Self {
+    /// How long it took is counted, too.
+    pub(crate) fn took(&mut self, outcome: Outcome, latency: Duration) {
+        if let Some(class) = outcome.class()
+            && let Some(&place) = field::SUM_NS.get(class.index())
+        {
+            self.fields[place] += nanoseconds(latency);
+        }
+    }
+
+    /// A call is rejected before it begins.
+    pub(crate) fn reject(&mut self) {
+        self.fields[field::REJECTED] += 1;
+    }
+
+    /// What toolmeter says of a tool, with the times of its calls or without.
+    pub(crate) fn of(stats: &ToolStats, is_timed: bool) -> Self {
         let mut tally = Self::default();
-        let latency = &stats.latency;
-        tally.0[field::CALLS] = stats.finished();
-        tally.0[field::SUCCESS] = stats.success();
-        tally.0[field::FAILURE] = stats.failure();
-        tally.0[field::CANCELLED] = stats.cancelled();
-        tally.0[field::RETRIED] = stats.retried;
-        tally.0[field::RECOVERED] = stats.recovered;
+        let (fields, latency) = (&mut tally.fields, &stats.latency);
+        fields[field::CALLS] = stats.finished();
+        fields[field::SUCCESS] = stats.success();
+        fields[field::FAILURE] = stats.failure();
+        fields[field::CANCELLED] = stats.cancelled();
+        fields[field::RETRIED] = stats.retried;
+        fields[field::RECOVERED] = stats.recovered;
+        fields[field::REJECTED] = stats.rejected;
         let by_outcome = [&latency.success, &latency.failure, &latency.cancelled];
         for (place, latency) in field::LATENCIES.into_iter().zip(by_outcome) {
-            tally.0[place] = in_buckets(latency);
+            fields[place] = in_buckets(latency);
         }
-        if tool == TIMED {
+        if is_timed {
             for (place, latency) in field::SUM_NS.into_iter().zip(by_outcome) {
-                tally.0[place] = nanoseconds(latency.sum());
+                fields[place] = nanoseconds(latency.sum());
             }
         }
         for (kind, count) in &stats.failures_by_kind {
-            tally.0[field::KINDS + kind.index()] = *count;
+            fields[field::KINDS + kind.index()] = *count;
         }
         tally
     }
@@ -136,9 +210,9 @@ pub(crate) enum Did {
     Crossed,
     /// A task was aborted before it ran, or while it waited.
     Aborted,
-    /// A tool got a slot of its own.
+    /// A tool was registered.
     Registered,
-    /// A tool was registered again while its retired slot was held.
+    /// A tool was registered again while it was held.
     Revived,
     /// A tool was deregistered.
     Deregistered,
@@ -179,8 +253,8 @@ impl Did {
             Self::DroppedPolled => "futures dropped after it",
             Self::Crossed => "calls handed to another thread",
             Self::Aborted => "tasks aborted",
-            Self::Registered => "tools registered with a slot of their own",
-            Self::Revived => "tools revived",
+            Self::Registered => "tools registered",
+            Self::Revived => "tools registered again while held",
             Self::Deregistered => "tools deregistered",
             Self::CalledRetired => "calls of deregistered tools",
             Self::Reset => "resets",
@@ -210,36 +284,25 @@ pub(crate) struct Books {
 impl Books {
     /// A call begins.
     pub(crate) fn begin(&mut self, tool: usize, attempt: u16) -> Open {
-        let tally = &mut self.tools[tool].0;
-        tally[field::CALLS] += 1;
-        tally[field::RETRIED] += u64::from(attempt > 1);
+        self.tools[tool].begin(attempt);
         Open { tool, attempt }
     }
 
     /// A call ends.
     pub(crate) fn end(&mut self, open: Open, outcome: Outcome) {
-        let tally = &mut self.tools[open.tool].0;
-        match outcome {
-            Outcome::Success => {
-                tally[field::SUCCESS] += 1;
-                tally[field::RECOVERED] += u64::from(open.attempt > 1);
-            }
-            Outcome::Failure(kind) => {
-                tally[field::FAILURE] += 1;
-                tally[field::KINDS + kind.index()] += 1;
-            }
-            Outcome::Cancelled => tally[field::CANCELLED] += 1,
-        }
-        tally[field::LATENCIES[outcome.class().index()]] += 1;
+        self.tools[open.tool].end(open.attempt, outcome);
+    }
+
+    /// A call is rejected before it begins.
+    pub(crate) fn reject(&mut self, tool: usize) {
+        self.tools[tool].reject();
     }
 
     /// A call ends, and its guard said how long it took.
     pub(crate) fn end_after(&mut self, open: Open, outcome: Outcome, latency: Duration) {
         self.end(open, outcome);
-        if open.tool == TIMED
-            && let Some(&place) = field::SUM_NS.get(outcome.class().index())
-        {
-            self.tools[TIMED].0[place] += nanoseconds(latency);
+        if open.tool == TIMED {
+            self.tools[TIMED].took(outcome, latency);
         }
     }
 
@@ -263,14 +326,15 @@ impl Books {
     ///
     /// # Panics
     ///
-    /// If it names a tool that the soak does not have.
+    /// If it names a tool that the soak does not have, or has one without a name.
     pub(crate) fn add_snapshot(&mut self, snapshot: &Snapshot) {
         for (name, stats) in &snapshot.tools {
             let Some(tool) = tools::place(name) else {
                 panic!("a snapshot names `{name}`, which nobody registered");
             };
-            self.tools[tool].add(&Tally::of(tool, stats));
+            self.tools[tool].add(&Tally::of(stats, tool == TIMED));
         }
+        assert!(snapshot.nameless.is_none(), "a tool lost its name");
         self.unknown += snapshot.unknown_tool_calls;
     }
 

@@ -8,18 +8,18 @@ use crate::tools::{
     UNKNOWN, WAITING, ask, unwind,
 };
 use serde_json::Value;
-use std::future::{Future, pending};
+use std::future::{Future, IntoFuture, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use toolmeter::{
-    CallContext, CallOptions, ErrorKind, InvokeError, Outcome, ToolError, ToolHandle, Verdict,
+    CallBuilder, CallContext, ErrorKind, InvokeError, Outcome, ToolError, ToolHandle, Verdict,
 };
 
 /// How many kinds of calls [`Caller::call`] makes in turn.
-pub(crate) const KINDS_OF_CALLS: u64 = 18;
+pub(crate) const KINDS_OF_CALLS: u64 = 20;
 
 /// A tool's result that says nothing but whether it failed.
 type Plain = Result<(), ToolError>;
@@ -52,7 +52,7 @@ impl Caller {
         Self {
             host: Arc::clone(host),
             finisher: finisher.clone(),
-            context: Arc::new(CallContext::new("soak", step, "call")),
+            context: Arc::new(CallContext::new("soak").turn(step).call("call")),
             step,
             books: Books::default(),
         }
@@ -80,6 +80,8 @@ impl Caller {
             14 => self.invoke(BY_NAME, attempt),
             15 => self.invoke(REFUSED, attempt),
             16 => self.find_and_call(attempt),
+            17 => self.reject(attempt),
+            18 => self.timed(attempt, Outcome::Rejected),
             _ => self.invoke_unknown(attempt),
         }
         self.step += 1;
@@ -89,15 +91,15 @@ impl Caller {
         self.host.tool(place).clone()
     }
 
-    fn options(&self, attempt: u16) -> CallOptions {
+    fn call_of<'a>(&self, tool: &'a ToolHandle, attempt: u16) -> CallBuilder<'a> {
         let context = Arc::clone(&self.context);
-        CallOptions::new().attempt(attempt).context(context)
+        tool.call().attempt(attempt).context(context)
     }
 
     fn timed(&mut self, attempt: u16, outcome: Outcome) {
         let tool = self.tool(TIMED);
         let open = self.books.begin(TIMED, attempt);
-        let call = tool.with(self.options(attempt)).start();
+        let call = self.call_of(&tool, attempt).start();
         let latency = match outcome {
             Outcome::Success => call.succeed(),
             Outcome::Failure(kind) => call.fail(kind, "timed"),
@@ -105,41 +107,46 @@ impl Caller {
                 drop(call);
                 Duration::ZERO
             }
+            Outcome::Rejected => {
+                call.reject("refused while it ran");
+                Duration::ZERO
+            }
         };
         self.books.end_after(open, outcome, latency);
     }
 
     fn succeed(&mut self, attempt: u16) {
-        self.tool(PLAIN).with(self.options(attempt)).run(|| ());
+        let tool = self.tool(PLAIN);
+        self.call_of(&tool, attempt).run(|| ());
         self.books.whole(PLAIN, attempt, Outcome::Success);
     }
 
     fn fail(&mut self, attempt: u16, kind: ErrorKind) {
-        let failed: Plain = self
-            .tool(FAILING)
-            .with(self.options(attempt))
-            .run(|| Err(ToolError::new(kind, "failed as asked")));
+        let tool = self.tool(FAILING);
+        let call = self.call_of(&tool, attempt);
+        let failed: Plain = call.run(|| Err(ToolError::new(kind, "failed as asked")));
         assert!(failed.is_err());
         self.books.whole(FAILING, attempt, Outcome::Failure(kind));
     }
 
     fn fail_by_verdict(&mut self, attempt: u16, kind: ErrorKind) {
-        let call = self.tool(FAILING);
-        let call = call.with(self.options(attempt));
-        call.run_with(|kind| Verdict::failure(*kind), || kind);
+        let tool = self.tool(FAILING);
+        let call = self.call_of(&tool, attempt);
+        call.classify(|kind| Verdict::failure(*kind)).run(|| kind);
         self.books.whole(FAILING, attempt, Outcome::Failure(kind));
     }
 
     fn panic(&mut self, attempt: u16) {
         let tool = self.tool(PANICKING);
-        let call = tool.with(self.options(attempt));
+        let call = self.call_of(&tool, attempt);
         let ended = catch_unwind(AssertUnwindSafe(|| call.run(|| -> () { unwind() })));
         assert!(ended.is_err());
         let outcome = Outcome::Failure(ErrorKind::Panic);
         self.books.whole(PANICKING, attempt, outcome);
     }
 
-    /// A guard that unwinding drops has panicked, and one that is made meanwhile has not.
+    /// A guard that unwinding drops is cancelled, and so is one that is made meanwhile: the tool
+    /// itself did not panic.
     fn panic_with_a_guard(&mut self) {
         struct CallsWhenDropped<'a>(&'a ToolHandle);
         impl Drop for CallsWhenDropped<'_> {
@@ -154,9 +161,15 @@ impl Caller {
             unwind()
         }));
         assert!(ended.is_err());
-        let outcome = Outcome::Failure(ErrorKind::Panic);
-        self.books.whole(PANICKING, 1, outcome);
         self.books.whole(PANICKING, 1, Outcome::Cancelled);
+        self.books.whole(PANICKING, 1, Outcome::Cancelled);
+    }
+
+    /// A call that is denied before it begins.
+    fn reject(&mut self, attempt: u16) {
+        let tool = self.tool(REFUSED);
+        self.call_of(&tool, attempt).reject("denied as asked");
+        self.books.reject(REFUSED);
     }
 
     /// A future that is never polled is no call.
@@ -168,7 +181,7 @@ impl Caller {
 
     fn poll_and_drop(&mut self, attempt: u16) {
         let tool = self.tool(HANGING);
-        let call = tool.with(self.options(attempt));
+        let call = self.call_of(&tool, attempt);
         assert!(poll_once(pin!(call.run_async(pending::<Plain>()))).is_pending());
         self.books.whole(HANGING, attempt, Outcome::Cancelled);
         self.books.did(Did::DroppedPolled);
@@ -176,7 +189,7 @@ impl Caller {
 
     fn poll_to_the_end(&mut self, attempt: u16) {
         let tool = self.tool(WAITING);
-        let mut call = pin!(tool.with(self.options(attempt)).run_async(twice()));
+        let mut call = pin!(self.call_of(&tool, attempt).run_async(twice()));
         assert!(poll_once(call.as_mut()).is_pending());
         assert!(poll_once(call.as_mut()).is_ready());
         self.books.whole(WAITING, attempt, Outcome::Success);
@@ -186,19 +199,21 @@ impl Caller {
         let outcome = match attempt {
             1 => Outcome::Success,
             2 => Outcome::Failure(kind),
+            _ if (self.step / KINDS_OF_CALLS).is_multiple_of(2) => Outcome::Rejected,
             _ => Outcome::Cancelled,
         };
         let tool = self.tool(CROSSING);
         let open = self.books.begin(CROSSING, attempt);
-        let call = tool.with(self.options(attempt)).start_owned();
+        let call = self.call_of(&tool, attempt).start_owned();
         let passed = Passed::Call(call, open, outcome);
         self.finisher.pass(passed, &mut self.books);
     }
 
     fn pass_a_future(&mut self, attempt: u16) {
-        let (tool, options) = (self.tool(CROSSING), self.options(attempt));
+        let (tool, context) = (self.tool(CROSSING), Arc::clone(&self.context));
         let mut call = Box::pin(async move {
-            let ended = tool.with(options).run_async(twice()).await;
+            let call = tool.call().attempt(attempt).context(context);
+            let ended = call.run_async(twice()).await;
             assert!(ended.is_ok());
         });
         let open = self.books.begin(CROSSING, attempt);
@@ -217,9 +232,9 @@ impl Caller {
         if tool == REFUSED {
             self.host.tool(REFUSED).set_enabled(wish.is_multiple_of(2));
         }
-        let options = self.options(attempt);
-        let registry = &self.host.registry;
-        let mut call = pin!(registry.invoke(NAMES[tool], wish.into(), options));
+        let call = self.host.registry.invoke(NAMES[tool], wish.into());
+        let call = call.attempt(attempt).context(Arc::clone(&self.context));
+        let mut call = pin!(call.into_future());
         // At most one wish gives its thread away, and once.
         let answer = match poll_once(call.as_mut()) {
             Poll::Pending => poll_once(call),
@@ -232,8 +247,8 @@ impl Caller {
     }
 
     fn invoke_unknown(&mut self, attempt: u16) {
-        let options = self.options(attempt);
-        let call = pin!(self.host.registry.invoke(UNKNOWN, Value::Null, options));
+        let call = self.host.registry.invoke(UNKNOWN, Value::Null);
+        let call = pin!(call.attempt(attempt).into_future());
         assert!(matches!(
             poll_once(call),
             Poll::Ready(Err(InvokeError::UnknownTool { .. }))
@@ -246,7 +261,7 @@ impl Caller {
     fn find_and_call(&mut self, attempt: u16) {
         let place = FIXED + (self.step / KINDS_OF_CALLS) as usize % (TOOLS - FIXED);
         if let Some(tool) = self.host.registry.get(NAMES[place]) {
-            tool.with(self.options(attempt)).start().succeed();
+            self.call_of(&tool, attempt).start().succeed();
             self.books.whole(place, attempt, Outcome::Success);
         }
         self.invoke(place, attempt);
@@ -278,8 +293,12 @@ pub(crate) fn book_answer(
             books.unknown += 1;
             return;
         }
-        Err(error) => Outcome::Failure(error.kind()),
-        Ok(Value::Object(_)) => Outcome::Failure(ErrorKind::Provider),
+        Err(InvokeError::Disabled { .. } | InvokeError::NotCallable { .. }) => {
+            books.reject(tool);
+            return;
+        }
+        Err(error) => error.outcome(),
+        Ok(answer) if answer["isError"] == true => Outcome::Failure(ErrorKind::ToolError),
         Ok(_) => Outcome::Success,
     };
     books.whole(tool, attempt, outcome);

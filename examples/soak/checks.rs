@@ -2,22 +2,22 @@
 //!
 //! # Who is exact for what
 //!
-//! A cursor that lives for the whole run sees every call of every tool: a tool that was
-//! deregistered stays until each cursor has read it to its end. Resets and metrics see every
-//! call of the tools that stay. Of tools that come and go they do not: registering a name again
-//! starts from zero, and a tool that is gone is in no later snapshot. So those are compared with
-//! the cursors alone.
+//! Everybody: a cursor that lives for the whole run, all that resets handed back and the metrics
+//! since the last of them, and the totals since the registry was built. Each sees every call of
+//! every name, whether its tool stays or comes and goes. Where more names come and go than are
+//! remembered, what a name counted is at last found among what is nameless, so there the sum over
+//! all names is compared, and each name that is still known (`crowd.rs`).
 //!
 //! While rings overflow nobody can say which event is lost. So of each tool and kind no more
 //! may be received than was done, and what is missing, all together, must be what was lost.
 
-use crate::books::{self, Books, Did, FIELDS};
+use crate::books::{self, Books, Did, FIELDS, Tally};
+use crate::crowd;
 use crate::listeners::{Heard, Listener};
 use crate::load::Run;
 use crate::roomy::Counted;
 use crate::tools::{FIXED, NAMES, TOOLS};
 use serde::Serialize;
-use std::ops::Range;
 use toolmeter::{ErrorKind, EventKind};
 
 /// One number, counted twice.
@@ -54,6 +54,7 @@ impl Checks {
         checks.fast(run);
         checks.guests(run);
         checks.roomy(&run.roomy);
+        checks.crowd(&run.crowd);
         checks.0
     }
 
@@ -67,36 +68,43 @@ impl Checks {
 
     fn calls(&mut self, run: &Run) {
         let readers = [
-            ("the frequent cursor", &run.cursors[0], 0..TOOLS),
-            ("the seldom cursor", &run.cursors[1], 0..TOOLS),
-            ("resets and metrics", &run.resets, 0..FIXED),
+            ("the frequent cursor", &run.cursors[0]),
+            ("the seldom cursor", &run.cursors[1]),
+            ("resets and metrics", &run.resets),
+            ("totals", &run.totals),
         ];
-        for (reader, theirs, tools) in readers {
-            self.tallies(reader, &run.books, theirs, tools);
+        for (reader, theirs) in readers {
+            self.tallies(reader, &run.books, theirs);
             let what = format!("{reader}: calls of unknown tools");
             self.add(what, run.books.unknown, theirs.unknown);
         }
         let [metrics, published] = &run.published;
-        self.tallies("metrics, and as published", metrics, published, 0..FIXED);
+        self.tallies("metrics, and as published", metrics, published);
         let open = run.books.sum(0..TOOLS).open();
         self.add("calls in flight", open, run.in_flight);
         self.add("tools at the end", FIXED as u64, run.visible as u64);
     }
 
     /// Each field of all these tools added up, and each tool that is not as it should be.
-    fn tallies(&mut self, reader: &str, ours: &Books, theirs: &Books, tools: Range<usize>) {
-        let (our_sum, their_sum) = (ours.sum(tools.clone()), theirs.sum(tools.clone()));
+    fn tallies(&mut self, reader: &str, ours: &Books, theirs: &Books) {
+        self.fields(reader, &ours.sum(0..TOOLS), &theirs.sum(0..TOOLS));
         for place in 0..FIELDS {
             let field = books::field_name(place);
-            let what = format!("{reader}: {field}");
-            self.add(what, our_sum.field(place), their_sum.field(place));
-            for tool in tools.clone() {
+            for (tool, name) in NAMES.iter().enumerate() {
                 let our = ours.tool(tool).field(place);
                 let their = theirs.tool(tool).field(place);
                 if our != their {
-                    self.add(format!("{reader}: {field} of {}", NAMES[tool]), our, their);
+                    self.add(format!("{reader}: {field} of {name}"), our, their);
                 }
             }
+        }
+    }
+
+    /// Each field.
+    fn fields(&mut self, reader: &str, ours: &Tally, theirs: &Tally) {
+        for place in 0..FIELDS {
+            let what = format!("{reader}: {}", books::field_name(place));
+            self.add(what, ours.field(place), theirs.field(place));
         }
     }
 
@@ -108,7 +116,6 @@ impl Checks {
         self.add("lost in rings and drained", offered(run), accounted);
         let [expected, lost] = run.lost_after;
         self.add("lost after the shutdown", expected, lost);
-        self.add("found full", 0, events.found_full);
     }
 
     /// What a subscriber received and was told, and what toolmeter says of it.
@@ -171,12 +178,11 @@ impl Checks {
     /// Where nothing is lost, what was received is what was done.
     fn roomy(&mut self, roomy: &Counted) {
         let (books, heard, events) = (&roomy.books, &roomy.heard, &roomy.events);
-        self.tallies("roomy", books, &roomy.metrics, 0..TOOLS);
-        let offered = 2 * books.sum(0..TOOLS).calls();
+        self.tallies("roomy", books, &roomy.metrics);
+        let offered = books.sum(0..TOOLS).events();
         self.add("roomy: offered", offered, events.offered);
         self.add("roomy: drained", offered, events.drained);
         self.add("roomy: lost in rings", 0, events.lost_in_rings);
-        self.add("roomy: found full", 0, events.found_full);
         self.add("roomy: lost", 0, heard.stats.read().lost);
         self.add("roomy: late", heard.late, events.late);
         self.add("roomy: out of order", 0, heard.out_of_order);
@@ -192,9 +198,36 @@ impl Checks {
     }
 }
 
+impl Checks {
+    /// Where names are forgotten, nothing that was counted under them is.
+    fn crowd(&mut self, crowd: &crowd::Counted) {
+        for (reader, theirs) in &crowd.readers {
+            self.fields(&format!("crowd, {reader}"), &crowd.books, theirs);
+        }
+        self.add(
+            "crowd: tools, with names and without",
+            crowd.ids,
+            crowd.tools,
+        );
+        self.add(
+            "crowd: unique names with other counts",
+            0,
+            crowd.other_counts,
+        );
+        self.add("crowd: more under a name than was done", 0, crowd.excess);
+        self.add("crowd: totals that went back", 0, crowd.went_back);
+        let offered = crowd.books.events();
+        self.add("crowd: offered", offered, crowd.events.offered);
+        let accounted = crowd.events.lost_in_rings + crowd.received + crowd.lost;
+        self.add("crowd: received and lost", offered, accounted);
+        self.add("crowd: events without a name", 0, crowd.unnamed);
+        self.add("crowd: running calls at rest", 0, crowd.still_running);
+    }
+}
+
 /// How many events the calls must have offered.
 fn offered(run: &Run) -> u64 {
-    2 * run.books.sum(0..TOOLS).calls() - run.unheard
+    run.books.sum(0..TOOLS).events() - run.unheard
 }
 
 fn heard_by(run: &Run, listener: Listener) -> Option<&Heard> {
@@ -232,6 +265,13 @@ pub(crate) fn not_done(run: &Run) -> Vec<&'static str> {
         ("events drained", run.events.drained),
         ("events received by guests", run.guests.received),
         ("calls of unknown tools", run.books.unknown),
+        ("tools that lost their names", run.crowd.nameless),
+        (
+            "calls through handles of the crowd",
+            run.crowd.through_handles,
+        ),
+        ("running calls listed", run.crowd.listed),
+        ("cursors never read", run.crowd.unread),
         (
             "events lost by the slow subscriber",
             lost_by(run, Listener::Slow),

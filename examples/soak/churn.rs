@@ -1,8 +1,8 @@
 //! Tools that are registered and deregistered while they are called.
 //!
 //! Each churner owns some names; any caller may look them up at any time. What happens to the
-//! calls is the same in all cases: whoever has a handle counts, and both cursors that live for
-//! the whole run see it.
+//! calls is the same in all cases: whoever has a handle counts, and the counts of a name go on
+//! when it is registered again, whether its last handle is still there or long gone.
 
 use crate::books::{Books, Did};
 use crate::host::Host;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use toolmeter::{ErrorKind, Outcome, ToolHandle, ToolId, ToolSpec};
 
 /// How many rounds follow each other without a rest: names are registered again so soon that
-/// the tools are revived.
+/// callers may still hold them.
 const ROUNDS: u32 = 9;
-/// How long the rest is: by its end every reader has read the tools, and they are gone.
-const FORGOTTEN: Duration = Duration::from_millis(150);
+/// How long the rest is: by its end nobody holds the tools, and they have departed.
+const DEPARTED: Duration = Duration::from_millis(150);
 
 /// Registers and deregisters these tools in turn until the load is over.
 pub(crate) fn churn(host: &Host, places: Range<usize>) -> Books {
@@ -40,7 +40,7 @@ pub(crate) fn churn(host: &Host, places: Range<usize>) -> Books {
         }
         round += 1;
         if round.is_multiple_of(ROUNDS) {
-            thread::sleep(FORGOTTEN);
+            thread::sleep(DEPARTED);
         }
     }
     books
@@ -55,7 +55,7 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    /// Registers the tool, at times with a body. It is a new one unless it has the id of before.
+    /// Registers the tool, at times with a body. It is the one that had the name before.
     fn register(&mut self) -> ToolHandle {
         let (registry, name) = (&self.host.registry, NAMES[self.place]);
         let handle = if self.place.is_multiple_of(2) {
@@ -64,13 +64,13 @@ impl Life<'_> {
             registry.register_tool(tools::obedient(name))
         };
         let handle = handle.expect("nobody else registers this name");
-        let is_revived = *self.last_id == Some(handle.id());
-        *self.last_id = Some(handle.id());
-        self.books.did(if is_revived {
-            Did::Revived
-        } else {
-            Did::Registered
-        });
+        let id = self.last_id.get_or_insert(handle.id());
+        assert_eq!(
+            *id,
+            handle.id(),
+            "a name was registered again as another tool"
+        );
+        self.books.did(Did::Registered);
         handle
     }
 
@@ -88,6 +88,8 @@ impl Life<'_> {
         self.books.whole(self.place, 1, outcome);
         drop(handle.start());
         self.books.whole(self.place, 1, Outcome::Cancelled);
+        handle.call().reject("short-lived");
+        self.books.reject(self.place);
     }
 
     fn short(&mut self) {
@@ -97,8 +99,7 @@ impl Life<'_> {
         self.deregister();
     }
 
-    /// The tool is called after it is deregistered, and registered again while it is held: then
-    /// it is the same tool.
+    /// The tool is called after it is deregistered, and registered again while it is held.
     fn two_in_one(&mut self) {
         let first = self.register();
         self.call(&first);
@@ -106,7 +107,7 @@ impl Life<'_> {
         self.call(&first);
         self.books.did(Did::CalledRetired);
         let second = self.register();
-        assert_eq!(first.id(), second.id(), "a tool that was held is another");
+        self.books.did(Did::Revived);
         self.call(&first);
         self.call(&second);
         self.deregister();

@@ -31,6 +31,7 @@ impl Passed {
                         call.fail(kind, "on another thread");
                     }
                     Outcome::Cancelled => drop(call),
+                    Outcome::Rejected => call.reject("on another thread"),
                 }
                 books.end(open, outcome);
             }

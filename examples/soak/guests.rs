@@ -1,8 +1,9 @@
 //! Subscribers that join while the load runs, and leave again.
 //!
 //! A guest makes calls of its own, asks the pump for a round, and looks for both events of each
-//! call among what it received and what it was told is lost. It sees nothing from before it
-//! came, and nothing is counted for it after it left.
+//! call among what it received and what it was told is lost. Of a call that ended before it came
+//! it sees nothing, of one that began before and ended after, at most the end; and nothing is
+//! counted for it after it left.
 
 use crate::books::{Books, Did};
 use crate::host::Host;
@@ -13,12 +14,13 @@ use std::thread;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use toolmeter::{
-    CallContext, CallOptions, Clock, EventKind, Filter, Outcome, StatsHandle, Subscription,
-    SubscriptionStats,
+    CallContext, EventKind, Filter, Outcome, StatsHandle, Subscription, SubscriptionStats,
 };
 
 /// Calls that a guest makes.
 const CALLS: u64 = 4;
+/// Calls that it makes, or begins, before it subscribes.
+const EARLY: u64 = 2;
 /// Longer than the pump holds an event back so that others can be sorted in before it.
 const HOLD_BACK: Duration = Duration::from_millis(1);
 /// How many of those who left are looked at again, some time later.
@@ -37,7 +39,7 @@ pub(crate) struct Guests {
     pub(crate) received: u64,
     /// Events received beyond what was delivered.
     pub(crate) undelivered: u64,
-    /// Events timed before their subscription began.
+    /// Events that were offered before they came.
     pub(crate) too_early: u64,
     /// Events of their own calls that neither came nor were told to be lost.
     pub(crate) missing: u64,
@@ -101,24 +103,31 @@ impl Guests {
             _ => Filter::new().tools([host.tool(JOINED).id()]),
         };
         let queue = [1, 2, 4][visit as usize % 3];
-        let lost_before = registry.events().lost_in_rings;
-        let began_ns = registry.clock().now_ns();
+        let lost_before = registry.event_accounting().lost_in_rings;
+        let tool = host.tool(JOINED);
+        let early = Arc::new(CallContext::new("guest").turn(visit).call("early"));
+        let call_early = || tool.call().context(Arc::clone(&early)).start();
+        call_early().succeed();
+        let across = call_early();
         let subscription = registry
             .subscribe_with(filter, Some(queue))
             .expect("the queue is within its limits");
 
-        let context = Arc::new(CallContext::new("guest", visit, "own"));
+        across.succeed();
+        let context = Arc::new(CallContext::new("guest").turn(visit).call("own"));
         for _ in 0..CALLS {
-            let options = CallOptions::new().context(Arc::clone(&context));
-            host.tool(JOINED).with(options).start().succeed();
+            let call = tool.call().context(Arc::clone(&context));
+            call.start().succeed();
+        }
+        for _ in 0..CALLS + EARLY {
             self.books.whole(JOINED, 1, Outcome::Success);
         }
         // What was offered before this round, and is old enough, is handed out by its end.
         thread::sleep(HOLD_BACK);
         registry.pump();
-        let lost_in_rings = registry.events().lost_in_rings - lost_before;
+        let lost_in_rings = registry.event_accounting().lost_in_rings - lost_before;
 
-        let own = Own::receive(&subscription, began_ns, &context);
+        let own = Own::receive(&subscription, &early, &context);
         self.missing += own.missing(lost_in_rings + subscription.stats().lost);
         self.doubled += own.doubled();
         self.too_early += own.too_early;
@@ -158,14 +167,22 @@ struct Own {
 
 impl Own {
     /// Empties the queue.
-    fn receive(from: &Subscription, began_ns: u64, context: &Arc<CallContext>) -> Self {
+    fn receive(from: &Subscription, early: &Arc<CallContext>, context: &Arc<CallContext>) -> Self {
         let mut own = Self::default();
+        let mut ends = 0;
         while let Ok(batch) = from.try_recv() {
             own.received += batch.len() as u64;
             for event in &batch {
-                own.too_early += u64::from(event.time_ns() < began_ns);
-                if event.context().is_some_and(|it| Arc::ptr_eq(it, context)) {
+                let Some(carried) = event.context() else {
+                    continue;
+                };
+                if Arc::ptr_eq(carried, context) {
                     own.kinds[event.kind() as usize] += 1;
+                } else if Arc::ptr_eq(carried, early) {
+                    // The one end that may come is that of the call that ended after.
+                    let is_start = event.kind() == EventKind::Started;
+                    own.too_early += u64::from(is_start || ends > 0);
+                    ends += u64::from(!is_start);
                 }
             }
         }

@@ -18,10 +18,11 @@ pub(crate) const STRIPES: usize = 4;
 /// that follow.
 const OCTAVES: u32 = 14;
 /// How its calls end.
-const OUTCOMES: [Outcome; 3] = [
+const OUTCOMES: [Outcome; 4] = [
     Outcome::Success,
     Outcome::Failure(ErrorKind::Other),
     Outcome::Cancelled,
+    Outcome::Rejected,
 ];
 /// By how much the load is heavier at first.
 const RAMP: u32 = 4;
@@ -124,7 +125,7 @@ impl Host {
                 u64::from(RAMP) * MAX_BEHIND
             };
             let received = self.received.load(Ordering::Relaxed);
-            let events = self.registry.events();
+            let events = self.registry.event_accounting();
             let undelivered = events.offered - events.lost_in_rings - events.drained;
             fast.read().delivered.saturating_sub(received) + undelivered > most
         };
@@ -201,6 +202,10 @@ fn end(books: &mut Books, call: Call<'_>, open: Open, outcome: Outcome) {
         Outcome::Failure(kind) => books.end_after(open, outcome, call.fail(kind, "warming up")),
         Outcome::Cancelled => {
             drop(call);
+            books.end(open, outcome);
+        }
+        Outcome::Rejected => {
+            call.reject("warming up");
             books.end(open, outcome);
         }
     }

@@ -17,8 +17,8 @@ use crate::window::{CallWindow, Order};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
-use toolmeter::{Batch, ErrorKind, EventKind, HubError, RecvTimeoutError, StatsHandle};
-use toolmeter::{Filter, Subscription};
+use toolmeter::{Batch, ErrorKind, EventKind, Filter, RecvTimeoutError, StatsHandle};
+use toolmeter::{SubscribeError, Subscription};
 
 /// As long as a queue can be: several seconds of batches.
 const LONG_QUEUE: usize = 65_536;
@@ -66,7 +66,7 @@ impl Listener {
     /// # Errors
     ///
     /// None, as the queues are within their limits.
-    pub(crate) fn subscribe(self, host: &Host) -> Result<Subscription, HubError> {
+    pub(crate) fn subscribe(self, host: &Host) -> Result<Subscription, SubscribeError> {
         let filter = match self {
             Self::Failures => Filter::new().kinds([EventKind::Failed]),
             Self::Retries => Filter::new().retries_only(),

@@ -1,11 +1,13 @@
 //! One run: everybody is started, left alone, ended, and asked what they counted.
 //!
 //! ```text
-//! cursors -> warm-up, nobody subscribes -> subscribers -> load -> rest -> bell -> shutdown
+//! cursors -> warm-up, nobody subscribes -> subscribers -> load -> rest -> bell -> departures
+//!                                                                            -> shutdown
 //! ```
 
 use crate::books::{Books, Did};
 use crate::crossing::{crossing, end_calls};
+use crate::crowd::{self, Crowd};
 use crate::guests::{Guests, join_and_leave, listen_and_leave};
 use crate::host::{Host, STRIPES};
 use crate::listeners::{Heard, Listener};
@@ -18,7 +20,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use toolmeter::{CallOptions, ErrorKind, EventsAccounting, Intervals, Outcome, StatsHandle};
+use toolmeter::{ErrorKind, EventAccounting, Intervals, Outcome, StatsHandle};
 
 /// How many events a ring holds: less than a burst of calls offers.
 const RING_CAPACITY: usize = 128;
@@ -48,11 +50,14 @@ pub(crate) struct Run {
     pub(crate) cursors: [Books; 2],
     /// All that was cleared by resets, and the metrics since the last.
     pub(crate) resets: Books,
+    /// All that was counted since the registry was built.
+    pub(crate) totals: Books,
     /// Metrics at rest, and the snapshot that was published then.
     pub(crate) published: [Books; 2],
     /// Calls in flight, as the metrics have it.
     pub(crate) in_flight: u64,
-    /// Tools that could be seen when only those that stay were held.
+    /// Tools that could be seen when only those that stay were held, and all that the others
+    /// had counted was handed back.
     pub(crate) visible: usize,
     /// What each subscriber received.
     pub(crate) heard: Vec<Heard>,
@@ -61,9 +66,11 @@ pub(crate) struct Run {
     /// Events lost because they came after the shutdown, as expected and as counted.
     pub(crate) lost_after: [u64; 2],
     /// What became of all events.
-    pub(crate) events: EventsAccounting,
+    pub(crate) events: EventAccounting,
     /// What was counted on the host whose rings have room for everything.
     pub(crate) roomy: Counted,
+    /// What was counted where more names come and go than are remembered.
+    pub(crate) crowd: crowd::Counted,
     /// What the process took.
     pub(crate) memory: Memory,
 }
@@ -89,8 +96,8 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     let mut books = host.warm_up()?;
     let tool = host.tool(TIMED);
     let early = [(); EARLY as usize].map(|()| (books.begin(TIMED, 1), tool.start()));
-    let unheard = 2 * books.sum(0..TOOLS).calls() - EARLY;
-    let overheard = registry.events().offered;
+    let unheard = books.sum(0..TOOLS).events() - EARLY;
+    let overheard = registry.event_accounting().offered;
 
     let bell = Arc::new(Barrier::new(Listener::ALL.len() + 1));
     let mut stats = Vec::new();
@@ -112,6 +119,7 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
 
     let team = Team::start(&host, cursors)?;
     let roomy = Roomy::start()?;
+    let crowd = Crowd::start()?;
     thread::sleep(load / 4);
     host.calm_down();
     roomy.host.calm_down();
@@ -122,12 +130,13 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     host.end();
     let mut team = team.join(&mut books)?;
     let roomy = roomy.end()?;
+    let crowd = crowd.end()?;
 
-    let visible = come_to_rest(&host, &mut team, &stats);
+    come_to_rest(&host, &mut team, &stats);
     host.be_quiet();
     bell.wait();
     // A retry that fails: every filter lets it through.
-    let call = host.tool(BELL).with(CallOptions::new().attempt(2)).start();
+    let call = host.tool(BELL).call().attempt(2).start();
     call.fail(ErrorKind::Other, "the bell");
     let outcome = Outcome::Failure(ErrorKind::Other);
     books.whole(BELL, 2, outcome);
@@ -135,14 +144,15 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     let mut published = [Books::default(), Books::default()];
     published[0].add_snapshot(&registry.metrics());
     published[1].add_snapshot(&registry.published());
+    let visible = let_depart(&host, &mut team);
 
     let late = [(); LATE as usize].map(|()| (books.begin(TIMED, 1), tool.start()));
     registry.shutdown();
-    let lost = registry.events().lost_in_rings;
+    let lost = registry.event_accounting().lost_in_rings;
     for (open, call) in late {
         books.end_after(open, Outcome::Success, call.succeed());
     }
-    let events = registry.events();
+    let events = registry.event_accounting();
     let mut heard = Vec::new();
     for listener in listeners {
         heard.push(listener.join().map_err(|_| "a subscriber panicked")?);
@@ -150,12 +160,15 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     team.read_cursors();
     let metrics = registry.metrics();
     team.resets.add_snapshot(&metrics);
+    let mut totals = Books::default();
+    totals.add_snapshot(&registry.totals());
     Ok(Run {
         books,
         unheard,
         overheard,
         cursors: team.cursors.map(|(books, _)| books),
         resets: team.resets,
+        totals,
         published,
         in_flight: metrics.tools.values().map(|tool| tool.in_flight).sum(),
         visible,
@@ -164,6 +177,7 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
         lost_after: [LATE, events.lost_in_rings - lost],
         events,
         roomy,
+        crowd,
         memory: Memory {
             after_a_third,
             at_the_end,
@@ -171,23 +185,35 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     })
 }
 
-/// Waits until all events are handed out and the tools that were deregistered are gone, which
-/// takes that cursors, publisher and pump go on. Returns how many tools are left.
-fn come_to_rest(host: &Host, team: &mut Ended, stats: &[StatsHandle]) -> usize {
+/// Waits until all events are handed out.
+fn come_to_rest(host: &Host, team: &mut Ended, stats: &[StatsHandle]) {
     let registry = &host.registry;
     let began = Instant::now();
     loop {
         team.read_cursors();
-        registry.publish();
         registry.pump();
-        let events = registry.events();
+        let events = registry.event_accounting();
         let is_drained = events.offered == events.lost_in_rings + events.drained;
         let is_handed_out = stats
             .iter()
             .all(|stats| stats.read().drained == events.drained);
+        if (is_drained && is_handed_out) || began.elapsed() > REST {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until the tools that were deregistered have departed, and a reset has handed back what
+/// they counted: then they cannot be seen any more. Returns how many tools can be seen.
+fn let_depart(host: &Host, team: &mut Ended) -> usize {
+    let registry = &host.registry;
+    let began = Instant::now();
+    loop {
+        team.resets.add_snapshot(&registry.reset_metrics());
+        registry.pump();
         let visible = registry.metrics().tools.len();
-        let is_at_rest = is_drained && is_handed_out && visible == FIXED;
-        if is_at_rest || began.elapsed() > REST {
+        if visible == FIXED || began.elapsed() > REST {
             return visible;
         }
         thread::sleep(Duration::from_millis(1));

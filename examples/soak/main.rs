@@ -17,6 +17,7 @@
 //! | `tasks.rs`, `agents.rs` | calls of tasks on a runtime, by hand and by `AutoRun` |
 //! | `churn.rs` | tools that come and go |
 //! | `roomy.rs` | a second registry, whose rings lose nothing |
+//! | `crowd.rs` | a third one, where more names come and go than it remembers |
 //! | `readers.rs` | cursors, resets, snapshots |
 //! | `listeners.rs`, `window.rs`, `guests.rs` | subscribers, and the order of what they receive |
 //! | `books.rs`, `memory.rs`, `checks.rs` | what is counted, and how it is compared |
@@ -28,6 +29,7 @@ mod calls;
 mod checks;
 mod churn;
 mod crossing;
+mod crowd;
 mod guests;
 mod host;
 mod listeners;
@@ -119,6 +121,7 @@ struct Report {
     ok: bool,
     seconds: u64,
     calls: u64,
+    nameless_tools: u64,
     events_offered: u64,
     events_lost_in_rings: u64,
     events_drained: u64,
@@ -141,7 +144,8 @@ impl Report {
         Self {
             ok: differences == 0 && not_done.is_empty() && !memory.grew(),
             seconds: args.seconds,
-            calls: run.books.calls() + run.roomy.books.calls(),
+            calls: run.books.calls() + run.roomy.books.calls() + run.crowd.books.calls(),
+            nameless_tools: run.crowd.nameless,
             events_offered: run.events.offered,
             events_lost_in_rings: run.events.lost_in_rings,
             events_drained: run.events.drained,
@@ -196,9 +200,10 @@ impl Report {
         };
         let memory = &self.resident_bytes;
         lines.push(format!(
-            "{} calls; events: {} offered, {} lost in rings, {} late; resident after a third {}, at \
+            "{} calls; {} tools lost their names; events: {} offered, {} lost in rings, {} late; resident after a third {}, at \
              the end {}; {} comparisons, {} differences",
             self.calls,
+            self.nameless_tools,
             self.events_offered,
             self.events_lost_in_rings,
             self.events_late,

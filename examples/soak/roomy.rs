@@ -11,7 +11,7 @@ use crate::listeners::{Heard, Listener};
 use std::error::Error;
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
-use toolmeter::EventsAccounting;
+use toolmeter::EventAccounting;
 
 /// Above what callers let wait, even if all of it were in one ring.
 const RING_CAPACITY: usize = 16_384;
@@ -38,7 +38,7 @@ pub(crate) struct Counted {
     /// What the subscriber received.
     pub(crate) heard: Heard,
     /// What became of the events.
-    pub(crate) events: EventsAccounting,
+    pub(crate) events: EventAccounting,
 }
 
 impl Roomy {
@@ -92,7 +92,7 @@ impl Roomy {
             books,
             metrics,
             heard: heard.map_err(|_| "a subscriber panicked")?,
-            events: registry.events(),
+            events: registry.event_accounting(),
         })
     }
 }

@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
-use toolmeter::{CallOptions, ErrorKind, Outcome, ToolError};
+use toolmeter::{ErrorKind, Outcome, ToolError};
 
 /// How long a call may take that never ends by itself.
 const LIMIT: Duration = Duration::from_millis(2);
@@ -41,12 +41,8 @@ pub(crate) async fn call(host: Arc<Host>, mut step: u64) -> Books {
     books
 }
 
-fn options(attempt: u16) -> CallOptions {
-    CallOptions::new().attempt(attempt)
-}
-
 async fn succeed(host: &Host, books: &mut Books, attempt: u16) {
-    let call = host.tool(WAITING).with(options(attempt));
+    let call = host.tool(WAITING).call().attempt(attempt);
     let ended = call
         .run_async(async {
             yield_now().await;
@@ -59,7 +55,7 @@ async fn succeed(host: &Host, books: &mut Books, attempt: u16) {
 
 async fn fail(host: &Host, books: &mut Books, attempt: u16, round: u64) {
     let kind = ErrorKind::ALL[(round % ErrorKind::COUNT as u64) as usize];
-    let call = host.tool(WAITING).with(options(attempt));
+    let call = host.tool(WAITING).call().attempt(attempt);
     let ended = call
         .run_async(async {
             yield_now().await;
@@ -84,9 +80,10 @@ async fn panic(host: &Arc<Host>, books: &mut Books) {
 }
 
 async fn run_within(host: &Host, books: &mut Books, attempt: u16) {
-    let call = host.tool(HANGING).with(options(attempt));
+    let call = host.tool(HANGING).call().attempt(attempt);
     let ended = call
-        .run_async_within(LIMIT, pending::<Result<(), ToolError>>())
+        .within(LIMIT)
+        .run_async(pending::<Result<(), ToolError>>())
         .await;
     assert!(ended.is_err());
     let outcome = Outcome::Failure(ErrorKind::Timeout);
@@ -94,7 +91,7 @@ async fn run_within(host: &Host, books: &mut Books, attempt: u16) {
 }
 
 async fn drop_when_it_hangs(host: &Host, books: &mut Books, attempt: u16) {
-    let call = host.tool(HANGING).with(options(attempt));
+    let call = host.tool(HANGING).call().attempt(attempt);
     let ended = timeout(LIMIT, call.run_async(pending::<Result<(), ToolError>>())).await;
     assert!(ended.is_err());
     books.whole(HANGING, attempt, Outcome::Cancelled);
@@ -132,7 +129,8 @@ fn hang(polled: Arc<AtomicBool>) -> impl Future<Output = Result<(), ToolError>> 
 async fn invoke(host: &Host, books: &mut Books, attempt: u16, wish: u64) {
     let registry = &host.registry;
     let answer = registry
-        .invoke(NAMES[BY_NAME], wish.into(), options(attempt))
+        .invoke(NAMES[BY_NAME], wish.into())
+        .attempt(attempt)
         .await;
     book_answer(books, BY_NAME, attempt, &answer);
 }
@@ -141,7 +139,9 @@ async fn invoke_within(host: &Host, books: &mut Books, attempt: u16) {
     let registry = &host.registry;
     let (name, wish) = (NAMES[BY_NAME], ask::HANG.into());
     let answer = registry
-        .invoke_within(LIMIT, name, wish, options(attempt))
+        .invoke(name, wish)
+        .attempt(attempt)
+        .within(LIMIT)
         .await;
     assert!(answer.is_err());
     book_answer(books, BY_NAME, attempt, &answer);

@@ -16,7 +16,7 @@ pub(crate) const TIMED: usize = 0;
 pub(crate) const PLAIN: usize = 1;
 /// Fails in every way.
 pub(crate) const FAILING: usize = 2;
-/// Panics, or is called while its thread panics.
+/// Panics, or is called while its thread unwinds.
 pub(crate) const PANICKING: usize = 3;
 /// Is waited for, by futures.
 pub(crate) const WAITING: usize = 4;
@@ -95,10 +95,14 @@ pub(crate) mod ask {
     pub(crate) const NO_FLAG: u64 = 4;
     /// To panic.
     pub(crate) const PANIC: u64 = 5;
+    /// To notice that it should stop.
+    pub(crate) const STOP: u64 = 6;
+    /// To refuse.
+    pub(crate) const REFUSE: u64 = 7;
     /// To hang.
-    pub(crate) const HANG: u64 = 6;
+    pub(crate) const HANG: u64 = 8;
     /// How many there are before the one that hangs.
-    pub(crate) const ENDING: u64 = 6;
+    pub(crate) const ENDING: u64 = 8;
 }
 
 /// A tool that does as it is [asked](ask).
@@ -117,6 +121,8 @@ async fn obey(call: Invocation) -> Result<Value, ToolError> {
         Some(ask::FLAG) => Ok(json!({ "isError": true })),
         Some(ask::NO_FLAG) => Ok(json!({ "isError": "yes" })),
         Some(ask::PANIC) => unwind(),
+        Some(ask::STOP) => Err(ToolError::cancelled("as asked")),
+        Some(ask::REFUSE) => Err(ToolError::rejected("as asked")),
         Some(ask::HANG) => pending().await,
         _ => Err(ToolError::new(ErrorKind::InvalidArgs, "not to be asked")),
     }

@@ -1,19 +1,21 @@
 //! The oracle of text from outside: any text as a tool's name, as an error's message, and as the
 //! host's context of a call.
 //!
-//! A name is refused for a reason that is true of it, or it is registered as it is. What is kept
-//! of a message is bounded and visible: the message itself, with each character that cannot be
-//! seen as its escape, up to the last that fits. The context is carried as it was given.
+//! A name is refused for a reason that is true of it, or it is registered as it is; and of any text
+//! a name can be made. What is kept of a message is bounded and visible: the message itself, with
+//! each character that cannot be seen as its escape, or the begin and the end of that, as much of
+//! both as fits. The context is carried as it was given, but for the length of its labels.
 //!
 //! What cannot be seen is said here a second time, and in another way: by properties of Unicode.
 
 use arbitrary::Arbitrary;
 use regex::Regex;
+use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use toolmeter::{
-    CallContext, CallOptions, ClockSource, ErrorKind, EventKind, InvokeError, MAX_MESSAGE_BYTES,
+    CallContext, ClockSource, DEFAULT_MESSAGE_BYTES, ErrorKind, EventKind, InvokeError,
     ManualClock, NameError, Pump, RegisterError, Registry, Snapshot, ToolHandle, ToolSpec,
 };
 
@@ -35,11 +37,11 @@ struct Repeated<'a> {
 }
 
 impl Repeated<'_> {
-    /// Mostly once, and at most 300 times, so that a single character reaches every bound.
+    /// Mostly once, and at most 600 times, so that a single character reaches every bound.
     fn get(self) -> String {
-        let times = match self.times % 600 {
+        let times = match self.times % 1_200 {
             0 => 0,
-            times @ 1..=300 => usize::from(times),
+            times @ 1..=600 => usize::from(times),
             _ => 1,
         };
         self.text.repeat(times)
@@ -49,17 +51,74 @@ impl Repeated<'_> {
 /// A name that can always be registered.
 const PLAIN: &str = "plain";
 
-/// What is not shown: control characters, line and paragraph separators, the marks of annotations,
-/// and what Unicode says that a display ignores unless it supports it. Of the last, the variation
-/// selectors of emoji may stay.
+/// The most bytes of a name.
+const MAX_NAME_BYTES: usize = 256;
+
+/// What is never shown: control characters, line and paragraph separators, the marks of
+/// annotations, the Braille pattern without dots, and what Unicode says that a display ignores
+/// unless it supports it. Of the last, the variation selectors of emoji may stay.
 static UNSEEN: LazyLock<Regex> = LazyLock::new(|| {
-    let unseen = r"[[\p{Cc}\p{Zl}\p{Zp}\p{DI}\x{FFF9}-\x{FFFB}]--[\x{FE00}-\x{FE0F}]]";
+    let unseen = r"[[\p{Cc}\p{Zl}\p{Zp}\p{DI}\x{2800}\x{FFF9}-\x{FFFB}]--[\x{FE00}-\x{FE0F}]]";
     Regex::new(unseen).unwrap()
 });
 
-/// Whether a character is one of those.
+/// What alone makes no name: white space, marks that need a letter to stand on, and formats.
+static BLANK: LazyLock<Regex> = LazyLock::new(|| {
+    let blank = r"[\p{White_Space}\x{2800}\p{Grapheme_Extend}\p{Cf}\p{Zs}]";
+    Regex::new(blank).unwrap()
+});
+
+/// What is no character, or not yet in this edition of Unicode.
+static UNASSIGNED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\p{Cn}").unwrap());
+
+/// Letters and digits of every script.
+static ALPHANUMERIC: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[\p{Alphabetic}\p{N}]").unwrap());
+
+fn is_one_of(set: &Regex, character: char) -> bool {
+    set.is_match(character.encode_utf8(&mut [0; 4]))
+}
+
+/// Whether a character is never shown.
 pub(crate) fn is_unseen(character: char) -> bool {
-    UNSEEN.is_match(character.encode_utf8(&mut [0; 4]))
+    is_one_of(&UNSEEN, character)
+}
+
+/// Whether a name needs more than such characters.
+pub(crate) fn is_blank(character: char) -> bool {
+    let is_hidden = is_unseen(character) && !character.is_whitespace() && character != '\u{2800}';
+    // The edition of std may be newer, so it is asked of those.
+    let is_unassigned =
+        || is_one_of(&UNASSIGNED, character) && character.escape_debug().nth(1) == Some('u');
+    (is_one_of(&BLANK, character) || is_unassigned()) && !is_hidden
+}
+
+/// Whether a character is one of the variation selectors that may stay behind a symbol.
+pub(crate) fn is_selector(character: char) -> bool {
+    matches!(character, '\u{FE00}'..='\u{FE0F}')
+}
+
+/// Each character, and whether it cannot be seen where it stands.
+fn characters(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let mut before = None;
+    text.chars().map(move |character| {
+        let is_behind_a_symbol = before.replace(character).is_some_and(|before: char| {
+            !before.is_ascii()
+                && !is_one_of(&ALPHANUMERIC, before)
+                && !is_blank(before)
+                && !is_unseen(before)
+        });
+        let hidden = if is_selector(character) {
+            !is_behind_a_symbol
+        } else {
+            is_unseen(character)
+        };
+        (character, hidden)
+    })
+}
+
+fn is_visible(text: &str) -> bool {
+    characters(text).all(|(_, hidden)| !hidden)
 }
 
 /// Checks all of it.
@@ -82,9 +141,14 @@ pub fn check(input: &Input<'_>) {
     let named = check_name(&registry, &name);
     let tool = named.unwrap_or_else(|| registry.register(ToolSpec::new(PLAIN)).unwrap());
 
-    let context = Arc::new(CallContext::new(input.session, input.turn, input.call));
-    let options = CallOptions::new().context(Arc::clone(&context));
-    tool.with(options).start().fail(ErrorKind::Other, &message);
+    let context = CallContext::new(input.session)
+        .turn(input.turn)
+        .call(input.call)
+        .parent(input.name.text)
+        .label(&*name, &*message);
+    let context = Arc::new(context);
+    let call = tool.call().context(Arc::clone(&context));
+    call.start().fail(ErrorKind::Other, &message);
     let metrics = registry.metrics();
     let error = metrics.tools[tool.name()].last_error.as_ref().unwrap();
     check_message(&message, error.message.as_deref());
@@ -102,21 +166,38 @@ pub fn check(input: &Input<'_>) {
         assert_eq!(json["context"]["session"], input.session);
         assert_eq!(json["context"]["turn"], input.turn);
         assert_eq!(json["context"]["call"], input.call);
+        assert_eq!(json["context"]["parent"], input.name.text);
+        let label = carried.labels().next().unwrap();
+        check_label(&name, label.0);
+        check_label(&message, label.1);
+        assert_eq!(json["context"]["labels"][label.0], label.1);
         assert_eq!(json["message"].as_str(), event.message());
     }
     check_printed(&metrics);
     check_unknown(&registry, input.call);
 }
 
+/// What is carried of a label is its begin, cut between characters.
+fn check_label(given: &str, carried: &str) {
+    const MOST: usize = CallContext::MAX_LABEL_BYTES;
+    assert!(given.starts_with(carried));
+    let next = given[carried.len()..].chars().next();
+    assert!(carried.len() <= MOST);
+    assert!(next.is_none_or(|next| carried.len() + next.len_utf8() > MOST));
+}
+
 /// Registers the name, if it is one.
 fn check_name(registry: &Registry, name: &str) -> Option<ToolHandle> {
+    let lossy = ToolSpec::lossy(name);
+    assert_eq!(lossy.check(), Ok(()), "{lossy:?}");
     let spec = ToolSpec::new(name.to_owned());
+    assert!(spec.check().is_err() || lossy.name() == name);
     let checked = spec.check();
     let refused = match (registry.register(spec), checked) {
         (Ok(tool), Ok(())) => {
             assert_eq!(tool.name(), name);
-            assert!(name.len() <= 128 && !name.trim().is_empty());
-            assert!(!UNSEEN.is_match(name));
+            assert!(name.len() <= MAX_NAME_BYTES && !name.chars().all(is_blank));
+            assert!(is_visible(name));
             assert_eq!(registry.get(name).map(|tool| tool.id()), Some(tool.id()));
             let again = registry.register(ToolSpec::new(name.to_owned()));
             assert!(matches!(again, Err(RegisterError::Duplicate { .. })));
@@ -129,20 +210,22 @@ fn check_name(registry: &Registry, name: &str) -> Option<ToolHandle> {
         (registered, checked) => panic!("{registered:?}, but {checked:?}"),
     };
     match &refused {
-        NameError::Empty => assert!(name.trim().is_empty() && name.len() <= 128),
+        NameError::Empty => {
+            assert!(name.chars().all(is_blank) && name.len() <= MAX_NAME_BYTES);
+        }
         NameError::TooLong { bytes, .. } => {
             assert_eq!(*bytes, name.len());
-            assert!(name.len() > 128);
+            assert!(name.len() > MAX_NAME_BYTES);
         }
         NameError::Invisible { character, .. } => {
-            let first = UNSEEN.find(name).map(|unseen| unseen.as_str());
-            assert_eq!(first, Some(character.encode_utf8(&mut [0; 4]) as &str));
+            let first = characters(name).find(|&(_, hidden)| hidden);
+            assert_eq!(first, Some((*character, true)));
         }
         other => panic!("a reason that this oracle does not know: {other:?}"),
     }
     check_error(&refused.to_string());
     let missing = registry.deregister(name).unwrap_err();
-    assert!(missing.name.len() <= 128);
+    assert!(missing.name.len() <= MAX_NAME_BYTES);
     check_error(&missing.to_string());
     None
 }
@@ -151,23 +234,43 @@ fn check_name(registry: &Registry, name: &str) -> Option<ToolHandle> {
 fn check_message(given: &str, kept: Option<&str>) {
     assert_eq!(kept.is_none(), given.is_empty());
     let Some(kept) = kept else { return };
-    assert!(kept.len() <= MAX_MESSAGE_BYTES);
-    let mut rest = kept;
-    for character in given.chars() {
-        let shown = if is_unseen(character) {
-            character.escape_default().to_string()
-        } else {
-            character.to_string()
-        };
-        let Some(after) = rest.strip_prefix(&*shown) else {
-            // It was cut here, because this character did not fit.
-            assert!(rest.is_empty(), "{given:?} is kept as {kept:?}");
-            assert!(kept.len() + shown.len() > MAX_MESSAGE_BYTES);
-            return;
-        };
-        rest = after;
+    assert!(kept.len() <= DEFAULT_MESSAGE_BYTES && is_visible(kept));
+    let shown: Vec<String> = characters(given)
+        .map(|(character, hidden)| match hidden {
+            true => character.escape_default().to_string(),
+            false => character.to_string(),
+        })
+        .collect();
+    let bytes = shown.iter().map(String::len).sum::<usize>();
+    if bytes <= DEFAULT_MESSAGE_BYTES {
+        assert_eq!(kept, shown.concat());
+        return;
     }
-    assert!(rest.is_empty(), "{given:?} is kept as {kept:?}");
+    const GAP: &str = " … ";
+    let room = DEFAULT_MESSAGE_BYTES - GAP.len();
+    let head = as_many_as_fit(shown.iter(), room / 2);
+    let head_bytes: usize = shown[..head].iter().map(String::len).sum();
+    let mut tail = shown.len() - as_many_as_fit(shown.iter().rev(), room - head_bytes);
+    // A selector goes with its symbol.
+    while shown[tail..]
+        .first()
+        .is_some_and(|first| first.chars().all(is_selector))
+    {
+        tail += 1;
+    }
+    let expected = [&shown[..head].concat(), GAP, &shown[tail..].concat()].concat();
+    assert_eq!(kept, expected, "of {given:?}");
+}
+
+/// How many of these, one after the other, have no more than so many bytes.
+fn as_many_as_fit<'a>(parts: impl Iterator<Item = &'a String>, bytes: usize) -> usize {
+    let mut left = bytes;
+    parts
+        .map_while(|part| {
+            left = left.checked_sub(part.len())?;
+            Some(())
+        })
+        .count()
 }
 
 /// The snapshot as JSON and as a table.
@@ -175,7 +278,7 @@ fn check_printed(metrics: &Snapshot) {
     let json = serde_json::to_string(metrics).unwrap();
     assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), *metrics);
     let table = metrics.to_string();
-    assert!(table.lines().all(|line| !UNSEEN.is_match(line)));
+    assert!(table.lines().all(is_visible));
     assert_eq!(table.lines().count(), 3 + metrics.tools.len());
 }
 
@@ -185,7 +288,7 @@ fn check_unknown(registry: &Registry, name: &str) {
         return;
     }
     let before = registry.metrics();
-    let mut answer = pin!(registry.invoke(name, 0.into(), CallOptions::new()));
+    let mut answer = pin!(registry.invoke(name, 0.into()).into_future());
     let Poll::Ready(Err(error)) = answer
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()))
@@ -201,7 +304,7 @@ fn check_unknown(registry: &Registry, name: &str) {
 
 /// An error that repeats text from outside is itself short and visible.
 fn check_error(text: &str) {
-    // 128 characters of one byte, each escaped as `\u{1}` to `\u{1f}`, and the sentence around.
-    assert!(text.len() <= 1_024, "{} bytes", text.len());
-    assert!(!UNSEEN.is_match(text), "{text:?}");
+    // A name as it is escaped, and the sentence around.
+    assert!(text.len() <= 2 * MAX_NAME_BYTES, "{} bytes", text.len());
+    assert!(is_visible(text), "{text:?}");
 }

@@ -117,9 +117,10 @@ fn check_call(call: &Call, row: &Value) {
         Outcome::Failure(ErrorKind::Timeout) => Some("timeout"),
         Outcome::Failure(ErrorKind::NotFound) => Some("not_found"),
         Outcome::Failure(ErrorKind::InvalidArgs) => Some("invalid_args"),
-        Outcome::Failure(ErrorKind::PermissionDenied) => Some("denied"),
+        Outcome::Rejected => Some("denied"),
+        Outcome::Failure(ErrorKind::ToolError) => Some("exit_code"),
         Outcome::Failure(ErrorKind::Other) => match field(row, 7).as_str() {
-            Some(class @ ("exit_code" | "other")) => Some(class),
+            Some("other") => Some("other"),
             _ => None,
         },
         outcome => panic!("no recording says {outcome:?}"),
@@ -177,13 +178,16 @@ fn play(sessions: &[Session]) {
     for session in sessions {
         let run = AutoRun::new(&registry)
             .session(session.name.as_str())
-            .concurrency(usize::MAX);
+            .concurrency(usize::MAX)
+            .approve_with(replay::approve);
         let mut model = Replay::new(session, 1.0, drops.clone());
         let report = runtime.block_on(run.run(&mut model));
         let calls: usize = session.turns.iter().map(Vec::len).sum();
+        let denied = denied_calls(session);
+        assert_eq!(report.calls, calls as u64);
         assert_eq!(
-            (report.calls, report.attempts),
-            (calls as u64, calls as u64)
+            (report.attempts, report.rejected),
+            (report.calls - denied, denied)
         );
         assert_eq!(report.turns, session.turns.len() as u64);
         retries += report.retries;
@@ -191,6 +195,7 @@ fn play(sessions: &[Session]) {
             sessions: 1,
             turns: report.turns,
             calls: report.attempts,
+            rejected: report.rejected,
             unfinished: u64::from(!matches!(report.stop, StopReason::Done(_))),
         });
     }
@@ -201,14 +206,22 @@ fn play(sessions: &[Session]) {
         played,
         elapsed: Duration::ZERO,
         metrics: registry.metrics(),
-        events: registry.events(),
+        events: registry.event_accounting(),
         subscription: stats.read(),
         received,
     };
     assert_eq!(books.errors(), Vec::<String>::new());
     assert_eq!(books.events.lost_in_rings, 0);
-    assert_eq!(received, 2 * all_calls(sessions) as u64);
+    // A call that was denied has one event.
+    let denied: u64 = sessions.iter().map(denied_calls).sum();
+    assert_eq!(received, 2 * all_calls(sessions) as u64 - denied);
     assert_eq!(retries, check_tools(sessions, &books.metrics));
+}
+
+fn denied_calls(session: &Session) -> u64 {
+    let calls = session.turns.iter().flatten();
+    let denied = calls.filter(|call| call.outcome == Outcome::Rejected);
+    denied.count() as u64
 }
 
 /// What a tool must have counted.
@@ -216,6 +229,7 @@ fn play(sessions: &[Session]) {
 struct Expected {
     success: u64,
     cancelled: u64,
+    rejected: u64,
     failures: BTreeMap<ErrorKind, u64>,
     retried: u64,
     recovered: u64,
@@ -239,6 +253,7 @@ fn check_tools(sessions: &[Session], metrics: &Snapshot) -> u64 {
         let counted = Expected {
             success: stats.success(),
             cancelled: stats.cancelled(),
+            rejected: stats.rejected,
             failures: stats.failures_by_kind.clone(),
             retried: stats.retried,
             recovered: stats.recovered,
@@ -249,13 +264,18 @@ fn check_tools(sessions: &[Session], metrics: &Snapshot) -> u64 {
     expected.values().map(|tool| tool.retried).sum()
 }
 
-/// A call is a retry if the latest identical one in an earlier turn did not succeed.
+/// A call is a retry if the latest identical one in an earlier turn that was not denied did not
+/// succeed. One that is denied never started, so it is no retry either.
 fn count<'a>(session: &'a Session, expected: &mut BTreeMap<&'a str, Expected>) {
     let mut last: HashMap<(&str, &str), Outcome> = HashMap::new();
     for turn in &session.turns {
         let before = last.clone();
         for call in turn {
             let tool = expected.entry(&call.tool).or_default();
+            if call.outcome == Outcome::Rejected {
+                tool.rejected += 1;
+                continue;
+            }
             let key = (call.tool.as_str(), call.args_hash.as_str());
             let is_retry = before
                 .get(&key)
@@ -268,6 +288,7 @@ fn count<'a>(session: &'a Session, expected: &mut BTreeMap<&'a str, Expected>) {
                 }
                 Outcome::Failure(kind) => *tool.failures.entry(kind).or_default() += 1,
                 Outcome::Cancelled => tool.cancelled += 1,
+                Outcome::Rejected => {}
             }
             last.insert(key, call.outcome);
         }

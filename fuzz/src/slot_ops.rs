@@ -1,5 +1,5 @@
-//! The oracle of a tool's counters: a random sequence of starts, finishes, readings, intervals
-//! and resets, against a plain list of what happened.
+//! The oracle of a tool's counters: a random sequence of starts, finishes, rejections, readings,
+//! intervals and resets, against a plain list of what happened.
 //!
 //! | file | what it owns |
 //! | --- | --- |
@@ -45,6 +45,7 @@ enum Op {
         stripe: u8,
         attempt: Attempt,
     },
+    /// Ends a call. If none is under way, one is rejected before it starts.
     Finish {
         call: u8,
         stripe: u8,
@@ -63,11 +64,12 @@ enum Op {
         cursor: u8,
     },
     Reset,
-    /// Deregister and register again; for a bare slot a reset.
+    /// Deregister and register again, which changes no count; a bare slot is cleared, if no call
+    /// is under way.
     Revive,
 }
 
-/// How a call ends.
+/// How a call ends. The failure beyond the last kind is that it is rejected.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum End {
     Success,
@@ -80,7 +82,9 @@ impl End {
         match self {
             Self::Success => Outcome::Success,
             Self::Failure(kind) => {
-                Outcome::Failure(ErrorKind::ALL[usize::from(kind) % ErrorKind::COUNT])
+                let kind = usize::from(kind) % (ErrorKind::COUNT + 1);
+                let kind = ErrorKind::ALL.get(kind);
+                kind.map_or(Outcome::Rejected, |kind| Outcome::Failure(*kind))
             }
             Self::Cancelled => Outcome::Cancelled,
         }

@@ -59,16 +59,28 @@ fn check_snapshot(snapshot: &Snapshot) {
 
     let table = snapshot.to_string();
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
-    // A line about the whole, the header, a rule, and one row for each tool.
-    assert_eq!(table.lines().count(), 3 + snapshot.tools.len());
+    // A line about the whole, the header, a rule, and one row for each tool, and for what has no
+    // name.
+    let rows = snapshot.tools.len() + usize::from(snapshot.nameless.is_some());
+    assert_eq!(table.lines().count(), 3 + rows);
 
     let mut twice = snapshot.clone();
     twice.merge(snapshot);
+    if let Some(nameless) = &snapshot.nameless {
+        check_tool(&nameless.stats);
+        let both = twice.nameless.as_ref().unwrap();
+        assert_eq!(both.tools, nameless.tools.saturating_mul(2));
+        assert_eq!(
+            both.stats.rejected,
+            nameless.stats.rejected.saturating_mul(2)
+        );
+    }
     for (name, stats) in &snapshot.tools {
         check_tool(stats);
         let both = &twice.tools[name];
         assert_eq!(both.success(), stats.success().saturating_mul(2));
         assert_eq!(both.failure(), stats.failure().saturating_mul(2));
+        assert_eq!(both.rejected, stats.rejected.saturating_mul(2));
     }
 }
 

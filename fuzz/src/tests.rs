@@ -1,11 +1,12 @@
 //! The oracles on a stable compiler: each kept input, and random ones.
 
+use crate::names_and_errors::is_selector;
 use crate::{buckets, names_and_errors, recording, ring_ops, slot_ops, snapshot_json};
 use arbitrary::{Arbitrary, Unstructured};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::path::Path;
-use toolmeter::ToolSpec;
+use toolmeter::{NameError, ToolSpec};
 
 /// Hands bytes to an oracle, as its target does.
 type Target = fn(&[u8]);
@@ -54,8 +55,19 @@ fn every_kept_input_passes() {
 fn a_name_may_hold_each_character_that_is_seen_and_no_other() {
     for character in '\0'..=char::MAX {
         let is_name = ToolSpec::new(format!("x{character}")).check().is_ok();
-        let unseen = names_and_errors::is_unseen(character);
+        // A selector may follow a symbol, but no letter.
+        let unseen = names_and_errors::is_unseen(character) || is_selector(character);
         assert_eq!(is_name, !unseen, "{}", character.escape_unicode());
+    }
+}
+
+#[test]
+fn a_name_needs_a_character_that_is_more_than_blank() {
+    for character in '\0'..=char::MAX {
+        let checked = ToolSpec::new(character.to_string()).check();
+        let is_empty = checked == Err(NameError::Empty);
+        let blank = names_and_errors::is_blank(character);
+        assert_eq!(is_empty, blank, "{}", character.escape_unicode());
     }
 }
 

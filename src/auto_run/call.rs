@@ -1,14 +1,17 @@
 //! What the model asks for and what it is told: [`ToolCall`], [`CallResult`], [`CallError`].
 //!
 //! Owns what makes two calls identical: the same tool and the same key, which is the arguments
-//! unless the host says otherwise.
+//! unless the host says otherwise. Of arguments a digest is kept, in which the order of an
+//! object's keys does not count: it means nothing in JSON, and `serde_json` keeps
+//! it or not, depending on how it was built.
 
-use crate::invoke::InvokeError;
+use crate::error::CallError;
 use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use toolmeter_core::{ErrorKind, Outcome};
+use toolmeter_core::Outcome;
 
 /// A call that the model asks for.
 ///
@@ -236,14 +239,12 @@ impl ToolCall {
     }
 
     pub(super) fn identity(&self) -> Identity {
-        // An object's fields print in the order of their names, so equal arguments print equally.
         let key = match &self.key {
-            Some(key) => Arc::clone(key),
-            None => self.args.to_string().into(),
+            Some(key) => Key::Own(Arc::clone(key)),
+            None => Key::Digest(digest(&self.args)),
         };
         Identity {
             tool: Arc::clone(&self.name),
-            has_own_key: self.key.is_some(),
             key,
         }
     }
@@ -253,8 +254,51 @@ impl ToolCall {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     tool: Arc<str>,
-    has_own_key: bool,
-    key: Arc<str>,
+    key: Key,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// The host's.
+    Own(Arc<str>),
+    /// Of the arguments.
+    Digest(u128),
+}
+
+/// 128 bits that two values share if they are equal, whatever the order of the keys of objects.
+fn digest(value: &Value) -> u128 {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(salt);
+        hash(value, &mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
+}
+
+fn hash(value: &Value, hasher: &mut DefaultHasher) {
+    match value {
+        Value::Null => hasher.write_u8(0),
+        Value::Bool(value) => (1_u8, value).hash(hasher),
+        // As it is written: what it is kept as depends on how serde_json was built.
+        Value::Number(number) => (2_u8, number.to_string()).hash(hasher),
+        Value::String(text) => (3_u8, text).hash(hasher),
+        Value::Array(values) => {
+            (4_u8, values.len()).hash(hasher);
+            for value in values {
+                hash(value, hasher);
+            }
+        }
+        Value::Object(fields) => {
+            (5_u8, fields.len()).hash(hasher);
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_unstable_by_key(|&(name, _)| name);
+            for (name, value) in fields {
+                name.hash(hasher);
+                hash(value, hasher);
+            }
+        }
+    }
 }
 
 /// How a call of the last turn ended, as the model is told.
@@ -298,7 +342,7 @@ pub struct CallResult {
     /// How the last attempt was counted. An answer that carries an error flag is a failure.
     pub outcome: Outcome,
     /// The number of the last attempt, counted from 1; 0 if none was made, because the call was
-    /// cancelled while it waited to start.
+    /// rejected, or cancelled while it waited to start.
     pub attempt: u16,
     /// How many attempts were made in this turn.
     pub attempts: u64,
@@ -313,48 +357,6 @@ impl CallResult {
             outcome: Outcome::Cancelled,
             attempt: 0,
             attempts: 0,
-        }
-    }
-}
-
-/// Why a call gave no answer.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::ErrorKind;
-/// use toolmeter::auto_run::CallError;
-///
-/// let denied = CallError::Denied { reason: "no shell here".into() };
-/// assert_eq!(denied.kind(), Some(ErrorKind::Rejected));
-/// assert_eq!(denied.to_string(), "the call was not approved: no shell here");
-/// assert_eq!(CallError::Cancelled.kind(), None);
-/// ```
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// The last attempt failed.
-    #[error(transparent)]
-    Failed(#[from] InvokeError),
-    /// It was not approved. Counted as a failure of kind `rejected`, without a latency.
-    #[error("the call was not approved: {reason}")]
-    Denied {
-        /// Why, as the approver put it.
-        reason: String,
-    },
-    /// It was dropped before it ended.
-    #[error("the call was cancelled")]
-    Cancelled,
-}
-
-impl CallError {
-    /// The kind of failure, or `None` if the call was cancelled.
-    #[must_use]
-    pub fn kind(&self) -> Option<ErrorKind> {
-        match self {
-            Self::Failed(error) => Some(error.kind()),
-            Self::Denied { .. } => Some(ErrorKind::Rejected),
-            Self::Cancelled => None,
         }
     }
 }
@@ -384,10 +386,8 @@ impl CallError {
 /// // A model that asks for these turns, then is done.
 /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
 /// let report = run.run(&mut model).await;
-/// assert_eq!((report.failures_left, report.recovered), (1, 0));
-/// let metrics = registry.metrics();
-/// let error = metrics.tools["echo"].last_error.as_ref().unwrap();
-/// assert_eq!(error.kind.as_str(), "rejected");
+/// assert_eq!((report.rejected, report.attempts), (1, 0));
+/// assert_eq!(registry.metrics().tools["echo"].rejected, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -400,4 +400,32 @@ pub enum Approval {
         /// Why: the model is told.
         reason: String,
     },
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn equal_arguments_are_one_identity_whatever_the_order_of_their_keys() {
+        let of = |text: &str| ToolCall::new("read", serde_json::from_str(text).unwrap()).identity();
+        let one = of(r#"{ "path": "a", "range": { "from": 1, "to": [2, 3] } }"#);
+        assert_eq!(
+            one,
+            of(r#"{ "range": { "to": [2, 3], "from": 1 }, "path": "a" }"#)
+        );
+        for other in [
+            r#"{ "path": "b", "range": { "from": 1, "to": [2, 3] } }"#,
+            r#"{ "path": "a", "range": { "from": 1, "to": [3, 2] } }"#,
+            r#"{ "path": "a", "range": { "from": 1, "to": [2, 3, null] } }"#,
+            r#"{ "path": "a", "range": { "from": "1", "to": [2, 3] } }"#,
+        ] {
+            assert_ne!(one, of(other), "{other}");
+        }
+        let args = json!({ "path": "a" });
+        let mine = ToolCall::new("read", args.clone()).key("k").identity();
+        assert_ne!(mine, ToolCall::new("read", args).identity());
+        assert_eq!(mine, ToolCall::new("read", json!(2)).key("k").identity());
+    }
 }

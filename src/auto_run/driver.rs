@@ -9,17 +9,15 @@
 //! read off the registry's clock, and end as soon as the call is cancelled.
 
 use super::Settings;
-use super::call::{Approval, CallError, CallResult, ToolCall};
-use crate::call::CallOptions;
+use super::call::{Approval, CallResult, ToolCall};
 use crate::clock::HostClock;
+use crate::contain::Contained;
+use crate::error::{CallError, InvokeError};
 use crate::registry::Registry;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::future::{IntoFuture, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
 use tokio::sync::Semaphore;
-use toolmeter_core::{Clock, ErrorKind, Outcome};
+use toolmeter_core::{Clock, Outcome};
 use toolmeter_events::CallContext;
 
 /// A call that is about to be driven.
@@ -41,6 +39,32 @@ pub(super) struct Driven {
     pub(super) permit_wait_ns: u64,
     attempt: u16,
     attempts: u64,
+    /// The attempt before the last.
+    attempt_before: u16,
+}
+
+impl Driven {
+    /// Counts the attempt that is about to begin, and returns its number.
+    fn next_attempt(&mut self, first: u16) -> u16 {
+        self.attempt_before = self.attempt;
+        self.attempt = match self.attempts {
+            0 => first,
+            _ => self.attempt.saturating_add(1),
+        };
+        self.attempts += 1;
+        self.retries += u64::from(self.attempt > 1);
+        self.attempt
+    }
+
+    /// The last attempt was none: the call was rejected. One that had started before stays a retry,
+    /// as it does in the registry.
+    fn no_attempt(&mut self, started: bool) {
+        if !started {
+            self.retries -= u64::from(self.attempt > 1);
+        }
+        self.attempts -= 1;
+        self.attempt = self.attempt_before;
+    }
 }
 
 type Ended = (Result<serde_json::Value, CallError>, Outcome);
@@ -89,9 +113,20 @@ impl Driver {
                 let _wait = Wait::begin(&self.registry, &mut driven.permit_wait_ns);
                 self.permits.acquire().await
             };
-            let options = self.next_attempt(driven);
-            let (name, args) = (&self.call.name, self.call.args.clone());
-            let invoked = self.registry.dispatch(limit, name, args, options).await;
+            let attempt = driven.next_attempt(self.first_attempt);
+            let invoke = self
+                .registry
+                .invoke(&self.call.name, self.call.args.clone())
+                .attempt(attempt)
+                .context(Arc::clone(&self.context))
+                .within_if(limit);
+            let mut invoking = invoke.into_future();
+            let invoked = poll_fn(|context| invoking.poll_invoked(context)).await;
+            if invoked.outcome == Outcome::Rejected {
+                // By the tool itself, or before it started.
+                let started = matches!(&invoked.answer, Ok(_) | Err(InvokeError::Failed(_)));
+                driven.no_attempt(started);
+            }
             drop(permit);
             let ended = (invoked.answer.map_err(CallError::Failed), invoked.outcome);
             let is_last = driven.attempts >= u64::from(self.settings.max_attempts);
@@ -116,32 +151,21 @@ impl Driver {
         let approval = {
             let _wait = Wait::begin(&self.registry, &mut driven.approval_wait_ns);
             let asked = async { approver(self.call.clone()).await };
-            no_panic(asked).await.unwrap_or_else(|| Approval::Denied {
-                reason: "the approver panicked".into(),
-            })
+            Contained::new(asked)
+                .await
+                .unwrap_or_else(|_| Approval::Denied {
+                    reason: "the approver panicked".into(),
+                })
         };
         match approval {
             Approval::Approved => Ok(()),
             Approval::Denied { reason } => {
                 let error = CallError::Denied { reason };
-                let options = self.next_attempt(driven);
-                handle.with(options).start().reject(&error);
-                Err((Err(error), Outcome::Failure(ErrorKind::Rejected)))
+                let call = handle.call().attempt(self.first_attempt);
+                call.context(Arc::clone(&self.context)).reject(&error);
+                Err((Err(error), Outcome::Rejected))
             }
         }
-    }
-
-    /// Counts the attempt that is about to begin.
-    fn next_attempt(&self, driven: &mut Driven) -> CallOptions {
-        driven.attempt = match driven.attempts {
-            0 => self.first_attempt,
-            _ => driven.attempt.saturating_add(1),
-        };
-        driven.attempts += 1;
-        driven.retries += u64::from(driven.attempt > 1);
-        CallOptions::new()
-            .attempt(driven.attempt)
-            .context(Arc::clone(&self.context))
     }
 
     fn is_retryable(&self, outcome: Outcome) -> bool {
@@ -175,17 +199,4 @@ impl Drop for Wait<'_> {
         let waited_ns = self.clock.now_ns().saturating_sub(self.since_ns);
         *self.total_ns = self.total_ns.saturating_add(waited_ns);
     }
-}
-
-/// The output of `future`, or `None` if it panicked.
-async fn no_panic<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(move |context| {
-        // The future is not polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }

@@ -1,7 +1,7 @@
 //! [`Report`]: what a run did and why it stopped.
 //!
-//! Promise: `attempts` is the number of calls that the registry counted for this run, those of
-//! unknown tools included.
+//! Promise: `attempts` is the number of calls that the registry counted as started for this run,
+//! and of calls of unknown tools.
 
 use super::call::CallResult;
 use super::driver::Driven;
@@ -51,15 +51,17 @@ pub struct Report<E> {
     pub turns: u64,
     /// Calls that the model asked for.
     pub calls: u64,
-    /// Attempts, each one: what the registry counted. A tool that blocks and was cancelled while
-    /// it waited for a thread is an attempt here, and not in the registry.
+    /// Attempts, each one: what the registry counted as started. A rejected call is none.
     pub attempts: u64,
-    /// Attempts above the first of their call.
+    /// Attempts above the first of their call, those that the tool then rejected included.
     pub retries: u64,
     /// Calls that succeeded by a retry.
     pub recovered: u64,
-    /// Calls whose last attempt failed, the denied ones included.
+    /// Calls whose last attempt failed.
     pub failures_left: u64,
+    /// Calls that were rejected: denied by the approver, or of a tool that is disabled or cannot
+    /// be called.
+    pub rejected: u64,
     /// Calls that were cancelled, those that never started included.
     pub cancelled: u64,
     /// How long calls waited for approval, summed over all calls. No part of any latency.
@@ -121,6 +123,7 @@ pub(super) struct Tally {
     retries: u64,
     recovered: u64,
     failures_left: u64,
+    rejected: u64,
     cancelled: u64,
     approval_wait_ns: u64,
     permit_wait_ns: u64,
@@ -134,6 +137,7 @@ impl Tally {
             Outcome::Success => self.recovered += u64::from(result.attempt > 1),
             Outcome::Failure(_) => self.failures_left += 1,
             Outcome::Cancelled => self.cancelled += 1,
+            Outcome::Rejected => self.rejected += 1,
         }
     }
 
@@ -153,6 +157,7 @@ impl Tally {
             retries: self.retries,
             recovered: self.recovered,
             failures_left: self.failures_left,
+            rejected: self.rejected,
             cancelled: self.cancelled,
             approval_wait: Duration::from_nanos(self.approval_wait_ns),
             permit_wait: Duration::from_nanos(self.permit_wait_ns),

@@ -10,16 +10,16 @@
 //!   that believes the counts and one that believes the buckets shall see the same;
 //! * each error names the field, by its path from the outermost type that is being read.
 
-use super::Snapshot;
 use super::json::{MAX_LATENCY_NS, ns_from_ms, to_ms, uptime_from_ms};
 use super::latency::{LatencyStats, PRECISIONS, layout};
 use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
 use super::wall_time::from_timestamp;
+use super::{NamelessTools, Snapshot};
 use crate::text::{MAX_NAME_BYTES, escaped};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -138,8 +138,8 @@ fn time(field: &str, text: &str) -> Result<SystemTime, Invalid> {
 }
 
 fn kind(field: &str, name: &str) -> Result<ErrorKind, Invalid> {
-    ErrorKind::from_name(name)
-        .ok_or_else(|| Problem::Kind(escaped(name, MAX_QUOTED_BYTES)).at(field))
+    name.parse()
+        .map_err(|_| Problem::Kind(escaped(name, MAX_QUOTED_BYTES)).at(field))
 }
 
 #[derive(Deserialize)]
@@ -248,6 +248,8 @@ struct RawTool {
     in_flight: u64,
     retried: u64,
     recovered: u64,
+    rejected: u64,
+    registered_at: String,
     last_error: Option<RawError>,
     last_latency_ms: Option<f64>,
     last_finished_at: Option<String>,
@@ -279,6 +281,8 @@ impl RawTool {
             in_flight: self.in_flight,
             retried: self.retried,
             recovered: self.recovered,
+            rejected: self.rejected,
+            registered_at: time("registered_at", &self.registered_at)?,
             last_error: last_error.map_err(|error| error.within("last_error"))?,
             last_finish: last_finish(self.last_latency_ms, self.last_finished_at.as_deref())?,
             failures_by_kind,
@@ -349,11 +353,29 @@ impl<'de> Deserialize<'de> for Tools {
 
 #[derive(Deserialize)]
 struct RawSnapshot {
-    instance: String,
+    instances: BTreeSet<String>,
+    started_at: String,
     taken_at: String,
     uptime_ms: f64,
     unknown_tool_calls: u64,
     tools: Tools,
+    #[serde(default)]
+    nameless: Option<RawNameless>,
+}
+
+#[derive(Deserialize)]
+struct RawNameless {
+    tools: u64,
+    stats: RawTool,
+}
+
+impl RawNameless {
+    fn check(self) -> Result<NamelessTools, Invalid> {
+        Ok(NamelessTools {
+            tools: self.tools,
+            stats: (self.stats.check()).map_err(|error| error.within("stats"))?,
+        })
+    }
 }
 
 impl RawSnapshot {
@@ -363,14 +385,18 @@ impl RawSnapshot {
             let max_ms = to_ms(super::MAX_UPTIME);
             Problem::Milliseconds { ms, max_ms }.at("uptime_ms")
         })?;
-        let taken_at = time("taken_at", &self.taken_at)?;
-        Ok(Snapshot::new(
-            self.instance,
-            taken_at,
+        let nameless = self.nameless.map(RawNameless::check).transpose();
+        Ok(Snapshot {
+            instances: self.instances,
+            started_at: time("started_at", &self.started_at)?,
+            taken_at: time("taken_at", &self.taken_at)?,
             uptime,
-            self.unknown_tool_calls,
-            self.tools.0,
-        ))
+            unknown_tool_calls: self.unknown_tool_calls,
+            tools: self.tools.0,
+            nameless: nameless
+                .map_err(|error| error.within("nameless"))?
+                .map(Arc::new),
+        })
     }
 }
 
@@ -391,6 +417,7 @@ deserialize_checked! {
     RawByOutcome => LatencyByOutcome,
     RawLatency => LatencyStats,
     RawError => LastError,
+    RawNameless => NamelessTools,
 }
 
 #[cfg(all(test, not(toolmeter_loom)))]

@@ -16,9 +16,9 @@
 use super::latency::LatencyStats;
 use super::tool_stats::{LastError, LatencyByOutcome, ToolStats};
 use super::wall_time::to_timestamp;
-use super::{MAX_UPTIME, Snapshot};
+use super::{MAX_UPTIME, NamelessTools, Snapshot};
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::ErrorKind;
@@ -50,20 +50,42 @@ impl Serialize for Snapshot {
         #[derive(Serialize)]
         #[serde(rename = "Snapshot")]
         struct View<'a> {
-            instance: &'a str,
+            instances: &'a BTreeSet<String>,
+            #[serde(serialize_with = "rfc_3339")]
+            started_at: SystemTime,
             #[serde(serialize_with = "rfc_3339")]
             taken_at: SystemTime,
             uptime_ms: f64,
             unknown_tool_calls: u64,
             tools: &'a BTreeMap<Arc<str>, Arc<ToolStats>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            nameless: Option<&'a NamelessTools>,
         }
         View {
-            instance: &self.instance,
+            instances: &self.instances,
+            started_at: self.started_at,
             taken_at: self.taken_at,
             // From whole microseconds, as it is read.
             uptime_ms: self.uptime.min(MAX_UPTIME).as_micros() as f64 / 1e3,
             unknown_tool_calls: self.unknown_tool_calls,
             tools: &self.tools,
+            nameless: self.nameless.as_deref(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Serialize for NamelessTools {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "NamelessTools")]
+        struct View<'a> {
+            tools: u64,
+            stats: &'a ToolStats,
+        }
+        View {
+            tools: self.tools,
+            stats: &self.stats,
         }
         .serialize(serializer)
     }
@@ -77,6 +99,7 @@ impl Serialize for ToolStats {
             success: u64,
             failure: u64,
             cancelled: u64,
+            rejected: u64,
             in_flight: u64,
             retried: u64,
             recovered: u64,
@@ -88,6 +111,8 @@ impl Serialize for ToolStats {
             #[serde(serialize_with = "by_kind")]
             failures_by_kind: &'a BTreeMap<ErrorKind, u64>,
             latency_ms: &'a LatencyByOutcome,
+            #[serde(serialize_with = "rfc_3339")]
+            registered_at: SystemTime,
             #[serde(skip_serializing_if = "is_false")]
             retired: bool,
         }
@@ -96,6 +121,7 @@ impl Serialize for ToolStats {
             success: self.success(),
             failure: self.failure(),
             cancelled: self.cancelled(),
+            rejected: self.rejected,
             in_flight: self.in_flight,
             retried: self.retried,
             recovered: self.recovered,
@@ -107,6 +133,7 @@ impl Serialize for ToolStats {
             total_latency_ms: to_ms(self.total_latency()),
             failures_by_kind: &self.failures_by_kind,
             latency_ms: &self.latency,
+            registered_at: self.registered_at,
             retired: self.retired,
         }
         .serialize(serializer)

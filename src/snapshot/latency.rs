@@ -214,7 +214,7 @@ impl LatencyStats {
         })
     }
 
-    /// The same as a histogram of the crate [`hdrhistogram`], in nanoseconds.
+    /// Returns the same as a histogram of the crate [`hdrhistogram`], in nanoseconds.
     ///
     /// It has 2 significant digits over 1 ns to 2^48 - 1 ns; each of our buckets is recorded at
     /// its upper bound, and lies wholly within one of its. Takes some 40 KiB.
@@ -230,6 +230,7 @@ impl LatencyStats {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     #[must_use]
+    #[cfg(feature = "hdrhistogram")]
     pub fn to_hdr(&self) -> hdrhistogram::Histogram<u64> {
         let Ok(mut hdr) = hdrhistogram::Histogram::new_with_bounds(1, self.layout.max_value(), 2)
         else {
@@ -291,6 +292,7 @@ impl LatencyStats {
         }
     }
 
+    #[cfg(feature = "serde")]
     pub(crate) const fn sum_ns(&self) -> u64 {
         self.sum_ns
     }

@@ -1,8 +1,7 @@
 //! The table that people read: `Display` of a [`Snapshot`].
 //!
 //! A line about the whole, then one row for each tool. Latencies in the table are those of
-//! successful calls: failures are often fast, and a call that was rejected counts with 0, so a
-//! mixture would flatter a tool that fails. A snapshot may have been read from anywhere, so
+//! successful calls: failures are often fast, so a mixture would flatter a tool that fails. A snapshot may have been read from anywhere, so
 //! every text is escaped here, whatever was done to it before.
 
 use super::Snapshot;
@@ -10,17 +9,19 @@ use super::tool_stats::{LastError, ToolStats};
 use super::wall_time::to_timestamp;
 use crate::text::escaped;
 use comfy_table::{CellAlignment, Table};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 /// The longest error message in a row, and the longest list of instances, in bytes.
 const MAX_TEXT_BYTES: usize = 60;
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 13] = [
     "tool",
     "success",
     "failure",
     "cancelled",
+    "rejected",
     "in flight",
     "retried",
     "recovered",
@@ -39,7 +40,7 @@ impl fmt::Display for Snapshot {
         writeln!(
             f,
             "{} at {:.3}, up {}, {} calls of unknown tools; latencies are those of successful calls",
-            shortened(&self.instance),
+            shortened(&instances(&self.instances)),
             to_timestamp(self.taken_at),
             human_duration(self.uptime),
             self.unknown_tool_calls,
@@ -50,6 +51,10 @@ impl fmt::Display for Snapshot {
             .set_header(HEADER);
         for (name, stats) in &self.tools {
             table.add_row(row(name, stats));
+        }
+        if let Some(nameless) = &self.nameless {
+            let name = format!("{} tools that are gone", nameless.tools);
+            table.add_row(row(&name, &nameless.stats));
         }
         for index in NUMBERS {
             if let Some(column) = table.column_mut(index) {
@@ -73,6 +78,7 @@ fn row(name: &str, stats: &ToolStats) -> [String; HEADER.len()] {
         stats.success().to_string(),
         stats.failure().to_string(),
         stats.cancelled().to_string(),
+        stats.rejected.to_string(),
         stats.in_flight.to_string(),
         stats.retried.to_string(),
         stats.recovered.to_string(),
@@ -92,6 +98,12 @@ fn last_error(error: &LastError) -> String {
         Some(message) => format!("{}: {}", error.kind, shortened(message)),
         None => error.kind.to_string(),
     }
+}
+
+/// The names of all hosts, as a list.
+fn instances(names: &BTreeSet<String>) -> String {
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    names.join(", ")
 }
 
 /// The text, escaped, with an ellipsis if it had to be cut.
@@ -129,5 +141,5 @@ fn human_duration(duration: Duration) -> String {
     format!("{} s", (ns + 500_000_000) / 1_000_000_000)
 }
 
-#[cfg(all(test, not(toolmeter_loom)))]
+#[cfg(all(test, feature = "serde", not(toolmeter_loom)))]
 mod tests;

@@ -2,13 +2,15 @@
 
 use super::latency::{LatencyStats, layout};
 use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
-use super::{MAX_EXPONENT, MAX_UPTIME, PRECISIONS, Snapshot};
+use super::{
+    Clocks, MAX_EXPONENT, MAX_UPTIME, NamelessTools, PRECISIONS, Recorded, Snapshot, whole_micros,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::{ErrorKind, Finish, Layout, Outcome, Reading, Slot, Word};
-use toolmeter_events::Moment;
+use toolmeter_events::{Moment, Timeline};
 
 /// Small counts, and such that do not fit together into 64 bits.
 pub(super) fn any_count() -> impl Strategy<Value = u64> {
@@ -60,30 +62,38 @@ fn any_finish() -> impl Strategy<Value = LastCall> {
 
 prop_compose! {
     pub(super) fn any_tool()(
-        counters in [any_count(), any_count(), any_count()],
+        counters in [any_count(), any_count(), any_count(), any_count()],
+        registered_at in any_time(),
         last_error in prop::option::of(any_error()),
         last_finish in prop::option::of(any_finish()),
         failures_by_kind in btree_map(any_kind(), any_count().prop_map(|count| count.max(1)), 0..4),
         latency in [any_latency(), any_latency(), any_latency()],
         retired in any::<bool>(),
     ) -> ToolStats {
-        let [in_flight, retried, recovered] = counters;
+        let [in_flight, retried, recovered, rejected] = counters;
         let [success, failure, cancelled] = latency;
         let latency = LatencyByOutcome { success, failure, cancelled };
-        ToolStats { in_flight, retried, recovered, last_error, last_finish, failures_by_kind, latency, retired }
+        ToolStats {
+            in_flight, retried, recovered, rejected, last_error, last_finish, failures_by_kind, latency, retired,
+            registered_at,
+        }
     }
 }
 
 prop_compose! {
     pub(super) fn any_snapshot()(
-        instance in prop_oneof!["[a-d](,[a-d]){0,2}", any::<String>()],
+        instances in prop::collection::btree_set(prop_oneof!["[a-d](,[a-d]){0,2}", any::<String>()], 0..3),
+        started_at in any_time(),
         taken_at in any_time(),
         uptime_us in (0..=MAX_UPTIME.as_micros() as u64, 0_u32..50).prop_map(|(us, shift)| us >> shift),
         unknown_tool_calls in any_count(),
         tools in btree_map(prop_oneof!["[xyz]", "\\PC{1,32}"], any_tool(), 0..4),
+        nameless in prop::option::of((any_count(), any_tool())),
     ) -> Snapshot {
         let tools = tools.into_iter().map(|(name, tool)| (Arc::from(name), Arc::new(tool))).collect();
-        Snapshot::new(instance, taken_at, Duration::from_micros(uptime_us), unknown_tool_calls, tools)
+        let nameless = nameless.map(|(tools, stats)| Arc::new(NamelessTools { tools, stats }));
+        let uptime = whole_micros(Duration::from_micros(uptime_us));
+        Snapshot { instances, started_at, taken_at, uptime, unknown_tool_calls, tools, nameless }
     }
 }
 
@@ -103,6 +113,7 @@ pub(super) fn any_calls(parts: usize) -> impl Strategy<Value = Vec<TestCall>> {
         Just(Some(Outcome::Success)),
         any_kind().prop_map(|kind| Some(Outcome::Failure(kind))),
         Just(Some(Outcome::Cancelled)),
+        Just(Some(Outcome::Rejected)),
         Just(None),
     ];
     let call = (0..parts, outcome, 1_u16..4, any_ns());
@@ -117,8 +128,15 @@ pub(super) fn any_calls(parts: usize) -> impl Strategy<Value = Vec<TestCall>> {
     )
 }
 
-/// The origin of the clock as the time of day.
-pub(super) const WALL: Moment = Moment::new(SystemTime::UNIX_EPOCH, 0);
+/// The origin of the clock as the time of day, told at `now_ns`.
+pub(super) fn clocks(now_ns: u64) -> Clocks {
+    let origin = Moment::new(SystemTime::UNIX_EPOCH, 0);
+    let timeline = Arc::new(Timeline::new(origin));
+    Clocks {
+        now: Moment::new(timeline.wall_time(now_ns), now_ns),
+        timeline,
+    }
+}
 
 /// What a slot of this precision says of the calls that `is_here` picks; the n-th of all calls
 /// ends at n times 2^17 ns.
@@ -144,5 +162,12 @@ pub(super) fn recorded(
     }
     let mut reading = Reading::<Vec<(u32, u64)>>::default();
     slot.read(&mut reading).unwrap();
-    ToolStats::from_reading(&reading, reading.in_flight(), precision, &WALL, None, false)
+    let recorded = Recorded {
+        reading: &reading,
+        in_flight: reading.in_flight(),
+        errors: None,
+        retired: false,
+        registered_at: SystemTime::UNIX_EPOCH,
+    };
+    ToolStats::new(&recorded, precision, &clocks(0))
 }

@@ -2,15 +2,17 @@
 //!
 //! [`ToolStats`] is made from a reading of the tool's slot, which is either all that the slot
 //! ever counted or the difference to a baseline; calls in flight come from the total in both
-//! cases. The slot keeps its last failure in one word, cut to 65.5 us and without text; if the
+//! cases. The slot keeps its last failure in one word, cut to 65.5 us and without text; if a
 //! record that is kept beside the slot is of the same failure, its exact time and its text
 //! are taken from there.
 
 use super::latency::LatencyStats;
+use crate::last_error::ErrorRecords;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::{ErrorKind, LastFailure, OutcomeClass, Reading};
-use toolmeter_events::Moment;
+use toolmeter_events::{Moment, Timeline};
 
 /// How far a failure may lie ahead of the moment that both clocks were paired: 13 days.
 ///
@@ -28,7 +30,7 @@ const AHEAD_NS: u64 = 1 << 50;
 /// use toolmeter::ErrorKind;
 ///
 /// let registry = toolmeter::Registry::new();
-/// let tool = registry.register(toolmeter::ToolSpec::new("read_file"))?;
+/// let tool = registry.register("read_file")?;
 /// let _ = tool.run(|| Err::<(), _>("no such file"));
 ///
 /// let snapshot = registry.metrics();
@@ -46,7 +48,7 @@ pub struct ToolStats {
     ///
     /// A number that stays above 0 while nothing finishes is a tool that hangs.
     pub in_flight: u64,
-    /// Calls that started as a second attempt or a later one.
+    /// Calls that started as a second attempt or a later one, whatever became of them.
     ///
     /// Next to [`failure`](Self::failure) it tells how many failures were tried again, next to
     /// [`recovered`](Self::recovered) whether that helped.
@@ -56,13 +58,19 @@ pub struct ToolStats {
     /// They are in [`success`](Self::success), too. Divided by [`retried`](Self::retried): the
     /// share of retries that helped.
     pub recovered: u64,
+    /// Calls that were refused before the tool ran: it was disabled, or an approver or a policy
+    /// denied them.
+    ///
+    /// They are in no other count and in no histogram, since near-zero times of calls that never
+    /// ran would drag quantiles down. A number that grows says that the model asks for what it
+    /// may not have.
+    pub rejected: u64,
     /// The failure that happened last; it stays when a later call succeeds.
     ///
     /// In an interval, or after a reset: only if it happened since. Its time tells whether it is
     /// still of interest.
     pub last_error: Option<LastError>,
-    /// The success or failure that finished last; calls that were cancelled, or rejected before
-    /// they ran, leave none.
+    /// The success or failure that finished last; calls that were cancelled leave none.
     ///
     /// In an interval, or after a reset: only if it finished since. Two calls that finish at
     /// the same moment may leave the time of one and the latency of the other. See also
@@ -75,8 +83,13 @@ pub struct ToolStats {
     pub failures_by_kind: BTreeMap<ErrorKind, u64>,
     /// How long calls took, by how they ended.
     pub latency: LatencyByOutcome,
-    /// Whether the tool was deregistered. Such a tool is shown until its last handle is gone.
+    /// Whether the tool was deregistered. Such a tool is shown until its last handle is gone and
+    /// a reset has handed back what was counted.
     pub retired: bool,
+    /// When the name was registered for the first time. Of merged stats: the earliest.
+    ///
+    /// Where counts since the start are exported as cumulative, this is their start.
+    pub registered_at: SystemTime,
 }
 
 /// How long the calls of a tool took, by how they ended.
@@ -88,7 +101,7 @@ pub struct ToolStats {
 pub struct LatencyByOutcome {
     /// Of calls that gave what was asked of them.
     pub success: LatencyStats,
-    /// Of calls that failed. One that was rejected before it ran counts with 0.
+    /// Of calls that failed.
     pub failure: LatencyStats,
     /// Of calls that were dropped: how long they had run by then. A hang leaves its trace here.
     pub cancelled: LatencyStats,
@@ -100,9 +113,10 @@ pub struct LatencyByOutcome {
 pub struct LastError {
     /// What kind of failure it was.
     pub kind: ErrorKind,
-    /// The error's text: at most 256 bytes, invisible characters escaped, redacted if the host
-    /// wants it so. `None` if it had none, if texts are switched off, or if another failure
-    /// happened at that very moment.
+    /// The error's text: its head and its tail, at most 512 bytes unless
+    /// [`max_message_bytes`](crate::RegistryBuilder::max_message_bytes) says otherwise, invisible
+    /// characters escaped, redacted if the host wants it so. `None` if it had none, if texts are
+    /// switched off, or if another failure happened at that very moment.
     pub message: Option<String>,
     /// Which attempt failed, counted from 1.
     pub attempt: u16,
@@ -120,44 +134,45 @@ pub struct LastCall {
     pub at: SystemTime,
 }
 
-/// The record of a failure that is kept beside the slot: what the slot's word has no room for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ErrorText<'a> {
-    pub(crate) kind: ErrorKind,
-    pub(crate) attempt: u16,
-    /// When it failed, in nanoseconds of the clock.
-    pub(crate) at_ns: u64,
-    pub(crate) message: Option<&'a str>,
+/// The registry's clock and the wall clock, and how times of the one are told by the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Clocks {
+    pub(crate) now: Moment,
+    pub(crate) timeline: Arc<Timeline>,
+}
+
+/// What was recorded of one tool, as its stats are made of it.
+#[derive(Debug)]
+pub(crate) struct Recorded<'a> {
+    /// A reading of its slot, or a difference of two.
+    pub(crate) reading: &'a Reading<Vec<(u32, u64)>>,
+    /// From the total.
+    pub(crate) in_flight: u64,
+    /// The latest records of failures, whether or not one is of the failure that the reading holds.
+    pub(crate) errors: Option<&'a ErrorRecords>,
+    pub(crate) retired: bool,
+    pub(crate) registered_at: SystemTime,
 }
 
 impl ToolStats {
-    /// The stats of a tool from a reading of its slot, or from a difference of two.
-    ///
-    /// `in_flight` comes from the total. `wall` pairs both clocks, ideally just before or after
-    /// the slot was read. `error` is the latest record of a failure, whether or not it is the
-    /// one that the reading holds.
-    pub(crate) fn from_reading(
-        reading: &Reading<Vec<(u32, u64)>>,
-        in_flight: u64,
-        precision: u8,
-        wall: &Moment,
-        error: Option<ErrorText<'_>>,
-        retired: bool,
-    ) -> Self {
+    /// The stats of a tool; `clocks` were read just after the slot was.
+    pub(crate) fn new(recorded: &Recorded<'_>, precision: u8, clocks: &Clocks) -> Self {
+        let reading = recorded.reading;
         let latency = |class| {
             let buckets = reading.buckets(class).to_vec();
             LatencyStats::new(precision, reading.sum_ns(class), buckets)
         };
         Self {
-            in_flight,
+            in_flight: recorded.in_flight,
             retried: reading.retried(),
             recovered: reading.recovered(),
+            rejected: reading.rejected(),
             last_error: reading
                 .last_failure()
-                .map(|failure| LastError::new(failure, wall, error)),
+                .map(|failure| LastError::new(failure, recorded.errors, clocks)),
             last_finish: reading.last_finish().map(|finish| LastCall {
                 latency: Duration::from_nanos(finish.latency_ns),
-                at: wall.wall_time(finish.at_ns),
+                at: clocks.timeline.wall_time(finish.at_ns),
             }),
             failures_by_kind: ErrorKind::ALL
                 .into_iter()
@@ -169,7 +184,8 @@ impl ToolStats {
                 failure: latency(OutcomeClass::Failure),
                 cancelled: latency(OutcomeClass::Cancelled),
             },
-            retired,
+            retired: recorded.retired,
+            registered_at: recorded.registered_at,
         }
     }
 
@@ -194,7 +210,8 @@ impl ToolStats {
         self.latency.cancelled.count()
     }
 
-    /// Calls that ended, however they did: success, failure and cancelled.
+    /// Calls that ended, however they did: success, failure and cancelled. Rejected calls never
+    /// began.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.success()
@@ -225,13 +242,13 @@ impl ToolStats {
     ///
     /// Counts and sums are added, at most to `u64::MAX`; histograms as in
     /// [`LatencyStats::merge`]. The later last error and last finish stay. The result is retired
-    /// only if both are. Associative and commutative.
+    /// only if both are, and was registered when the earlier one was. Associative and commutative.
     ///
     /// # Examples
     ///
     /// ```
     /// let registry = toolmeter::Registry::new();
-    /// let tool = registry.register(toolmeter::ToolSpec::new("web_search"))?;
+    /// let tool = registry.register("web_search")?;
     /// tool.run(|| Ok::<_, String>("hit"))?;
     ///
     /// let snapshot = registry.metrics();
@@ -253,6 +270,7 @@ impl ToolStats {
             in_flight: self.in_flight.saturating_add(other.in_flight),
             retried: self.retried.saturating_add(other.retried),
             recovered: self.recovered.saturating_add(other.recovered),
+            rejected: self.rejected.saturating_add(other.rejected),
             // Of two at the same time the rest decides, so that the order of merging does not.
             last_error: errors
                 .max_by_key(|error| (error.at, error.kind, error.attempt, &error.message))
@@ -267,23 +285,23 @@ impl ToolStats {
                 cancelled: mine.cancelled.merge(&theirs.cancelled),
             },
             retired: self.retired && other.retired,
+            registered_at: self.registered_at.min(other.registered_at),
         }
     }
 }
 
 impl LastError {
-    fn new(failure: LastFailure, wall: &Moment, error: Option<ErrorText<'_>>) -> Self {
-        let same = error
-            .filter(|error| LastFailure::new(error.kind, error.attempt, error.at_ns) == failure);
-        let at_ns = same.map_or_else(
-            || failure.at_ns(wall.clock_ns().saturating_add(AHEAD_NS)),
-            |error| error.at_ns,
+    fn new(failure: LastFailure, errors: Option<&ErrorRecords>, clocks: &Clocks) -> Self {
+        let record = errors.and_then(|errors| errors.of(failure));
+        let at_ns = record.map_or_else(
+            || failure.at_ns(clocks.now.clock_ns().saturating_add(AHEAD_NS)),
+            |record| record.at_ns,
         );
         Self {
             kind: failure.kind(),
-            message: same.and_then(|error| error.message).map(str::to_owned),
+            message: record.map(|record| record.message.to_string()),
             attempt: failure.attempt(),
-            at: wall.wall_time(at_ns),
+            at: clocks.timeline.wall_time(at_ns),
         }
     }
 }

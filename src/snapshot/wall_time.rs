@@ -15,6 +15,7 @@ pub(crate) fn to_timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// The inverse of [`to_timestamp`]; `None` where the system's clock cannot tell such a time.
+#[cfg(feature = "serde")]
 pub(crate) fn from_timestamp(timestamp: Timestamp) -> Option<SystemTime> {
     let since_epoch = timestamp.as_duration();
     if since_epoch.is_negative() {
@@ -24,7 +25,7 @@ pub(crate) fn from_timestamp(timestamp: Timestamp) -> Option<SystemTime> {
     }
 }
 
-#[cfg(all(test, not(toolmeter_loom)))]
+#[cfg(all(test, feature = "serde", not(toolmeter_loom)))]
 mod tests {
     use super::*;
     use std::time::Duration;

@@ -1,4 +1,27 @@
-//! What all models share: run a body over every interleaving, and say how many there were.
+//! What all models share: the primitives of loom or of std, and [`model`], which runs a body over
+//! every interleaving and says how many there were.
+
+/// The primitives that the models themselves use: loom's under `--cfg toolmeter_loom`, else std's.
+#[allow(dead_code, unused_imports, reason = "not every model uses all of them")]
+pub(crate) mod sync {
+    #[cfg(toolmeter_loom)]
+    pub(crate) use loom::{
+        sync::{Arc, Mutex, MutexGuard},
+        thread,
+    };
+    #[cfg(not(toolmeter_loom))]
+    pub(crate) use std::{
+        sync::{Arc, Mutex, MutexGuard},
+        thread,
+    };
+
+    /// Takes the lock, poisoned or not.
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
 
 /// Runs `body` over all interleavings and prints how many there are; fails if there is only one,
 /// since then nothing was shown. Without loom it runs `body` once, as a plain test.

@@ -20,6 +20,10 @@ pub(crate) enum Entry {
         latency_ns: u64,
         number: usize,
     },
+    /// Before it started.
+    Rejected {
+        tool: usize,
+    },
     Unknown,
 }
 
@@ -28,6 +32,7 @@ pub(crate) enum Entry {
 pub(crate) struct Counted {
     retried: u64,
     recovered: u64,
+    rejected: u64,
     failures: BTreeMap<ErrorKind, u64>,
     /// Of each outcome the buckets and the sum.
     latency: [(Vec<(u32, u64)>, Duration); 3],
@@ -45,6 +50,7 @@ impl Counted {
         Self {
             retried: stats.retried,
             recovered: stats.recovered,
+            rejected: stats.rejected,
             failures: stats.failures_by_kind.clone(),
             latency: [&latency.success, &latency.failure, &latency.cancelled].map(told),
             last_latency: stats.last_latency(),
@@ -77,7 +83,12 @@ impl Counted {
                     latency_ns,
                     number,
                 } if of == tool => {
-                    let class = outcome.class().index();
+                    // One that is rejected leaves a count and nothing else.
+                    let Some(class) = outcome.class() else {
+                        counted.rejected += 1;
+                        continue;
+                    };
+                    let class = class.index();
                     *by_index[class]
                         .entry(buckets.index(latency_ns) as u32)
                         .or_default() += 1;
@@ -87,14 +98,14 @@ impl Counted {
                         *counted.failures.entry(kind).or_default() += 1;
                         counted.last_error = Some((kind, attempt, Some(number.to_string())));
                     }
-                    // A call that was cancelled or rejected leaves no last latency.
-                    let rejected = Outcome::Failure(ErrorKind::Rejected);
-                    if outcome != Outcome::Cancelled && outcome != rejected {
+                    // A call that was cancelled leaves no last latency.
+                    if outcome != Outcome::Cancelled {
                         let longest = Duration::from_nanos(buckets.max_value());
                         let latency = Duration::from_nanos(latency_ns).min(longest);
                         counted.last_latency = Some(latency);
                     }
                 }
+                Entry::Rejected { tool: of } if of == tool => counted.rejected += 1,
                 _ => {}
             }
         }

@@ -2,13 +2,12 @@
 //! entry of the books.
 
 use crate::books::Entry;
+use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
-use toolmeter::{
-    CallOptions, ClockSource, ManualClock, Outcome, OwnedCall, Pump, Registry, ToolHandle, ToolSpec,
-};
+use toolmeter::{ClockSource, ManualClock, Outcome, OwnedCall, Pump, Registry, ToolHandle};
 
 /// The tools of every host.
 pub(crate) const TOOLS: [&str; 2] = ["search", "shell"];
@@ -17,7 +16,8 @@ pub(crate) const TOOLS: [&str; 2] = ["search", "shell"];
 pub(crate) struct Host {
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<ManualClock>,
-    tools: [ToolHandle; TOOLS.len()],
+    /// None while a tool is deregistered.
+    tools: [Option<ToolHandle>; TOOLS.len()],
     pub(crate) running: Vec<Running>,
 }
 
@@ -38,7 +38,7 @@ impl Host {
             .stripes(2)
             .build()
             .unwrap();
-        let tools = TOOLS.map(|name| registry.register(ToolSpec::new(name)).unwrap());
+        let tools = TOOLS.map(|name| registry.register(name).ok());
         Self {
             registry,
             clock,
@@ -47,9 +47,14 @@ impl Host {
         }
     }
 
+    /// The handle of a tool, which is registered again if it was gone.
+    fn tool(&mut self, tool: usize) -> &ToolHandle {
+        let registry = &self.registry;
+        self.tools[tool].get_or_insert_with(|| registry.register(TOOLS[tool]).unwrap())
+    }
+
     pub(crate) fn start(&mut self, tool: usize, attempt: u16, now: Duration) -> Entry {
-        let options = CallOptions::new().attempt(attempt);
-        let call = self.tools[tool].with(options).start_owned();
+        let call = self.tool(tool).call().attempt(attempt).start_owned();
         let attempt = call.attempt();
         self.running.push(Running {
             call,
@@ -57,6 +62,23 @@ impl Host {
             started: now,
         });
         Entry::Started { tool, attempt }
+    }
+
+    /// Refuses a call before it starts.
+    pub(crate) fn reject(&mut self, tool: usize, attempt: u16) -> Entry {
+        self.tool(tool).call().attempt(attempt).reject("denied");
+        Entry::Rejected { tool }
+    }
+
+    /// Deregisters a tool; its handle goes, and those of calls that run stay.
+    pub(crate) fn leave(&mut self, tool: usize) {
+        if self.tools[tool].take().is_some() {
+            self.registry.deregister(TOOLS[tool]).unwrap();
+        }
+    }
+
+    pub(crate) fn is_registered(&self, tool: usize) -> bool {
+        self.tools[tool].is_some()
     }
 
     /// Ends a call, on this thread or on another, whose stripe is another too.
@@ -78,6 +100,7 @@ impl Host {
             Outcome::Success => drop(call.succeed()),
             Outcome::Failure(kind) => drop(call.fail(kind, number)),
             Outcome::Cancelled => drop(call),
+            Outcome::Rejected => call.reject(number),
         };
         if elsewhere {
             std::thread::spawn(end).join().unwrap();
@@ -95,7 +118,7 @@ impl Host {
     }
 
     pub(crate) fn unknown(&self) -> Entry {
-        let call = self.registry.invoke("nobody", 0.into(), CallOptions::new());
+        let call = self.registry.invoke("nobody", 0.into()).into_future();
         let answer = pin!(call).poll(&mut Context::from_waker(Waker::noop()));
         assert!(answer.is_ready());
         Entry::Unknown

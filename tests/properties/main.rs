@@ -1,4 +1,5 @@
-//! What must hold of any sequence of calls, readings and resets, against plain books.
+//! What must hold of any sequence of calls, readings and resets, while tools come and go, against
+//! plain books.
 //!
 //! Invariants:
 //!
@@ -7,14 +8,17 @@
 //! 2. So the intervals of a cursor add up to what happened while it lived, and what the resets
 //!    handed back, with what is left, to all that ever happened.
 //! 3. Calls in flight are those that run now, in every reading.
-//! 4. Merging the snapshots of several hosts gives what one host would have measured that ran all
+//! 4. A tool that is deregistered shows what is new of it as any other, and nothing else of it is
+//!    shown once its last call has ended. Coming back, it goes on as if it had never left. So
+//!    `totals` holds all that ever happened, at any time.
+//! 5. Merging the snapshots of several hosts gives what one host would have measured that ran all
 //!    their calls, in the coarsest of their precisions; the order of merging does not matter.
 //!
 //! | file | what it owns |
 //! | --- | --- |
 //! | `properties/books.rs` | a list of what happened |
 //! | `properties/host.rs` | a host that does it |
-#![cfg(not(toolmeter_loom))]
+#![cfg(all(feature = "serde", not(toolmeter_loom)))]
 
 mod books;
 mod host;
@@ -45,7 +49,14 @@ enum Op {
         outcome: Outcome,
         elsewhere: bool,
     },
+    Reject {
+        tool: usize,
+        attempt: u16,
+    },
     Unknown,
+    Leave(usize),
+    Pump,
+    Totals,
     NewCursor,
     ReadCursor(usize),
     DropCursor(usize),
@@ -59,11 +70,16 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Success),
         prop::sample::select(&ErrorKind::ALL[..]).prop_map(Outcome::Failure),
         Just(Outcome::Cancelled),
+        Just(Outcome::Rejected),
     ]
 }
 
 fn any_start() -> impl Strategy<Value = Op> {
     (0..TOOLS.len(), 0_u16..4).prop_map(|(tool, attempt)| Op::Start { tool, attempt })
+}
+
+fn any_reject() -> impl Strategy<Value = Op> {
+    (0..TOOLS.len(), 0_u16..4).prop_map(|(tool, attempt)| Op::Reject { tool, attempt })
 }
 
 /// After a time of any magnitude up to 26 days, which is beyond the range of the histograms.
@@ -83,7 +99,11 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => any_start(),
         6 => any_finish(),
+        1 => any_reject(),
         1 => Just(Op::Unknown),
+        2 => (0..TOOLS.len()).prop_map(Op::Leave),
+        2 => Just(Op::Pump),
+        1 => Just(Op::Totals),
         2 => Just(Op::NewCursor),
         4 => any::<usize>().prop_map(Op::ReadCursor),
         1 => any::<usize>().prop_map(Op::DropCursor),
@@ -151,7 +171,16 @@ impl Booked {
                     self.pass(Duration::from_millis(1));
                 }
             }
+            Op::Reject { tool, attempt } => {
+                let entry = self.host.reject(tool, attempt);
+                self.entries.push(entry);
+            }
             Op::Unknown => self.entries.push(self.host.unknown()),
+            Op::Leave(tool) => self.host.leave(tool),
+            Op::Pump => {
+                self.host.registry.pump();
+            }
+            Op::Totals => self.check(&self.host.registry.totals(), 0),
             Op::NewCursor => self.cursors.push(Cursor {
                 intervals: self.host.registry.intervals(),
                 made: self.entries.len(),
@@ -195,13 +224,19 @@ impl Booked {
         add(&mut cursor.sum, interval);
     }
 
-    /// Invariants 1 and 3.
+    /// Invariants 1, 3 and 4.
     fn check(&self, snapshot: &Snapshot, since: usize) {
         for (tool, name) in TOOLS.iter().enumerate() {
-            let stats = &snapshot.tools[*name];
             let expected = Counted::expected(&self.entries[since..], tool, self.precision);
+            let in_flight = self.host.in_flight(tool);
+            let Some(stats) = snapshot.tool(name) else {
+                assert!(!self.host.is_registered(tool), "{name}");
+                assert_eq!((expected, in_flight), (Counted::default(), 0), "{name}");
+                continue;
+            };
             assert_eq!(Counted::of(stats), expected, "{name}");
-            assert_eq!(stats.in_flight, self.host.in_flight(tool));
+            assert_eq!(stats.in_flight, in_flight);
+            assert_eq!(stats.retired, !self.host.is_registered(tool), "{name}");
         }
         self.check_unknown(snapshot, since);
     }
@@ -210,7 +245,7 @@ impl Booked {
     /// asked: it is told by the time of day, which does not pass with this clock.
     fn check_sum(&self, sum: &Snapshot, since: usize) {
         for (tool, name) in TOOLS.iter().enumerate() {
-            let counted = Counted::of(&sum.tools[*name]);
+            let counted = sum.tool(name).map(Counted::of).unwrap_or_default();
             let expected = Counted::expected(&self.entries[since..], tool, self.precision);
             assert_eq!(counted.without_last(), expected.without_last(), "{name}");
         }
@@ -218,15 +253,16 @@ impl Booked {
     }
 
     fn check_unknown(&self, snapshot: &Snapshot, since: usize) {
-        assert_eq!(snapshot.tools.len(), TOOLS.len());
+        assert!(snapshot.tools.len() <= TOOLS.len() && snapshot.nameless.is_none());
         assert_eq!(
             snapshot.unknown_tool_calls,
             unknown_calls(&self.entries[since..])
         );
     }
 
-    /// Invariant 2.
+    /// Invariants 2 and 4.
     fn end(mut self) {
+        self.check(&self.host.registry.totals(), 0);
         for place in 0..self.cursors.len() {
             self.read(place);
             let cursor = &self.cursors[place];
@@ -277,7 +313,7 @@ proptest! {
 
     #[test]
     fn merging_the_snapshots_of_hosts_is_recording_in_one(
-        ops in vec((0..HOSTS, prop_oneof![4 => any_start(), 4 => any_finish(), 1 => Just(Op::Unknown)]), 0..40),
+        ops in vec((0..HOSTS, prop_oneof![4 => any_start(), 4 => any_finish(), 1 => any_reject(), 1 => Just(Op::Unknown)]), 0..40),
         precisions in [3_u8..=7, 3_u8..=7, 3_u8..=7],
         ages_s in [0_u64..9, 0_u64..9, 0_u64..9],
     ) {
@@ -320,6 +356,10 @@ proptest! {
                     }
                     pass(&mut now, APART, &hosts, &one);
                 }
+                Op::Reject { tool, attempt } => {
+                    hosts[host].reject(tool, attempt);
+                    entries.push(one.reject(tool, attempt));
+                }
                 Op::Unknown => {
                     hosts[host].unknown();
                     entries.push(one.unknown());
@@ -341,7 +381,9 @@ proptest! {
         }
         prop_assert_eq!(all.unknown_tool_calls, unknown_calls(&entries));
         prop_assert_eq!(all.unknown_tool_calls, in_one.unknown_tool_calls);
-        prop_assert_eq!((all.instance.as_str(), all.uptime), ("a,b,c", in_one.uptime));
+        prop_assert_eq!(all.uptime, in_one.uptime);
+        prop_assert!(all.instances.iter().eq(&names), "{:?}", all.instances);
+        prop_assert_eq!(all.started_at, parts.iter().map(|part| part.started_at).min().unwrap());
         prop_assert_eq!(all.taken_at, parts.iter().map(|part| part.taken_at).max().unwrap());
 
         // Commutative and associative.

@@ -14,7 +14,7 @@ use std::fmt::Write;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use toolmeter::{
     BuildError, ClockSource, ErrorKind, ManualClock, Pump, RegisterError, Registry, ToolHandle,
     ToolSpec,
@@ -27,8 +27,9 @@ const USING_THREADS: usize = 2;
 const CALLS: u32 = 41;
 const SHORTEST_NS: f64 = 1e5;
 const LONGEST_NS: f64 = 1e11;
-/// Rounds of the pump within which the slots of retired tools are free.
-const FREEING_ROUNDS: usize = 10;
+/// Within which the slots of retired tools are free: each round of the pump takes a few milliseconds
+/// for it.
+const FREEING: Duration = Duration::from_secs(30);
 /// The numbers of stripes with which each figure is measured.
 pub(crate) const STRIPES: [usize; 2] = [2, 8];
 
@@ -229,11 +230,13 @@ fn in_use(registry: &Registry, clock: &ManualClock) -> Result<Vec<ToolHandle>, B
     Ok(tools)
 }
 
-/// Lets the pump read retired tools once more, until their slots are there for others.
+/// Lets retired tools depart, until their slots are there for others. What they counted is handed
+/// back first, so that they are not shown any more.
 fn free_slots(registry: &Registry) -> Result<(), Box<dyn Error>> {
-    for _ in 0..FREEING_ROUNDS {
+    let began = Instant::now();
+    while began.elapsed() < FREEING {
         registry.pump();
-        registry.publish();
+        registry.reset_metrics();
         if registry.metrics().tools.is_empty() {
             return Ok(());
         }

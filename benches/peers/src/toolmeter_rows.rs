@@ -10,16 +10,14 @@ use crate::row::{Counted, InstantPair, Pace, Row, TOOL};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
-use toolmeter::{
-    CallOptions, Clock, HostClock, Registry, StatsHandle, ToolHandle, ToolSpec, async_tool,
-};
+use toolmeter::{Clock, HostClock, Registry, StatsHandle, ToolHandle, ToolSpec, async_tool};
 
 /// Stripes and places of the rings where nothing may be lost: one stripe for each thread of the
 /// largest team, and room for the time in which two cores run four callers before the pump.
@@ -145,7 +143,7 @@ impl Metered {
     /// Events lost so far, in the rings and by the subscriber.
     pub(crate) fn lost(&self) -> Option<u64> {
         let stats = self.subscriber.as_ref()?.read();
-        Some(self.registry.events().lost_in_rings + stats.lost)
+        Some(self.registry.event_accounting().lost_in_rings + stats.lost)
     }
 
     /// Waits until the pump has taken everything out of the rings.
@@ -155,7 +153,7 @@ impl Metered {
         }
         let start = Instant::now();
         while start.elapsed() < DRAIN_LIMIT {
-            let events = self.registry.events();
+            let events = self.registry.event_accounting();
             if events.offered == events.lost_in_rings + events.drained {
                 return;
             }
@@ -289,11 +287,9 @@ impl Row for Names {
 
     fn run(&self, calls: u64) {
         for _ in 0..calls {
-            let answer = self
-                .registry
-                .invoke(black_box(TOOL), Value::Null, CallOptions::new());
+            let answer = self.registry.invoke(black_box(TOOL), Value::Null);
             // A call that did not end at once stays out of the counts and fails the check.
-            black_box(poll_once(answer).is_ready());
+            black_box(poll_once(answer.into_future()).is_ready());
         }
     }
 

@@ -29,6 +29,7 @@ fn call(slot: &Slot<'_>, stripe: usize, outcome: Outcome, attempt: u16, latency_
 fn an_untouched_slot_reads_as_nothing() {
     let words = words();
     let reading = read(&Slot::new(&words, LAYOUT).unwrap());
+    assert!(reading.is_empty());
     assert_eq!((reading.started(), reading.finished()), (0, 0));
     assert_eq!(reading.last_finish(), None);
     assert_eq!(reading.last_failure(), None);
@@ -86,7 +87,7 @@ fn the_same_bucket_of_two_stripes_is_one() {
     }
     let index = LAYOUT.buckets().index(100) as u32;
     assert_eq!(read(&slot).buckets(Outcome::SUCCESS), [(index, 4)]);
-    assert_eq!(slot.started(), 4);
+    assert_eq!(slot.entered(), 4);
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn the_last_finish_and_the_last_failure_are_the_latest_of_all_stripes() {
     finish(1, Outcome::Failure(ErrorKind::Provider), 2, 5 << 16);
     finish(1, Outcome::Success, 1, 6 << 16);
     finish(1, Outcome::Cancelled, 1, 20 << 16);
-    finish(1, Outcome::Failure(ErrorKind::Rejected), 1, 8 << 16);
+    finish(1, Outcome::Rejected, 1, 30 << 16);
     let reading = read(&slot);
     let last = LastFinish {
         at_ns: (9 << 16) + 7,
@@ -137,16 +138,62 @@ fn the_last_finish_and_the_last_failure_are_the_latest_of_all_stripes() {
 }
 
 #[test]
-fn a_cancelled_or_rejected_call_leaves_no_last_finish() {
+fn a_cancelled_call_leaves_no_last_finish() {
     let words = words();
     let slot = Slot::new(&words, LAYOUT).unwrap();
     call(&slot, 0, Outcome::Cancelled, 1, 50);
-    call(&slot, 0, Outcome::Failure(ErrorKind::Rejected), 1, 0);
     assert_eq!(read(&slot).last_finish(), None);
-    assert_eq!(
-        read(&slot).last_failure().map(LastFailure::kind),
-        Some(ErrorKind::Rejected)
-    );
+}
+
+#[test]
+fn a_call_rejected_after_its_start_is_taken_out_of_those_that_started() {
+    let words = words();
+    let slot = Slot::new(&words, LAYOUT).unwrap();
+    slot.start(0, 2);
+    let started = read(&slot);
+    assert_eq!((started.started(), started.in_flight()), (1, 1));
+    slot.finish(1, Finish::new(Outcome::Rejected, 2, 40, 50));
+    let rejected = read(&slot);
+    assert_eq!((rejected.started(), rejected.rejected()), (0, 1));
+    assert_eq!((rejected.in_flight(), rejected.retried()), (0, 1));
+    let changed: Vec<u64> = words
+        .iter()
+        .map(|word| word.load(Ordering::Relaxed))
+        .filter(|&value| value != 0)
+        .collect();
+    assert_eq!(changed, [1, 1, 1], "started, retried and rejected");
+
+    let mut difference = rejected.clone();
+    difference.subtract(&started);
+    assert_eq!((difference.started(), difference.rejected()), (0, 1));
+    assert!(!difference.is_empty());
+}
+
+#[test]
+fn a_call_rejected_before_its_start_enters_and_is_never_in_flight() {
+    let words = words();
+    let slot = Slot::new(&words, LAYOUT).unwrap();
+    slot.start(0, 1);
+    for stripe in [0, 1, 5] {
+        slot.reject(stripe);
+    }
+    let reading = read(&slot);
+    assert_eq!((reading.started(), reading.rejected()), (1, 3));
+    assert_eq!((reading.finished(), reading.in_flight()), (0, 1));
+    assert_eq!(slot.entered(), 4);
+}
+
+#[test]
+fn the_words_after_the_last_group_are_cleared_of_nothing() {
+    // Groups of three words, as many as there can be, and words to fill the last line.
+    let layout = Layout::new(0, 63, 2).unwrap();
+    let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    let slot = Slot::new(&words, layout).unwrap();
+    for latency_ns in [0, 1, u64::MAX] {
+        call(&slot, 1, Outcome::Success, 1, latency_ns);
+    }
+    slot.clear();
+    assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
 }
 
 #[test]
@@ -187,6 +234,28 @@ struct Call {
     outcome: Outcome,
     attempt: u16,
     latency_ns: u64,
+    /// Rejected before its start, if it is rejected.
+    early: bool,
+}
+
+impl Call {
+    fn run(self, slot: &Slot<'_>) {
+        if self.early && self.outcome == Outcome::Rejected {
+            slot.reject(self.stripe);
+        } else {
+            call(
+                slot,
+                self.stripe,
+                self.outcome,
+                self.attempt,
+                self.latency_ns,
+            );
+        }
+    }
+
+    fn is_retry(self) -> bool {
+        self.attempt > 1 && !(self.early && self.outcome == Outcome::Rejected)
+    }
 }
 
 fn any_call() -> impl Strategy<Value = Call> {
@@ -194,13 +263,15 @@ fn any_call() -> impl Strategy<Value = Call> {
         Just(Outcome::Success),
         (0..ErrorKind::COUNT).prop_map(|kind| Outcome::Failure(ErrorKind::ALL[kind])),
         Just(Outcome::Cancelled),
+        Just(Outcome::Rejected),
     ];
-    (0_usize..4, outcome, 1_u16..4, 0_u64..1 << 22).prop_map(
-        |(stripe, outcome, attempt, latency_ns)| Call {
+    (0_usize..4, outcome, 1_u16..4, 0_u64..1 << 22, any::<bool>()).prop_map(
+        |(stripe, outcome, attempt, latency_ns, early)| Call {
             stripe,
             outcome,
             attempt,
             latency_ns,
+            early,
         },
     )
 }
@@ -214,14 +285,14 @@ proptest! {
         let words = words();
         let slot = Slot::new(&words, LAYOUT).unwrap();
         let run = |calls: &[Call]| for c in calls {
-            call(&slot, c.stripe, c.outcome, c.attempt, c.latency_ns);
+            c.run(&slot);
         };
         run(&before);
         let baseline = read(&slot);
         run(&after);
         let mut difference = read(&slot);
         difference.subtract(&baseline);
-        let is = |class: OutcomeClass| move |c: &&Call| c.outcome.class() == class;
+        let is = |class: OutcomeClass| move |c: &&Call| c.outcome.class() == Some(class);
         for class in OutcomeClass::ALL {
             prop_assert_eq!(difference.count(class), after.iter().filter(is(class)).count() as u64);
             let sum_ns: u64 = after.iter().filter(is(class)).map(|c| c.latency_ns).sum();
@@ -231,10 +302,33 @@ proptest! {
             let failed = after.iter().filter(|c| c.outcome == Outcome::Failure(kind)).count();
             prop_assert_eq!(difference.failures(kind), failed as u64);
         }
-        prop_assert_eq!(difference.retried(), after.iter().filter(|c| c.attempt > 1).count() as u64);
+        prop_assert_eq!(difference.retried(), after.iter().filter(|c| c.is_retry()).count() as u64);
         let recovered = after.iter().filter(|c| c.attempt > 1 && c.outcome == Outcome::Success);
         prop_assert_eq!(difference.recovered(), recovered.count() as u64);
         prop_assert_eq!(read(&slot).in_flight(), 0);
-        prop_assert_eq!(difference.started(), after.len() as u64);
+        let rejected = after.iter().filter(|c| c.outcome == Outcome::Rejected).count();
+        prop_assert_eq!(difference.rejected(), rejected as u64);
+        prop_assert_eq!(difference.started(), (after.len() - rejected) as u64);
+        prop_assert_eq!(difference.is_empty(), after.is_empty());
+        prop_assert_eq!(slot.entered(), (before.len() + after.len()) as u64);
+    }
+
+    #[test]
+    fn a_cleared_slot_is_as_new(
+        calls in prop::collection::vec(any_call(), 0..40),
+        in_flight in 0_usize..2,
+    ) {
+        let words = words();
+        let slot = Slot::new(&words, LAYOUT).unwrap();
+        for c in &calls {
+            c.run(&slot);
+        }
+        for stripe in 0..in_flight {
+            slot.start(stripe, 2);
+        }
+        slot.clear();
+        prop_assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        let (read, new) = (read(&slot), TestReading::default());
+        prop_assert_eq!(format!("{read:?}"), format!("{new:?}"));
     }
 }

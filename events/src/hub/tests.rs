@@ -15,13 +15,17 @@ use std::{
     thread,
     time::{Duration, SystemTime},
 };
-use toolmeter_core::Outcome;
+use toolmeter_core::{Finish, Outcome};
+
+/// Both clocks, at every round.
+const NOW: Moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
 
 struct House {
     rings: sync::Arc<Rings>,
     drain: Drain,
     hub: Hub,
     names: Arc<NameTable>,
+    timeline: Arc<Timeline>,
 }
 
 fn house(queue_capacity: usize, batch_size: usize) -> House {
@@ -33,14 +37,13 @@ fn house(queue_capacity: usize, batch_size: usize) -> House {
         drain,
         hub,
         names: Arc::new(NameTable::new([(ToolId::new(1), "shell")])),
+        timeline: Arc::new(Timeline::new(NOW)),
     }
 }
 
 impl House {
-    fn subscribe(&self, filter: Filter, began_ns: u64) -> Subscription {
-        self.hub
-            .subscribe(&self.rings, filter, began_ns, None)
-            .unwrap()
+    fn subscribe(&self, filter: Filter) -> Subscription {
+        self.hub.subscribe(&self.rings, filter, None).unwrap()
     }
 
     fn start(&self, stripe: usize, tool: u32, at_ns: u64) -> CallId {
@@ -52,18 +55,14 @@ impl House {
     }
 
     fn end(&self, stripe: usize, tool: u32, began_ns: u64, call: CallId) {
-        let tool = ToolId::new(tool);
-        let draft = Draft::closing(tool, 1, began_ns, 5, Outcome::Success, None, None);
+        let finish = Finish::new(Outcome::Success, 1, began_ns, 5);
+        let draft = Draft::closing(ToolId::new(tool), finish, None, None);
         self.rings.offer(stripe, draft, Some(call));
     }
 
     fn pump(&mut self) {
         let round = self.drain.round(|| 1_000);
-        self.hub.fan_out(
-            round,
-            &self.names,
-            Moment::new(SystemTime::UNIX_EPOCH, 1_000),
-        );
+        self.hub.fan_out(round, &self.names, &self.timeline, NOW);
     }
 }
 
@@ -97,8 +96,10 @@ fn ranges_are_checked_and_named() {
         let house = house(1, 1);
         let refused = house
             .hub
-            .subscribe(&house.rings, Filter::new(), 0, Some(given));
-        assert_eq!(refused.unwrap_err(), HubError::QueueCapacity { given });
+            .subscribe(&house.rings, Filter::new(), Some(given));
+        let refused = refused.unwrap_err();
+        assert_eq!(refused, SubscribeError::QueueCapacity { given });
+        assert!(refused.to_string().contains("from 1 to 65,536"));
         assert!(
             !house.rings.is_open(),
             "a refused subscription leaves the gate closed"
@@ -110,8 +111,8 @@ fn ranges_are_checked_and_named() {
 fn subscriptions_share_one_allocation() {
     let mut house = house(8, 8);
     let (one, two) = (
-        house.subscribe(Filter::new(), 0),
-        house.subscribe(Filter::new(), 0),
+        house.subscribe(Filter::new()),
+        house.subscribe(Filter::new()),
     );
     house.start(0, 1, 10);
     house.start(1, 1, 20);
@@ -132,8 +133,8 @@ fn subscriptions_share_one_allocation() {
 #[test]
 fn a_batch_size_only_cuts() {
     let mut house = house(8, 2);
-    let all = house.subscribe(Filter::new(), 0);
-    let some = house.subscribe(Filter::new().tools([ToolId::new(1)]), 0);
+    let all = house.subscribe(Filter::new());
+    let some = house.subscribe(Filter::new().tools([ToolId::new(1)]));
     for (tool, time) in [(1, 1), (2, 2), (1, 3), (1, 4), (2, 5)] {
         house.start(0, tool, time);
     }
@@ -153,10 +154,10 @@ fn a_batch_size_only_cuts() {
 #[test]
 fn a_slow_subscriber_loses_its_own_and_is_told() {
     let mut house = house(1, 2);
-    let slow = house.subscribe(Filter::new(), 0);
+    let slow = house.subscribe(Filter::new());
     let fast = house
         .hub
-        .subscribe(&house.rings, Filter::new(), 0, Some(8))
+        .subscribe(&house.rings, Filter::new(), Some(8))
         .unwrap();
     for time in 1..=5 {
         house.start(0, 1, time);
@@ -177,34 +178,122 @@ fn a_slow_subscriber_loses_its_own_and_is_told() {
 }
 
 #[test]
-fn what_came_before_it_began_is_filtered() {
+fn what_was_offered_before_it_began_is_filtered_whatever_the_clock_said() {
     let mut house = house(8, 8);
-    let first = house.subscribe(Filter::new(), 0);
+    let first = house.subscribe(Filter::new());
     let before = house.start(0, 1, 10);
-    let offered_later_timed_before = house.subscribe(Filter::new(), 20);
-    house.start(1, 1, 19);
+    let second = house.subscribe(Filter::new());
+    house.start(1, 1, 5); // the clock stepped backwards
     house.end(0, 1, 10, before); // at 15
-    let at_the_same_time = house.subscribe(Filter::new(), 10);
-    house.start(0, 1, 20);
+    let third = house.subscribe(Filter::new());
+    house.start(0, 1, 2);
     house.pump();
-    assert_eq!(times(&first.try_recv().unwrap()), [10, 15, 19, 20]);
-    assert_eq!(times(&offered_later_timed_before.try_recv().unwrap()), [20]);
-    assert_eq!(
-        times(&at_the_same_time.try_recv().unwrap()),
-        [20],
-        "the tickets tell, not the clock"
-    );
-    for subscription in [&first, &offered_later_timed_before, &at_the_same_time] {
+    assert_eq!(times(&first.try_recv().unwrap()), [2, 5, 10, 15]);
+    assert_eq!(times(&second.try_recv().unwrap()), [2, 5, 15]);
+    assert_eq!(times(&third.try_recv().unwrap()), [2]);
+    for subscription in [&first, &second, &third] {
         assert_eq!(subscription.stats().drained, 4);
         assert_balanced(subscription.stats());
     }
 }
 
+/// Where the batches' events lie, and how much room is there.
+fn received(subscription: &Subscription) -> Vec<(*const Event, usize, usize)> {
+    let batches = std::iter::from_fn(|| subscription.try_recv().ok());
+    batches
+        .map(|batch| (batch.as_ptr(), batch.len(), batch.kept_capacity()))
+        .collect()
+}
+
+#[test]
+fn a_small_batch_does_not_keep_its_round() {
+    let mut house = house(16, 3);
+    let all = house.subscribe(Filter::new());
+    let all_again = house.subscribe(Filter::new());
+    let some = house.subscribe(Filter::new().tools([ToolId::new(2)]));
+    // Of seven events, three are not half; a cut that lies together is copied for all at once.
+    for (tool, time) in [(1, 1), (2, 2), (1, 3), (2, 4), (1, 5), (1, 6), (2, 7)] {
+        house.start(0, tool, time);
+    }
+    house.pump();
+    let (all, all_again, some) = (received(&all), received(&all_again), received(&some));
+    let sizes = |batches: &[(_, usize, usize)]| -> Vec<_> {
+        batches.iter().map(|batch| (batch.1, batch.2)).collect()
+    };
+    assert_eq!(sizes(&all), [(3, 3), (3, 3), (1, 1)]);
+    assert_eq!(all, all_again);
+    assert_eq!(sizes(&some), [(3, 3)]);
+}
+
+#[test]
+fn half_a_round_is_shared() {
+    let mut house = house(16, 4);
+    let all = house.subscribe(Filter::new());
+    let half = house.subscribe(Filter::new().tools([ToolId::new(2)]));
+    for time in 0..8 {
+        house.start(0, if time < 4 { 1 } else { 2 }, time);
+    }
+    house.pump();
+    let (all, half) = (received(&all), received(&half));
+    assert_eq!((all.len(), half.len()), (2, 1));
+    assert!(all.iter().all(|batch| batch.2 == 8));
+    assert_eq!(half[0], all[1], "it shares the round");
+}
+
+#[test]
+fn a_round_keeps_no_room_that_it_does_not_use() {
+    let house = house(16, 4);
+    let subscription = house.subscribe(Filter::new());
+    house.start(0, 1, 1);
+    let mut round = Drain::new(&house.rings, 0).round(|| 1_000);
+    round.events.reserve_exact(10_000);
+    house.hub.fan_out(round, &house.names, &house.timeline, NOW);
+    let received = received(&subscription);
+    assert_eq!((received[0].1, received[0].2), (1, 1));
+}
+
+#[test]
+fn a_full_queue_is_copied_nothing_for() {
+    let mut house = house(1, 1);
+    let full = house.subscribe(Filter::new());
+    for time in 0..4 {
+        house.start(0, 1, time);
+    }
+    let round = house.drain.round(|| 1_000);
+    let common = Common {
+        names: &house.names,
+        timeline: &house.timeline,
+        now: NOW,
+    };
+    let mut delivery = Delivery::new(round.events, round.late, 1, common);
+    lock(&house.hub.shared).fan_out(&mut delivery);
+    assert_eq!(delivery.copies(), 1);
+    assert_eq!((full.stats().delivered, full.stats().lost), (1, 3));
+}
+
+#[test]
+fn dropped_in_a_forked_child_it_takes_no_lock() {
+    let mut house = house(8, 8);
+    let mut subscription = house.subscribe(Filter::new());
+    house.start(0, 1, 1);
+    house.pump();
+    // As if it had been made in a process of which this one is the child.
+    subscription.membership.as_mut().unwrap().process ^= 1;
+    let shared = Arc::clone(&house.hub.shared);
+    let held = lock(&shared); // by a thread that the child does not have
+    drop(subscription);
+    drop(held);
+    assert!(!house.rings.is_open());
+    assert_eq!(house.hub.subscriptions(), 1, "its place is leaked");
+    house.start(0, 1, 2);
+    house.pump(); // into a queue that is still there
+}
+
 #[test]
 fn late_events_are_counted_for_whom_they_were_delivered_to() {
     let mut house = house(8, 1);
-    let all = house.subscribe(Filter::new(), 0);
-    let none_of_the_late = house.subscribe(Filter::new().tools([ToolId::new(2)]), 0);
+    let all = house.subscribe(Filter::new());
+    let none_of_the_late = house.subscribe(Filter::new().tools([ToolId::new(2)]));
     house.start(0, 2, 100);
     house.pump();
     house.start(0, 1, 90);
@@ -224,7 +313,7 @@ fn late_events_are_counted_for_whom_they_were_delivered_to() {
 #[test]
 fn dropped_it_leaves_and_its_account_stands() {
     let mut house = house(8, 8);
-    let subscription = house.subscribe(Filter::new(), 0);
+    let subscription = house.subscribe(Filter::new());
     let stats = subscription.stats_handle();
     assert!(house.rings.is_open());
     let call = house.start(0, 1, 1);
@@ -237,13 +326,17 @@ fn dropped_it_leaves_and_its_account_stands() {
     house.end(0, 1, 1, call);
     house.pump();
     assert_eq!((stats.read().drained, stats.read().delivered), (1, 1));
-    assert_eq!(house.rings.accounting().drained, 2, "drained for nobody");
+    assert_eq!(
+        house.rings.accounting().drained,
+        2,
+        "drained for no subscription"
+    );
 }
 
 #[test]
 fn after_closing_the_queue_is_received_to_its_end() {
     let mut house = house(8, 1);
-    let subscription = house.subscribe(Filter::new(), 0);
+    let subscription = house.subscribe(Filter::new());
     house.start(0, 1, 1);
     house.start(0, 1, 2);
     house.pump();
@@ -269,7 +362,7 @@ fn after_closing_the_queue_is_received_to_its_end() {
     drop(subscription);
     assert!(!house.rings.is_open());
 
-    let late = house.subscribe(Filter::new(), 0);
+    let late = house.subscribe(Filter::new());
     assert_eq!(late.try_recv().unwrap_err(), TryRecvError::Disconnected);
     assert!(!house.rings.is_open());
 }
@@ -277,7 +370,7 @@ fn after_closing_the_queue_is_received_to_its_end() {
 #[test]
 fn the_last_hub_closes_on_its_way() {
     let house = house(8, 8);
-    let subscription = house.subscribe(Filter::new(), 0);
+    let subscription = house.subscribe(Filter::new());
     assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
     let timed = subscription.recv_timeout(Duration::ZERO);
     assert_eq!(timed.unwrap_err(), RecvTimeoutError::Timeout);
@@ -293,7 +386,7 @@ fn the_last_hub_closes_on_its_way() {
 #[test]
 fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
     let mut house = house(8, 1);
-    let subscription = house.subscribe(Filter::new(), 0);
+    let subscription = house.subscribe(Filter::new());
     {
         let mut waiting = pin!(subscription.recv_async());
         let mut dropped = Box::pin(subscription.recv_async());
@@ -319,7 +412,7 @@ fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
 fn receiving_waits_on_another_thread() {
     // Room for all: whether the receiver keeps up must not matter here.
     let house = house(16, 8);
-    let subscription = house.subscribe(Filter::new().kinds([EventKind::Started]), 0);
+    let subscription = house.subscribe(Filter::new().kinds([EventKind::Started]));
     thread::scope(|scope| {
         let received = scope.spawn(|| subscription.iter().map(|batch| batch.len()).sum::<usize>());
         // Moved here to be dropped, and so closed, if something panics: the receiver waits for it.
@@ -340,7 +433,7 @@ fn what_is_shared_is_send_and_sync() {
     shared(&*house.rings);
     shared(&house.drain);
     shared(&house.hub);
-    let subscription = house.subscribe(Filter::new(), 0);
+    let subscription = house.subscribe(Filter::new());
     shared(&subscription);
     shared(&subscription.stats_handle());
     fn sent<T: Send>(_: T) {}

@@ -28,8 +28,8 @@ pub(super) struct Told {
 pub(super) struct Offered {
     pub(super) attempt: u16,
     pub(super) started_ns: u64,
-    /// Of the end of a call: the call, how long it took, and how it ended.
-    pub(super) end: Option<(CallId, u64, Outcome)>,
+    /// Of the end of a call: the call, unless it never began, how long it took, and how it ended.
+    pub(super) end: Option<(Option<CallId>, u64, Outcome)>,
 }
 
 impl Told {
@@ -62,8 +62,10 @@ impl Offered {
                     Outcome::Success => EventKind::Succeeded,
                     Outcome::Failure(_) => EventKind::Failed,
                     Outcome::Cancelled => EventKind::Cancelled,
+                    Outcome::Rejected => EventKind::Rejected,
                 };
                 let time_ns = self.started_ns.saturating_add(latency_ns);
+                let call = call.unwrap_or(CallId::from(number));
                 (time_ns, call, kind, outcome.error_kind())
             }
         };
@@ -75,9 +77,12 @@ impl Offered {
             kind,
             error_kind,
             attempt: self.attempt,
-            latency_ns: self.end.map(|(_, latency_ns, _)| latency_ns),
-            // The host gives one with each end; only a failure keeps it.
-            has_message: error_kind.is_some(),
+            latency_ns: self
+                .end
+                .filter(|(_, _, outcome)| *outcome != Outcome::Rejected)
+                .map(|(_, latency_ns, _)| latency_ns),
+            // The host gives one with each end; only a success does not keep it.
+            has_message: !matches!(kind, EventKind::Started | EventKind::Succeeded),
         }
     }
 }
@@ -90,10 +95,16 @@ struct Stripe {
     drained: u64,
 }
 
+/// After how many rounds a held event is let go, and all that is held with it: the clock runs
+/// backwards.
+const MOST_ROUNDS: u32 = 64;
+
 /// A round under way.
 #[derive(Debug)]
 struct RoundState {
     now_ns: u64,
+    /// Whether the clock has shown that it ran backwards, so that nothing is held any longer.
+    lets_go: bool,
     /// How many events each stripe had when the round began.
     lengths: Vec<usize>,
     next_stripe: usize,
@@ -111,7 +122,8 @@ pub(super) struct Model {
     is_built: bool,
     is_closed: bool,
     is_finished: bool,
-    held: Vec<Told>,
+    /// What is held, and in how many rounds it was looked at since it was taken.
+    held: Vec<(Told, u32)>,
     newest_ns: u64,
     round: Option<RoundState>,
     last_offered: CallId,
@@ -173,14 +185,15 @@ impl Model {
         let lengths = self.stripes.iter().map(|stripe| stripe.waiting.len());
         let mut round = RoundState {
             now_ns,
+            lets_go: false,
             lengths: lengths.collect(),
             next_stripe: 0,
             uncounted: None,
             delivered: Vec::new(),
         };
         if !self.is_finished {
-            for told in std::mem::take(&mut self.held) {
-                self.deliver_or_hold(&mut round, told);
+            for (told, rounds) in std::mem::take(&mut self.held) {
+                self.deliver_or_hold(&mut round, told, rounds + 1);
             }
         }
         self.round = Some(round);
@@ -198,7 +211,7 @@ impl Model {
         round.uncounted = Some((stripe, length));
         for _ in 0..length {
             let told = self.stripes[stripe].waiting.pop_front().unwrap();
-            self.deliver_or_hold(&mut round, told);
+            self.deliver_or_hold(&mut round, told, 0);
         }
         self.round = Some(round);
     }
@@ -209,15 +222,23 @@ impl Model {
         self.count(&mut round);
         let left = &round.lengths[round.next_stripe..];
         assert!(self.is_finished || left.iter().all(|&length| length == 0));
+        if round.lets_go {
+            let held = std::mem::take(&mut self.held);
+            round
+                .delivered
+                .extend(held.into_iter().map(|(told, _)| told));
+        }
         self.in_order(round.delivered)
     }
 
-    fn deliver_or_hold(&mut self, round: &mut RoundState, told: Told) {
+    fn deliver_or_hold(&mut self, round: &mut RoundState, told: Told, rounds: u32) {
         let newest_ns = round.now_ns.checked_sub(self.hold_back_ns);
         if newest_ns.is_some_and(|newest_ns| told.time_ns <= newest_ns) {
             round.delivered.push(told);
         } else {
-            self.held.push(told);
+            let is_ahead = told.time_ns > round.now_ns.saturating_add(self.hold_back_ns);
+            round.lets_go |= is_ahead || rounds >= MOST_ROUNDS;
+            self.held.push((told, rounds));
         }
     }
 
@@ -242,7 +263,8 @@ impl Model {
             return (Vec::new(), 0);
         }
         (self.is_closed, self.is_finished) = (true, true);
-        let mut events = std::mem::take(&mut self.held);
+        let held = std::mem::take(&mut self.held);
+        let mut events: Vec<_> = held.into_iter().map(|(told, _)| told).collect();
         for stripe in &mut self.stripes {
             stripe.drained += stripe.waiting.len() as u64;
             events.extend(stripe.waiting.drain(..));

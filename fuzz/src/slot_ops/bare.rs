@@ -3,7 +3,8 @@
 
 use super::model::{Expected, Happened, Model, Moment};
 use super::{Op, Time};
-use toolmeter_core::reading::{BucketCount, add_counts};
+use std::sync::atomic::Ordering::Relaxed;
+use toolmeter_core::reading::BucketCount;
 use toolmeter_core::{
     BucketCounts, CountsFull, ErrorKind, Finish, FixedCounts, Layout, OutcomeClass, Reading, Slot,
     Word,
@@ -26,8 +27,8 @@ struct Baseline {
 struct Cursor {
     made: Moment,
     baseline: Baseline,
-    /// The buckets of all its intervals added up.
-    sums: [Vec<BucketCount>; OutcomeClass::COUNT],
+    /// All its intervals added up.
+    sum: Total,
 }
 
 /// A call that did not end yet.
@@ -60,6 +61,8 @@ pub(super) fn check(precision: u8, max_exponent: u8, stripes: u8, origin_ns: u64
             }
             Op::Finish { call, stripe, end } => {
                 if calls.is_empty() {
+                    slot.reject(stripe.into());
+                    model.add(Happened::Rejected);
                     continue;
                 }
                 let call = calls.swap_remove(usize::from(call) % calls.len());
@@ -92,18 +95,26 @@ pub(super) fn check(precision: u8, max_exponent: u8, stripes: u8, origin_ns: u64
                     cursors.swap_remove(usize::from(cursor) % cursors.len());
                 }
             }
-            Op::Reset | Op::Revive => {
+            Op::Reset => {
                 check_reading(&since(&slot, &reset), &model.since(reset.at), &time);
                 reset = Baseline::new(&slot, model.now());
             }
+            Op::Revive => {
+                if calls.is_empty() {
+                    for cursor in cursors.drain(..) {
+                        cursor.end(&slot, &model, &time);
+                    }
+                    slot.clear();
+                    model.clear();
+                    reset = Baseline::nothing();
+                    assert!(read(&slot).is_empty());
+                    assert!(words.iter().all(|word| word.load(Relaxed) == 0));
+                }
+            }
         }
     }
-    for cursor in &mut cursors {
-        cursor.read(&slot, &model, &time);
-        let expected = model.since(cursor.made);
-        for class in OutcomeClass::ALL {
-            assert_eq!(cursor.sums[class.index()], expected.pairs(class));
-        }
+    for cursor in cursors {
+        cursor.end(&slot, &model, &time);
     }
     let total = read(&slot);
     check_reading(&total, &model.since(Moment::default()), &time);
@@ -129,7 +140,7 @@ fn pick<T>(list: &mut [T], number: u8) -> Option<&mut T> {
 fn read(slot: &Slot<'_>) -> Total {
     let mut reading = Total::default();
     slot.read(&mut reading).unwrap();
-    assert_eq!(reading.started(), slot.started());
+    assert_eq!(reading.started() + reading.rejected(), slot.entered());
     reading
 }
 
@@ -159,24 +170,28 @@ impl Cursor {
         Self {
             made,
             baseline: Baseline::new(slot, made),
-            sums: Default::default(),
+            sum: Total::default(),
         }
     }
 
     fn read(&mut self, slot: &Slot<'_>, model: &Model, time: &Time) {
         let interval = since(slot, &self.baseline);
         check_reading(&interval, &model.since(self.baseline.at), time);
-        for class in OutcomeClass::ALL {
-            let sum = &mut self.sums[class.index()];
-            let before = std::mem::take(sum);
-            add_counts(&before, interval.buckets(class), sum).unwrap();
-        }
+        self.sum.add(&interval).unwrap();
         self.baseline = Baseline::new(slot, model.now());
+    }
+
+    /// Reads it to its end: all its intervals added up are what happened since it was made.
+    fn end(mut self, slot: &Slot<'_>, model: &Model, time: &Time) {
+        self.read(slot, model, time);
+        check_reading(&self.sum, &model.since(self.made), time);
     }
 }
 
 fn check_reading<C: BucketCounts>(reading: &Reading<C>, expected: &Expected, time: &Time) {
-    assert_eq!(reading.started(), expected.started);
+    assert_eq!(reading.started(), expected.started());
+    assert_eq!(reading.rejected(), expected.rejected);
+    assert_eq!(reading.is_empty(), expected.is_empty());
     assert_eq!(reading.retried(), expected.retried);
     assert_eq!(reading.recovered(), expected.recovered);
     for kind in ErrorKind::ALL {
@@ -204,7 +219,8 @@ fn check_small(slot: &Slot<'_>, model: &Model) {
         assert_eq!((small.last_finish(), small.last_failure()), (None, None));
     } else {
         slot.read(&mut small).unwrap();
-        assert_eq!(small.started(), expected.started);
+        assert_eq!(small.started(), expected.started());
+        assert_eq!(small.rejected(), expected.rejected);
         assert_eq!(small.last_finish(), expected.last_finish);
         for class in OutcomeClass::ALL {
             assert_eq!(small.buckets(class), expected.pairs(class));

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use toolmeter::{
-    CallOptions, ClockSource, ErrorKind, Intervals, ManualClock, OwnedCall, Pump, Registry,
-    Snapshot, ToolHandle, ToolSpec, ToolStats,
+    ClockSource, ErrorKind, Intervals, ManualClock, OwnedCall, Pump, Registry, Snapshot,
+    ToolHandle, ToolSpec, ToolStats,
 };
-use toolmeter_core::{Buckets, OutcomeClass};
+use toolmeter_core::{Buckets, Outcome, OutcomeClass};
 
 const NAME: &str = "tool";
 
@@ -33,7 +33,8 @@ struct Running {
 struct Subject {
     registry: Registry,
     clock: Arc<ManualClock>,
-    tool: ToolHandle,
+    /// Always there, but while the tool is registered again.
+    tool: Option<ToolHandle>,
     model: Model,
     time: Time,
     /// The text of the last failure that had one: the text's own number.
@@ -66,6 +67,11 @@ pub(super) fn check(precision: u8, stripes: u8, origin_ns: u64, ops: &[Op]) {
         (cancelled, cancelled)
     );
     assert_eq!((stats.in_flight, stats.retried), (0, 0));
+    let totals = subject.registry.totals();
+    let all = subject.model.since(Moment::default());
+    let stats = &totals.tools[NAME];
+    assert_eq!(stats.success(), all.count(OutcomeClass::Success));
+    assert_eq!(stats.rejected, all.rejected);
 }
 
 impl Subject {
@@ -87,7 +93,7 @@ impl Subject {
         Self {
             registry,
             clock,
-            tool,
+            tool: Some(tool),
             model,
             time: Time::new(origin_ns),
             failures: 0,
@@ -132,22 +138,40 @@ impl Subject {
                 self.check_since_reset(&self.registry.reset_metrics());
                 self.reset = self.model.now();
             }
-            Op::Revive => {
-                self.registry.deregister(NAME).unwrap();
-                let metrics = self.registry.metrics();
-                assert!(metrics.tools[NAME].retired);
-                self.check_since_reset(&metrics);
-                let id = self.tool.id();
-                self.tool = self.registry.register(ToolSpec::new(NAME)).unwrap();
-                assert_eq!(self.tool.id(), id);
-                self.reset = self.model.now();
-            }
+            Op::Revive => self.revive(),
         }
     }
 
+    /// Deregisters the tool and registers it again. In between it is retired while a call holds
+    /// it, or else departs; then it is only seen if anything was counted since the reset.
+    fn revive(&mut self) {
+        self.registry.deregister(NAME).unwrap();
+        let metrics = self.registry.metrics();
+        assert!(metrics.tools[NAME].retired);
+        self.check_since_reset(&metrics);
+        let id = self.tool.take().map(|tool| tool.id());
+        self.registry.pump();
+        let metrics = self.registry.metrics();
+        if self.running.is_empty() && self.model.since(self.reset).is_empty() {
+            assert!(metrics.tools.is_empty());
+        } else {
+            assert!(metrics.tools[NAME].retired);
+            self.check_since_reset(&metrics);
+        }
+        let tool = self.registry.register(ToolSpec::new(NAME)).unwrap();
+        assert_eq!(Some(tool.id()), id);
+        self.tool = Some(tool);
+        let metrics = self.registry.metrics();
+        assert!(!metrics.tools[NAME].retired);
+        self.check_since_reset(&metrics);
+    }
+
+    fn tool(&self) -> &ToolHandle {
+        self.tool.as_ref().unwrap()
+    }
+
     fn start(&mut self, attempt: u16) {
-        let options = CallOptions::new().attempt(attempt);
-        let call = self.tool.with(options).start_owned();
+        let call = self.tool().call().attempt(attempt).start_owned();
         let attempt = attempt.max(1);
         assert_eq!(call.attempt(), attempt);
         self.model.add(Happened::Started { attempt });
@@ -160,6 +184,11 @@ impl Subject {
 
     fn finish(&mut self, call: u8, end: End) {
         if self.running.is_empty() {
+            self.tool()
+                .call()
+                .attempt(u16::from(call))
+                .reject("refused");
+            self.model.add(Happened::Rejected);
             return;
         }
         let place = usize::from(call) % self.running.len();
@@ -171,15 +200,16 @@ impl Subject {
         let latency_ns = self.time.now_ns - started_ns;
         assert_eq!(call.elapsed(), Duration::from_nanos(latency_ns));
         let outcome = end.outcome();
-        match end {
-            End::Success => {
+        match outcome {
+            Outcome::Success => {
                 assert_eq!(call.succeed(), Duration::from_nanos(latency_ns));
             }
-            End::Failure(_) => {
+            Outcome::Failure(kind) => {
                 self.failures += 1;
-                call.fail(outcome.error_kind().unwrap(), self.failures);
+                call.fail(kind, self.failures);
             }
-            End::Cancelled => drop(call),
+            Outcome::Cancelled => drop(call),
+            Outcome::Rejected => call.reject("refused"),
         }
         self.model.add(Happened::Finished {
             stripe: 0,
@@ -234,8 +264,8 @@ impl Subject {
 /// Counters, sums and histograms.
 fn check_counts(stats: &ToolStats, expected: &Expected) {
     assert_eq!(
-        (stats.retried, stats.recovered),
-        (expected.retried, expected.recovered)
+        (stats.retried, stats.recovered, stats.rejected),
+        (expected.retried, expected.recovered, expected.rejected)
     );
     let failures = ErrorKind::ALL.map(|kind| (kind, expected.failures[kind.index()]));
     let failures: BTreeMap<_, _> = failures.into_iter().filter(|&(_, n)| n > 0).collect();

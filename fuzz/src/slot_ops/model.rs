@@ -15,6 +15,8 @@ pub(super) enum Happened {
     Started {
         attempt: u16,
     },
+    /// It was refused before it started.
+    Rejected,
     Finished {
         stripe: usize,
         outcome: Outcome,
@@ -31,7 +33,9 @@ pub(super) struct Moment(usize);
 /// What a reading must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
-    pub(super) started: u64,
+    /// Calls that started or were rejected.
+    pub(super) entered: u64,
+    pub(super) rejected: u64,
     pub(super) retried: u64,
     pub(super) recovered: u64,
     pub(super) failures: [u64; ErrorKind::COUNT],
@@ -70,10 +74,20 @@ impl Model {
 
     /// Calls that started and did not end yet, over all that happened.
     pub(super) fn in_flight(&self) -> u64 {
-        let starts = self.happened.iter();
-        let starts = starts.filter(|happened| matches!(happened, Happened::Started { .. }));
-        let started = starts.count();
-        (2 * started - self.happened.len()) as u64
+        let mut in_flight = 0;
+        for happened in &self.happened {
+            match happened {
+                Happened::Started { .. } => in_flight += 1,
+                Happened::Finished { .. } => in_flight -= 1,
+                Happened::Rejected => {}
+            }
+        }
+        in_flight
+    }
+
+    /// Nothing happened any more.
+    pub(super) fn clear(&mut self) {
+        self.happened.clear();
     }
 
     /// What a reading taken now must hold beyond one that was taken at `since`.
@@ -88,9 +102,8 @@ impl Model {
             self.count(&mut expected, *happened);
         }
         // The last ones are those of the slot; they show if such a call ended since.
-        let [_, failed, _] = OutcomeClass::ALL.map(|class| expected.count(class));
-        let rejected = expected.failures[ErrorKind::Rejected.index()];
-        if expected.count(OutcomeClass::Success) > 0 || failed > rejected {
+        let [succeeded, failed, _] = OutcomeClass::ALL.map(|class| expected.count(class));
+        if succeeded > 0 || failed > 0 {
             expected.last_finish = self.last_finish(until);
         }
         if failed > 0
@@ -105,8 +118,12 @@ impl Model {
     fn count(&self, expected: &mut Expected, happened: Happened) {
         match happened {
             Happened::Started { attempt } => {
-                expected.started += 1;
+                expected.entered += 1;
                 expected.retried += u64::from(attempt > 1);
+            }
+            Happened::Rejected => {
+                expected.entered += 1;
+                expected.rejected += 1;
             }
             Happened::Finished {
                 outcome,
@@ -119,7 +136,10 @@ impl Model {
                 }
                 let is_success = outcome == Outcome::Success;
                 expected.recovered += u64::from(is_success && attempt > 1);
-                let class = outcome.class().index();
+                let Some(class) = outcome.class().map(OutcomeClass::index) else {
+                    expected.rejected += 1;
+                    return;
+                };
                 let sum_ns = &mut expected.sums_ns[class];
                 *sum_ns = sum_ns.wrapping_add(latency_ns.min(MAX_SUMMED_NS));
                 let index = self.buckets.index(latency_ns) as u32;
@@ -149,11 +169,11 @@ impl Model {
         self.latest(until, |happened| match *happened {
             Happened::Finished {
                 stripe,
-                outcome,
+                outcome: Outcome::Success | Outcome::Failure(_),
                 at_ns,
                 latency_ns,
                 ..
-            } if ran_to_an_end(outcome) => {
+            } => {
                 let latency_ns = latency_ns.min(self.buckets.max_value());
                 Some((stripe, at_ns, LastFinish { at_ns, latency_ns }))
             }
@@ -175,15 +195,19 @@ impl Model {
     }
 }
 
-/// Whether the call leaves a last latency.
-fn ran_to_an_end(outcome: Outcome) -> bool {
-    !matches!(
-        outcome,
-        Outcome::Cancelled | Outcome::Failure(ErrorKind::Rejected)
-    )
-}
-
 impl Expected {
+    /// Calls that started and were not rejected. A call that was rejected after its start is
+    /// taken out of it when it ends, which may be after the start of the interval.
+    pub(super) fn started(&self) -> u64 {
+        self.entered.saturating_sub(self.rejected)
+    }
+
+    /// Whether nothing was counted.
+    pub(super) fn is_empty(&self) -> bool {
+        let has_no_bucket = self.buckets.iter().all(BTreeMap::is_empty);
+        self.entered == 0 && self.rejected == 0 && has_no_bucket
+    }
+
     pub(super) fn count(&self, class: OutcomeClass) -> u64 {
         self.buckets[class.index()].values().sum()
     }

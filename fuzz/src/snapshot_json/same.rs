@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// How far milliseconds may be from the input: half a nanosecond, to which latencies are rounded,
 /// and an uptime's half microsecond; and what a parser may round.
@@ -22,6 +23,8 @@ pub(super) fn check_snapshot(given: &Value, printed: &Value) {
     let (Some(given), Some(printed)) = (given.as_object(), printed.as_object()) else {
         return;
     };
+    let has_nameless = given.get("nameless").is_some_and(|it| !it.is_null());
+    assert_eq!(has_nameless, printed.contains_key("nameless"));
     for (field, given, printed) in common(given, printed) {
         match field {
             "tools" => {
@@ -32,7 +35,12 @@ pub(super) fn check_snapshot(given: &Value, printed: &Value) {
                     check_tool(given, printed);
                 }
             }
-            "taken_at" => assert_eq!(time(given), time(printed)),
+            "instances" => assert_eq!(set(given), set(printed)),
+            "nameless" => check_fields(given, printed, |field, given, printed| match field {
+                "stats" => check_tool(given, printed),
+                _ => assert_eq!(given, printed, "{field}"),
+            }),
+            "started_at" | "taken_at" => assert_eq!(time(given), time(printed)),
             "uptime_ms" => check_ms(given, printed, UPTIME_MS),
             _ => assert_eq!(given, printed, "{field}"),
         }
@@ -58,7 +66,7 @@ fn check_tool(given: &Value, printed: &Value) {
     for (field, given, printed) in common(given, printed) {
         match field {
             "last_error" => check_error(given, printed),
-            "last_finished_at" => assert_eq!(time(given), time(printed)),
+            "last_finished_at" | "registered_at" => assert_eq!(time(given), time(printed)),
             "last_latency_ms" | "total_latency_ms" => check_ms(given, printed, LATENCY_MS),
             "failures_by_kind" => {
                 let given = given.as_object().unwrap().iter();
@@ -107,6 +115,12 @@ fn check_ms(given: &Value, printed: &Value, distance: f64) {
             "{given} ms and {printed} ms"
         );
     }
+}
+
+/// The names in a list, of which the same may be there twice.
+fn set(field: &Value) -> BTreeSet<&str> {
+    let names = field.as_array().unwrap().iter();
+    names.map(|name| name.as_str().unwrap()).collect()
 }
 
 /// The moment that a field tells, which may be written in several ways.

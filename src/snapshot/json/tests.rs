@@ -1,4 +1,5 @@
 use super::*;
+use crate::snapshot::Header;
 use crate::snapshot::testing::{any_ns, any_snapshot};
 use crate::snapshot::tool_stats::LastCall;
 use proptest::prelude::*;
@@ -9,13 +10,15 @@ fn latency(precision: u8, sum_ns: u64, buckets: &[(u32, u64)]) -> LatencyStats {
 }
 
 fn snapshot(tool: ToolStats) -> Snapshot {
-    Snapshot::new(
-        "host-1".to_owned(),
-        SystemTime::UNIX_EPOCH + Duration::new(1_767_225_600, 1),
-        Duration::from_micros(61_000_001),
-        4,
-        BTreeMap::from([(Arc::from("web_search"), Arc::new(tool))]),
-    )
+    let header = Header {
+        instance: "host-1".to_owned(),
+        started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_539),
+        taken_at: SystemTime::UNIX_EPOCH + Duration::new(1_767_225_600, 1),
+        uptime: Duration::from_micros(61_000_001),
+        unknown_tool_calls: 4,
+    };
+    let tools = BTreeMap::from([(Arc::from("web_search"), Arc::new(tool))]);
+    Snapshot::new(header, tools, None)
 }
 
 fn idle() -> ToolStats {
@@ -23,6 +26,7 @@ fn idle() -> ToolStats {
         in_flight: 0,
         retried: 0,
         recovered: 0,
+        rejected: 0,
         last_error: None,
         last_finish: None,
         failures_by_kind: BTreeMap::new(),
@@ -32,6 +36,7 @@ fn idle() -> ToolStats {
             cancelled: latency(5, 0, &[]),
         },
         retired: false,
+        registered_at: SystemTime::UNIX_EPOCH,
     }
 }
 
@@ -46,6 +51,7 @@ fn every_field_has_its_name_and_unit() {
         in_flight: 1,
         retried: 3,
         recovered: 2,
+        rejected: 9,
         last_error: Some(LastError {
             kind: ErrorKind::Timeout,
             message: Some("too \"slow\"".to_owned()),
@@ -63,17 +69,18 @@ fn every_field_has_its_name_and_unit() {
             cancelled: latency(5, 7, &[]),
         },
         retired: true,
+        registered_at: at,
     };
     let expected = json!({
-        "instance": "host-1", "taken_at": "2026-01-01T00:00:00.000000001Z", "uptime_ms": 61000.001,
+        "instances": ["host-1"], "started_at": "2025-12-31T23:58:59Z", "taken_at": "2026-01-01T00:00:00.000000001Z", "uptime_ms": 61000.001,
         "unknown_tool_calls": 4,
         "tools": { "web_search": {
-            "success": 12, "failure": 3, "cancelled": 0, "in_flight": 1, "retried": 3, "recovered": 2,
+            "success": 12, "failure": 3, "cancelled": 0, "rejected": 9, "in_flight": 1, "retried": 3, "recovered": 2,
             "last_error": { "kind": "timeout", "message": "too \"slow\"", "attempt": 1,
                             "at": "1970-01-01T00:00:01.5Z" },
             "last_latency_ms": 1.500001, "last_finished_at": "1970-01-01T00:00:01.5Z",
             "total_latency_ms": 200.0,
-            "failures_by_kind": { "timeout": 3 },
+            "failures_by_kind": { "timeout": 3 }, "registered_at": "1970-01-01T00:00:01.5Z",
             "latency_ms": {
                 "success": { "count": 12, "min": 0.000003, "mean": 12.666667, "p50": 0.000003,
                              "p90": 155.189247, "p99": 155.189247, "p999": 155.189247, "max": 155.189247,
@@ -85,6 +92,19 @@ fn every_field_has_its_name_and_unit() {
                                "p999": null, "max": null, "precision": 5, "sum_ns": 7, "buckets": [] } },
             "retired": true } } });
     assert_eq!(serde_json::to_value(snapshot(busy)).unwrap(), expected);
+}
+
+#[test]
+fn tools_without_a_name_are_told_with_their_number() {
+    let mut snapshot = snapshot(idle());
+    let written = serde_json::to_value(&snapshot).unwrap();
+    assert_eq!(written.get("nameless"), None);
+    let stats = idle();
+    snapshot.nameless = Some(Arc::new(NamelessTools { tools: 12, stats }));
+    let written = serde_json::to_value(&snapshot).unwrap();
+    assert_eq!(written["nameless"]["tools"], 12);
+    assert_eq!(written["nameless"]["stats"], written["tools"]["web_search"]);
+    assert_eq!(round_trip(&snapshot), snapshot);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 fn snapshot(tools: &str) -> Snapshot {
     let json = format!(
-        r#"{{ "instance": "host-1", "taken_at": "2026-01-01T00:00:00.0005Z", "uptime_ms": 61000.0,
+        r#"{{ "instances": ["host-1"], "started_at": "2025-12-31T23:58:59Z", "taken_at": "2026-01-01T00:00:00.0005Z", "uptime_ms": 61000.0,
               "unknown_tool_calls": 2, "tools": {tools} }}"#
     );
     serde_json::from_str(&json).unwrap()
@@ -15,10 +15,12 @@ const IDLE: &str = r#"{ "precision": 5, "sum_ns": 0, "buckets": [] }"#;
 #[test]
 fn one_line_for_the_whole_and_one_row_for_each_tool() {
     let tools = format!(
-        r#"{{ "read_file": {{ "in_flight": 0, "retried": 0, "recovered": 0, "last_error": null,
+        r#"{{ "read_file": {{ "in_flight": 0, "retried": 0, "recovered": 0, "rejected": 7, "last_error": null,
+               "registered_at": "2026-01-01T00:00:00Z",
                "failures_by_kind": {{}}, "retired": true,
                "latency_ms": {{ "success": {IDLE}, "failure": {IDLE}, "cancelled": {IDLE} }} }},
-             "web_search": {{ "in_flight": 1, "retried": 3, "recovered": 2,
+             "web_search": {{ "in_flight": 1, "retried": 3, "recovered": 2, "rejected": 0,
+               "registered_at": "2026-01-01T00:00:00Z",
                "last_error": {{ "kind": "timeout", "message": "no answer", "attempt": 1, "at": "2026-01-01T00:00:00Z" }},
                "failures_by_kind": {{ "timeout": 3 }},
                "latency_ms": {{
@@ -28,10 +30,10 @@ fn one_line_for_the_whole_and_one_row_for_each_tool() {
     );
     let expected = "\
 host-1 at 2026-01-01T00:00:00.000Z, up 61.0 s, 2 calls of unknown tools; latencies are those of successful calls
-| tool                | success | failure | cancelled | in flight | retried | recovered |    mean |  p50 |    p99 |    max | last error         |
-|---------------------|---------|---------|-----------|-----------|---------|-----------|---------|------|--------|--------|--------------------|
-| read_file (retired) |       0 |       0 |         0 |         0 |       0 |         0 |       - |    - |      - |      - |                    |
-| web_search          |      12 |       3 |         0 |         1 |       3 |         2 | 12.7 ms | 3 ns | 155 ms | 155 ms | timeout: no answer |";
+| tool                | success | failure | cancelled | rejected | in flight | retried | recovered |    mean |  p50 |    p99 |    max | last error         |
+|---------------------|---------|---------|-----------|----------|-----------|---------|-----------|---------|------|--------|--------|--------------------|
+| read_file (retired) |       0 |       0 |         0 |        7 |         0 |       0 |         0 |       - |    - |      - |      - |                    |
+| web_search          |      12 |       3 |         0 |        0 |         1 |       3 |         2 | 12.7 ms | 3 ns | 155 ms | 155 ms | timeout: no answer |";
     let printed = snapshot(&tools).to_string();
     assert_eq!(printed, expected, "printed:\n{printed}");
 }
@@ -89,7 +91,8 @@ proptest! {
     ) {
         snapshot.tools.insert(name.into(), tool.into());
         let printed = snapshot.to_string();
-        prop_assert_eq!(printed.lines().count(), 3 + snapshot.tools.len());
+        let rows = snapshot.tools.len() + usize::from(snapshot.nameless.is_some());
+        prop_assert_eq!(printed.lines().count(), 3 + rows);
         prop_assert!(!printed.chars().any(|character| character.is_control() && character != '\n'));
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
-use crate::snapshot::testing::{TestCall, WALL, any_calls, any_tool, recorded};
+use crate::last_error::{ErrorRecord, KeptErrors};
+use crate::snapshot::testing::{TestCall, any_calls, any_tool, clocks, recorded};
 use proptest::prelude::*;
 use toolmeter_core::{Finish, Layout, Outcome, Slot, Word};
+use toolmeter_events::ErrorMessage;
 
 fn call(outcome: Outcome, attempt: u16, latency_ns: u64) -> TestCall {
     TestCall {
@@ -18,8 +20,8 @@ fn since_epoch_ns(time: SystemTime) -> u128 {
         .as_nanos()
 }
 
-/// The last error of a slot whose one call failed at `at_ns`.
-fn last_error(at_ns: u64, attempt: u16, wall: &Moment, error: Option<ErrorText<'_>>) -> LastError {
+/// The last error of a slot whose one call failed at `at_ns`, as it is told at `now_ns`.
+fn last_error(at_ns: u64, attempt: u16, now_ns: u64, record: Option<ErrorRecord>) -> LastError {
     let layout = Layout::new(5, 48, 1).unwrap();
     let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
     let slot = Slot::new(&words, layout).unwrap();
@@ -36,28 +38,41 @@ fn last_error(at_ns: u64, attempt: u16, wall: &Moment, error: Option<ErrorText<'
     );
     let mut reading = Reading::<Vec<(u32, u64)>>::default();
     slot.read(&mut reading).unwrap();
-    let stats = ToolStats::from_reading(&reading, 0, 5, wall, error, false);
+    let kept = KeptErrors::new(None);
+    if let Some(record) = record {
+        kept.keep(record);
+    }
+    let errors = kept.load();
+    let recorded = Recorded {
+        reading: &reading,
+        in_flight: 0,
+        errors: errors.as_deref(),
+        retired: false,
+        registered_at: SystemTime::UNIX_EPOCH,
+    };
+    let stats = ToolStats::new(&recorded, 5, &clocks(now_ns));
     stats.last_error.unwrap()
 }
 
 const AT_NS: u64 = (1 << 40) + 12_345;
 
-const RECORD: ErrorText<'_> = ErrorText {
-    kind: ErrorKind::Timeout,
-    attempt: 2,
-    at_ns: AT_NS,
-    message: Some("too slow"),
-};
+fn record() -> ErrorRecord {
+    ErrorRecord {
+        kind: ErrorKind::Timeout,
+        attempt: 2,
+        at_ns: AT_NS,
+        message: ErrorMessage::new("too slow"),
+    }
+}
 
 #[test]
 fn every_counter_comes_from_the_reading() {
-    let rejected = Outcome::Failure(ErrorKind::Rejected);
     let timeout = Outcome::Failure(ErrorKind::Timeout);
     let mut calls = vec![
         call(timeout, 1, 30),
         call(Outcome::Success, 2, 20),
         call(Outcome::Cancelled, 1, 500),
-        call(rejected, 1, 0),
+        call(Outcome::Rejected, 1, 0),
     ];
     calls.push(TestCall {
         outcome: None,
@@ -66,11 +81,14 @@ fn every_counter_comes_from_the_reading() {
     let stats = recorded(5, &calls, |_| true);
     assert_eq!(
         (stats.success(), stats.failure(), stats.cancelled()),
-        (1, 2, 1)
+        (1, 1, 1)
     );
-    assert_eq!((stats.finished(), stats.in_flight), (4, 1));
+    assert_eq!(
+        (stats.finished(), stats.in_flight, stats.rejected),
+        (3, 1, 1)
+    );
     assert_eq!((stats.retried, stats.recovered), (1, 1));
-    let kinds = BTreeMap::from([(ErrorKind::Timeout, 1), (ErrorKind::Rejected, 1)]);
+    let kinds = BTreeMap::from([(ErrorKind::Timeout, 1)]);
     assert_eq!(stats.failures_by_kind, kinds);
     assert_eq!(stats.total_latency(), Duration::from_nanos(50));
     assert_eq!(stats.latency.cancelled.sum(), Duration::from_nanos(500));
@@ -80,9 +98,9 @@ fn every_counter_comes_from_the_reading() {
     let last_error = stats.last_error.unwrap();
     assert_eq!(
         (last_error.kind, last_error.attempt),
-        (ErrorKind::Rejected, 1)
+        (ErrorKind::Timeout, 1)
     );
-    assert_eq!(since_epoch_ns(last_error.at), 4 << 17);
+    assert_eq!(since_epoch_ns(last_error.at), 1 << 17);
 }
 
 #[test]
@@ -97,40 +115,30 @@ fn an_idle_tool_has_nothing_last() {
 
 #[test]
 fn the_record_of_the_same_failure_gives_its_text_and_exact_time() {
-    let error = last_error(AT_NS, 2, &WALL, Some(RECORD));
+    let error = last_error(AT_NS, 2, AT_NS, Some(record()));
     assert_eq!(error.message.as_deref(), Some("too slow"));
     assert_eq!(since_epoch_ns(error.at), u128::from(AT_NS));
-
-    let silent = ErrorText {
-        message: None,
-        ..RECORD
-    };
-    let error = last_error(AT_NS, 2, &WALL, Some(silent));
-    assert_eq!(
-        (error.message, since_epoch_ns(error.at)),
-        (None, u128::from(AT_NS))
-    );
 }
 
 #[test]
 fn the_record_of_another_failure_gives_nothing() {
     let others = [
         None,
-        Some(ErrorText {
+        Some(ErrorRecord {
             kind: ErrorKind::Network,
-            ..RECORD
+            ..record()
         }),
-        Some(ErrorText {
+        Some(ErrorRecord {
             attempt: 3,
-            ..RECORD
+            ..record()
         }),
-        Some(ErrorText {
+        Some(ErrorRecord {
             at_ns: AT_NS + (1 << 16),
-            ..RECORD
+            ..record()
         }),
     ];
     for other in others {
-        let error = last_error(AT_NS, 2, &WALL, other);
+        let error = last_error(AT_NS, 2, AT_NS, other);
         assert_eq!(
             (error.kind, error.message, error.attempt),
             (ErrorKind::Timeout, None, 2)
@@ -141,23 +149,21 @@ fn the_record_of_another_failure_gives_nothing() {
 
 #[test]
 fn a_failure_just_after_the_clocks_were_paired_is_not_years_old() {
-    for clock_ns in [AT_NS - (1 << 30), AT_NS, AT_NS + (1 << 55)] {
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(clock_ns);
-        let wall = Moment::new(time, clock_ns);
-        let error = last_error(AT_NS, 1, &wall, None);
+    for now_ns in [AT_NS - (1 << 30), AT_NS, AT_NS + (1 << 55)] {
+        let error = last_error(AT_NS, 1, now_ns, None);
         assert_eq!(since_epoch_ns(error.at), u128::from(AT_NS >> 16 << 16));
     }
 }
 
 #[test]
 fn a_failure_at_the_end_of_the_clock_does_no_harm() {
-    let wall = Moment::new(WALL.wall(), u64::MAX);
-    let record = ErrorText {
+    let last = ErrorRecord {
         at_ns: u64::MAX,
-        ..RECORD
+        ..record()
     };
-    assert_eq!(last_error(u64::MAX, 2, &wall, Some(record)).at, wall.wall());
-    assert_eq!(last_error(0, 0, &WALL, None).attempt, 1);
+    let error = last_error(u64::MAX, 2, u64::MAX, Some(last));
+    assert_eq!(since_epoch_ns(error.at), u128::from(u64::MAX));
+    assert_eq!(last_error(0, 0, 0, None).attempt, 1);
 }
 
 #[test]
@@ -207,7 +213,8 @@ proptest! {
         prop_assert_eq!(stats.success(), ended(|outcome| outcome == Outcome::Success));
         prop_assert_eq!(stats.failure(), ended(|outcome| outcome.error_kind().is_some()));
         prop_assert_eq!(stats.cancelled(), ended(|outcome| outcome == Outcome::Cancelled));
-        prop_assert_eq!(stats.finished() + stats.in_flight, calls.len() as u64);
+        prop_assert_eq!(stats.rejected, ended(|outcome| outcome == Outcome::Rejected));
+        prop_assert_eq!(stats.finished() + stats.rejected + stats.in_flight, calls.len() as u64);
         prop_assert_eq!(stats.failures_by_kind.values().sum::<u64>(), stats.failure());
         prop_assert!(stats.failures_by_kind.values().all(|&count| count > 0));
     }

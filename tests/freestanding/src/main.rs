@@ -1,4 +1,4 @@
-//! A program without std, allocator or C library that meters two calls into a `static`.
+//! A program without std, allocator or C library that meters four calls into a `static`.
 //!
 //! It exits with 0 if the numbers are right, else with the number of the check that failed. That
 //! it links is half of the test. Linux on x86-64 only, since it starts and ends by itself.
@@ -8,6 +8,7 @@
 
 use core::arch::{asm, global_asm};
 use core::panic::PanicInfo;
+use core::sync::atomic::Ordering;
 use toolmeter_core::{ErrorKind, Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
 
 const LAYOUT: Layout = match Layout::new(3, 20, 2) {
@@ -35,6 +36,7 @@ fn meter() -> i32 {
     let failure = Outcome::Failure(ErrorKind::Timeout);
     slot.finish(1, Finish::new(failure, 2, 20, 5));
     slot.start(1, 1);
+    slot.reject(1);
 
     let mut reading = Reading::<FixedCounts<8>>::default();
     if slot.read(&mut reading).is_err() {
@@ -52,11 +54,35 @@ fn meter() -> i32 {
         reading.sum_ns(Outcome::FAILURE) == 5,
         reading.failures(ErrorKind::Timeout) == 1,
         reading.failures(ErrorKind::Network) == 0,
+        reading.rejected() == 1,
     ];
-    match checks.iter().position(|passed| !passed) {
-        Some(failed) => 3 + failed as i32,
-        None => 0,
+    if let Some(failed) = checks.iter().position(|passed| !passed) {
+        return 3 + failed as i32;
     }
+
+    let mut sum = Reading::<FixedCounts<8>>::default();
+    for _ in 0..2 {
+        if sum.add(&reading).is_err() {
+            return 50;
+        }
+    }
+    if sum.started() != 6 || sum.count(Outcome::SUCCESS) != 2 {
+        return 51;
+    }
+    if !clears() {
+        return 52;
+    }
+    0
+}
+
+/// Whether clearing leaves zeros. With a view of its own: one that is passed on by reference keeps
+/// the compiler from knowing its layout, and the arrays of a reading are then zeroed by `memset`.
+fn clears() -> bool {
+    let Ok(slot) = Slot::new(&WORDS, LAYOUT) else {
+        return false;
+    };
+    slot.clear();
+    slot.entered() == 0 && WORDS.iter().all(|word| word.load(Ordering::Relaxed) == 0)
 }
 
 fn exit(status: i32) -> ! {

@@ -1,8 +1,8 @@
 //! Which orderings there are to weaken.
 //!
 //! Owns the search through the sources. Promise: every `Release`, `Acquire`, `AcqRel` or `SeqCst`
-//! that is an expression in the code of the three crates is found, but for tests and for the
-//! stand-ins of `core/src/stand_in.rs`, which are no code of a host.
+//! that is an expression in the code of the three crates is found, except in tests and in the
+//! stand-ins for other crates in a model, which are no code of a host.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use walkdir::WalkDir;
 
 /// Where the code of the crates is, below the root.
 const SOURCES: [&str; 3] = ["core/src", "events/src", "src"];
-/// What stands in for other crates in a model.
-const STAND_INS: &str = "core/src/stand_in.rs";
+/// The files in which something stands in for another crate in a model.
+const STAND_IN: &str = "stand_in.rs";
 /// What an ordering that can be weakened is called.
 const STRONG: [&str; 4] = ["Release", "Acquire", "AcqRel", "SeqCst"];
 
@@ -78,7 +78,7 @@ pub(crate) fn find(root: &Path) -> Result<Vec<Site>, String> {
             let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
             if path.extension().is_none_or(|end| end != "rs")
                 || is_test
-                || file == Path::new(STAND_INS)
+                || file.ends_with(STAND_IN)
             {
                 continue;
             }

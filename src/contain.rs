@@ -1,0 +1,248 @@
+//! Running code of the host, of a tool or of a model's making, so that its panics stay its own.
+//!
+//! [`contained`] runs a closure, [`Contained`] a future; both give the panic as a value, a
+//! [`Panicked`]. What such code leaves behind is dropped here as well: a payload, or a future,
+//! whose destructor panics changes no count and unwinds nowhere. [`discard`] drops any other
+//! value in that way.
+//!
+//! Nothing of toolmeter's is seen half changed after such a panic: the code runs between two
+//! statements of ours, never within one. What it did to its own state is its own concern, as it
+//! would be without metering.
+
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+/// What a panic carried.
+pub(crate) struct Panicked {
+    // In a lock only so that errors which keep one are `Sync`; it is never contended.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Panicked {
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self {
+            payload: Mutex::new(Some(payload)),
+        }
+    }
+
+    fn take(&mut self) -> Option<Box<dyn Any + Send>> {
+        let payload = self.payload.get_mut();
+        payload.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the panic said.
+    pub(crate) fn text(&self) -> String {
+        const NOT_TEXT: &str = "the tool panicked with something other than text";
+        let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(payload) = &*payload else {
+            return NOT_TEXT.to_owned();
+        };
+        if let Some(text) = payload.downcast_ref::<&'static str>() {
+            (*text).to_owned()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.clone()
+        } else {
+            NOT_TEXT.to_owned()
+        }
+    }
+
+    /// Goes on unwinding.
+    pub(crate) fn resume(mut self) -> ! {
+        match self.take() {
+            Some(payload) => resume_unwind(payload),
+            None => unreachable!("only this and the destructor take the payload"),
+        }
+    }
+}
+
+impl Drop for Panicked {
+    fn drop(&mut self) {
+        discard(self.take());
+    }
+}
+
+impl fmt::Debug for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panicked").field(&self.text()).finish()
+    }
+}
+
+/// Runs `code`.
+///
+/// # Errors
+///
+/// [`Panicked`] if it panicked.
+#[inline]
+pub(crate) fn contained<R>(code: impl FnOnce() -> R) -> Result<R, Panicked> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
+}
+
+/// Drops a value whose destructor may panic.
+///
+/// The payload of such a panic is dropped in the same way; one whose own destructor panics, too,
+/// is leaked, so that this ends.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        let payload = ManuallyDrop::new(payload);
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| {
+            drop(ManuallyDrop::into_inner(payload));
+        })) {
+            std::mem::forget(second);
+        }
+    }
+}
+
+pin_project! {
+    /// A future that gives its panic as a value, and whose destructor unwinds nowhere.
+    pub(crate) struct Contained<F> {
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Contained<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.discard();
+        }
+    }
+}
+
+impl<F> Contained<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self {
+            future: Some(future),
+        }
+    }
+
+    /// What is inside, unless it was discarded.
+    #[cfg(feature = "stream")]
+    pub(crate) fn get(self: Pin<&mut Self>) -> Option<Pin<&mut F>> {
+        self.project().future.as_pin_mut()
+    }
+
+    /// What is inside, to be looked at.
+    #[cfg(feature = "stream")]
+    pub(crate) fn peek(&self) -> Option<&F> {
+        self.future.as_ref()
+    }
+
+    /// Drops the future, if it is not gone yet.
+    pub(crate) fn discard(self: Pin<&mut Self>) {
+        let mut future = self.project().future;
+        if future.is_some() {
+            let dropped = contained(|| future.set(None));
+            drop(dropped);
+        }
+    }
+}
+
+impl<F: Future> Future for Contained<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = self.project().future.as_pin_mut();
+        let Some(future) = future else {
+            panic!("a future was polled after it was dropped");
+        };
+        match contained(|| future.poll(context)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
+    }
+}
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    /// Panics when it is dropped, with a payload that does so, too.
+    struct Bomb(u8);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                std::panic::panic_any(Bomb(self.0 - 1));
+            }
+            panic!("the last");
+        }
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn the_text_of_a_panic_is_what_it_said() {
+        let text = |code: fn()| contained(code).unwrap_err().text();
+        assert_eq!(text(|| panic!("as it is")), "as it is");
+        assert_eq!(text(|| panic!("with {}", 1)), "with 1");
+        assert!(text(|| std::panic::panic_any(3)).contains("other than text"));
+        assert_eq!(contained(|| 3).unwrap(), 3);
+    }
+
+    #[test]
+    fn what_panics_when_dropped_unwinds_nowhere() {
+        for depth in 0..4 {
+            discard(Bomb(depth));
+            drop(contained(|| std::panic::panic_any(Bomb(depth))));
+        }
+    }
+
+    #[test]
+    fn a_panic_goes_on_with_its_payload() {
+        let panicked = contained(|| std::panic::panic_any(7_u8)).unwrap_err();
+        let again = contained(|| panicked.resume()).unwrap_err();
+        let again = contained(|| again.resume()).unwrap_err();
+        assert!(again.text().contains("other than text"));
+    }
+
+    #[test]
+    fn a_future_whose_destructor_panics_unwinds_nowhere() {
+        /// Done at once; its destructor panics.
+        struct Done(#[allow(dead_code, reason = "dropped with it")] Bomb);
+        impl Future for Done {
+            type Output = u8;
+            fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u8> {
+                Poll::Ready(5)
+            }
+        }
+        let mut done = Box::pin(Contained::new(Done(Bomb(2))));
+        assert!(matches!(poll(done.as_mut()), Poll::Ready(Ok(5))));
+        drop(done);
+
+        let bomb = Bomb(1);
+        let mut hangs = pin!(Contained::new(async move {
+            let _bomb = &bomb;
+            std::future::pending::<()>().await;
+        }));
+        assert!(poll(hangs.as_mut()).is_pending());
+        hangs.discard();
+
+        let mut panics = pin!(Contained::new(async { panic!("inside") }));
+        let Poll::Ready(Err::<(), _>(panicked)) = poll(panics.as_mut()) else {
+            panic!("it panicked");
+        };
+        assert_eq!(panicked.text(), "inside");
+    }
+
+    #[test]
+    fn a_future_that_is_dropped_half_way_unwinds_nowhere() {
+        let bomb = Bomb(1);
+        let mut hangs = Box::pin(Contained::new(async move {
+            let _bomb = &bomb;
+            std::future::pending::<()>().await;
+        }));
+        assert!(poll(hangs.as_mut()).is_pending());
+        drop(hangs);
+    }
+}

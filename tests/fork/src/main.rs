@@ -1,0 +1,410 @@
+//! A host that builds its registry and then forks, as a daemon or a pre-forking server does.
+//!
+//! In the child calls go on being counted and read; shutting the registry down and dropping
+//! everything neither hangs nor panics, whatever the pump and other threads were doing when the
+//! process forked. The parent goes on working.
+//!
+//! It exits with 0 if all that is so, else with 1, and says what was not. A child that is not done
+//! after [`LIMIT`] hangs and is killed. Unix only.
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use toolmeter::{
+    ErrorKind, Intervals, Pump, Registry, RegistryBuilder, RunningCalls, Subscription, ToolHandle,
+};
+
+/// How long a child may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How often the process forks under load: 200 times for each thing that a child does.
+const FORKS: u64 = 800;
+
+/// How a child ended.
+#[derive(Debug, PartialEq)]
+enum Ended {
+    Right,
+    Panicked,
+    Hung,
+    Otherwise(WaitStatus),
+}
+
+/// Runs `child` in a forked child.
+fn in_child(child: impl FnOnce()) -> Ended {
+    // SAFETY: the child runs ordinary code, which is sound here; that it does not wait for a lock
+    // that no thread will ever release is what this program is there to show. glibc makes its
+    // allocator usable in the child.
+    let pid = match unsafe { fork() }.expect("the process forks") {
+        ForkResult::Child => {
+            let ended = catch_unwind(AssertUnwindSafe(child));
+            // SAFETY: it ends the process at once, without what the parent registered for its end.
+            unsafe { nix::libc::_exit(i32::from(ended.is_err())) }
+        }
+        ForkResult::Parent { child } => child,
+    };
+    let began = Instant::now();
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)).expect("it is our child") {
+            WaitStatus::StillAlive if began.elapsed() < LIMIT => {
+                thread::sleep(Duration::from_micros(500));
+            }
+            WaitStatus::StillAlive => {
+                kill(pid, Signal::SIGKILL).expect("it is our child");
+                waitpid(pid, None).expect("it is our child");
+                return Ended::Hung;
+            }
+            WaitStatus::Exited(_, 0) => return Ended::Right,
+            WaitStatus::Exited(_, 1) => return Ended::Panicked,
+            other => return Ended::Otherwise(other),
+        }
+    }
+}
+
+/// All that a host holds.
+struct Host {
+    registry: Registry,
+    tool: ToolHandle,
+    intervals: Intervals,
+    events: Subscription,
+    running: RunningCalls,
+}
+
+impl Host {
+    fn new(builder: RegistryBuilder) -> Self {
+        let registry = builder.build().expect("the settings are in range");
+        let tool = registry.register("shell").expect("the name is free");
+        tool.start().succeed();
+        Self {
+            intervals: registry.intervals(),
+            events: registry.subscribe(),
+            running: registry.running_calls(),
+            registry,
+            tool,
+        }
+    }
+
+    /// Counts calls of each kind, and looks at what was counted. The parent's other threads may
+    /// count into the same tool until the process forks, and none does in the child.
+    fn count_and_read(&mut self) {
+        let stats = |registry: &Registry| Arc::clone(&registry.metrics().tools["shell"]);
+        let before = stats(&self.registry);
+        for _ in 0..100 {
+            self.tool.start().succeed();
+            let _: Result<(), &str> = self.tool.run(|| Err("no such file"));
+            drop(self.tool.start());
+            self.tool.call().reject("denied");
+        }
+        let found = self.registry.get("shell").expect("it is registered");
+        found
+            .call()
+            .attempt(2)
+            .start()
+            .fail(ErrorKind::Network, "reset");
+        let after = stats(&self.registry);
+        let counts = |stats: &toolmeter::ToolStats| {
+            [
+                stats.success(),
+                stats.failure(),
+                stats.cancelled(),
+                stats.rejected,
+            ]
+        };
+        let new: Vec<_> = counts(&after)
+            .into_iter()
+            .zip(counts(&before))
+            .map(|(after, before)| after - before)
+            .collect();
+        assert_eq!(new, [100, 101, 100, 100]);
+        let error = after.last_error.as_ref().expect("one call failed");
+        assert_eq!(error.message.as_deref(), Some("reset"));
+        assert!(self.registry.totals().tools["shell"].failure() >= 101);
+        assert!(self.intervals.read().tools["shell"].failure() >= 101);
+        assert!(self.registry.intervals().read().tools["shell"].failure() == 0);
+        // It is as old as the fork.
+        let _ = self.registry.published().tools.len();
+        self.registry.publish();
+        self.registry.pump();
+        let _ = self.registry.event_accounting();
+    }
+
+    /// Starts counting from zero. The parent may have been doing so when it forked.
+    fn reset(&self) {
+        self.tool.start().succeed();
+        assert!(self.registry.reset_metrics().tools["shell"].success() > 0);
+        assert_eq!(self.registry.metrics().tools["shell"].success(), 0);
+        self.tool.start().succeed();
+        assert_eq!(self.registry.metrics().tools["shell"].success(), 1);
+    }
+
+    /// Shuts down, counts on, and drops everything.
+    fn end(self) {
+        self.registry.shutdown();
+        self.registry.shutdown();
+        let before = self.registry.metrics().tools["shell"].success();
+        self.tool.start().succeed();
+        let after = self.registry.metrics().tools["shell"].success();
+        assert_eq!(after, before + 1);
+        let weak = self.registry.downgrade();
+        let call = self.tool.start_owned();
+        drop(self.running);
+        drop(self.events);
+        drop(self.registry);
+        drop(weak.upgrade());
+        drop(self.tool);
+        call.succeed();
+        drop(self.intervals);
+    }
+}
+
+/// What was not right, as it is found.
+#[derive(Default)]
+struct Faults(u32);
+
+impl Faults {
+    fn check(&mut self, what: &str, ended: &Ended) {
+        if *ended == Ended::Right {
+            println!("ok: {what}");
+        } else {
+            println!("WRONG: {what}: {ended:?}");
+            self.0 += 1;
+        }
+    }
+
+    fn check_that(&mut self, what: &str, is_so: bool) {
+        let ended = if is_so { Ended::Right } else { Ended::Panicked };
+        self.check(what, &ended);
+    }
+}
+
+/// Nothing else goes on while the process forks.
+fn at_rest(faults: &mut Faults) {
+    for (name, pump) in [
+        ("background", Pump::background()),
+        ("manual", Pump::manual()),
+    ] {
+        let host = || Host::new(Registry::builder().pump(pump));
+        let mut counts = host();
+        let ended = in_child(|| counts.count_and_read());
+        faults.check(&format!("{name}: counts and reads"), &ended);
+        let ends = host();
+        let ended = in_child(move || ends.end());
+        faults.check(&format!("{name}: shuts down and drops"), &ended);
+        let resets = host();
+        let ended = in_child(|| resets.reset());
+        faults.check(&format!("{name}: resets"), &ended);
+        // Without a shutdown: the last owner goes.
+        let drops = host();
+        let ended = in_child(move || drop(drops));
+        faults.check(&format!("{name}: drops"), &ended);
+        // A call that was under way when the process forked ends in both.
+        let under_way = host();
+        let call = under_way.tool.start_owned();
+        let ended = in_child(|| {
+            under_way.tool.start().succeed();
+            drop(under_way.tool.start());
+            assert_eq!(under_way.registry.metrics().tools["shell"].in_flight, 1);
+        });
+        faults.check(&format!("{name}: sees what is in flight"), &ended);
+        let ended = in_child(move || {
+            call.succeed();
+        });
+        faults.check(&format!("{name}: ends a call that was under way"), &ended);
+        // A subscription does not wait for ever for a pump that is not there.
+        let hears = host();
+        let ended = in_child(|| {
+            hears.tool.start().succeed();
+            hears.registry.shutdown();
+            while hears.events.recv_timeout(Duration::from_secs(1)).is_ok() {}
+            let _ = hears.events.try_recv();
+            let _ = hears.events.stats();
+        });
+        faults.check(&format!("{name}: a subscription may be asked"), &ended);
+        // A child of the child.
+        let mut again = host();
+        let ended = in_child(|| {
+            assert_eq!(in_child(|| again.count_and_read()), Ended::Right);
+        });
+        faults.check(&format!("{name}: a grandchild counts"), &ended);
+    }
+    // A registry that the child builds itself is one like any other.
+    let parents = Host::new(Registry::builder());
+    let ended = in_child(|| {
+        let own = Registry::new();
+        let events = own.subscribe();
+        own.register("own")
+            .expect("the name is free")
+            .start()
+            .succeed();
+        own.shutdown();
+        assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+    });
+    drop(parents);
+    faults.check("the child builds a registry of its own", &ended);
+}
+
+/// Threads that are busy until they are told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    heard: Arc<AtomicU64>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Load {
+    /// Calls that succeed and fail, a subscriber that hears of them, and with `churns` tools that
+    /// come and go, readings, resets and publications.
+    fn new(registry: &Registry, churns: bool) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let heard = Arc::new(AtomicU64::new(0));
+        let mut threads = Vec::new();
+        let mut spawn = |mut work: Box<dyn FnMut() + Send>| {
+            let stop = Arc::clone(&stop);
+            threads.push(thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    work();
+                }
+            }));
+        };
+        for name in ["busy_0", "busy_1"] {
+            let tool = registry.register(name).expect("the name is free");
+            spawn(Box::new(move || {
+                for _ in 0..20 {
+                    tool.start().succeed();
+                    tool.start().fail(ErrorKind::ToolError, "no such file");
+                }
+                thread::yield_now();
+            }));
+        }
+        let events = registry.subscribe();
+        let hears = Arc::clone(&heard);
+        spawn(Box::new(move || {
+            if let Ok(batch) = events.recv_timeout(Duration::from_millis(10)) {
+                hears.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            }
+        }));
+        if churns {
+            let host = registry.clone();
+            let mut number = 0_u64;
+            spawn(Box::new(move || {
+                number += 1;
+                let name = format!("tool_{number}");
+                let tool = host.register(name.clone()).expect("the name is free");
+                tool.start().fail(ErrorKind::ToolError, "once");
+                drop(tool);
+                host.deregister(&name).expect("it is registered");
+                host.publish();
+                let _ = host.subscribe();
+                let _ = host.metrics();
+                let _ = host.intervals().read();
+            }));
+            let host = registry.clone();
+            spawn(Box::new(move || {
+                host.reset_metrics();
+            }));
+        }
+        Self {
+            stop,
+            heard,
+            threads,
+        }
+    }
+
+    fn end(self) -> bool {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().all(|thread| thread.join().is_ok())
+    }
+}
+
+/// The pump and other threads are busy while the process forks.
+fn under_load(faults: &mut Faults, churns: bool) {
+    let name = if churns {
+        "under load, with churn"
+    } else {
+        "under load"
+    };
+    let wrong = |child: &str, ended: &[(u64, Ended)]| {
+        for (number, ended) in ended {
+            println!("  {name}, {child}, fork {number}: {ended:?}");
+        }
+        ended.is_empty()
+    };
+    let mut host = Host::new(
+        Registry::builder()
+            .tool_limit(500)
+            .publish_every(Duration::ZERO),
+    );
+    let load = Load::new(&host.registry, churns);
+    let heard_before = load.heard.load(Ordering::Relaxed);
+    let [mut counts, mut resets, mut ends, mut drops] = [const { Vec::new() }; 4];
+    for number in 0..FORKS {
+        let (ended, of) = match number % 4 {
+            0 => (in_child(|| host.count_and_read()), &mut counts),
+            1 => (in_child(|| host.reset()), &mut resets),
+            2 => {
+                let ended = in_child(|| {
+                    // The child's copy is dropped in the child; the parent's lives on.
+                    // SAFETY: the child leaves by `_exit`, and never looks at `host` again.
+                    unsafe { std::ptr::read(&raw const host) }.end();
+                });
+                (ended, &mut ends)
+            }
+            _ => {
+                let ended = in_child(|| {
+                    // SAFETY: as above.
+                    drop(unsafe { std::ptr::read(&raw const host) });
+                });
+                (ended, &mut drops)
+            }
+        };
+        if ended != Ended::Right {
+            of.push((number, ended));
+            // Hung children take long: a few tell enough.
+            if of.len() >= 3 {
+                break;
+            }
+        }
+    }
+    faults.check_that(
+        &format!("{name}: counts and reads"),
+        wrong("counts", &counts),
+    );
+    faults.check_that(
+        &format!("{name}: shuts down and drops"),
+        wrong("ends", &ends),
+    );
+    faults.check_that(&format!("{name}: drops"), wrong("drops", &drops));
+
+    // The parent goes on.
+    host.tool.start().succeed();
+    let calls = host.registry.totals().tools["busy_0"].finished();
+    let began = Instant::now();
+    let goes_on = || {
+        let now = host.registry.totals().tools["busy_0"].finished();
+        now > calls && load.heard.load(Ordering::Relaxed) > heard_before
+    };
+    while !goes_on() && began.elapsed() < LIMIT {
+        thread::sleep(Duration::from_millis(1));
+    }
+    faults.check_that(&format!("{name}: the parent goes on"), goes_on());
+    faults.check_that(&format!("{name}: its threads end well"), load.end());
+    let totals = host.registry.totals();
+    let busy = &totals.tools["busy_1"];
+    faults.check_that(
+        &format!("{name}: and nothing is in flight"),
+        busy.in_flight == 0 && busy.finished() > 0,
+    );
+    host.registry.shutdown();
+}
+
+fn main() -> ExitCode {
+    let mut faults = Faults::default();
+    at_rest(&mut faults);
+    under_load(&mut faults, false);
+    under_load(&mut faults, true);
+    println!("{} wrong", faults.0);
+    ExitCode::from(u8::from(faults.0 > 0))
+}

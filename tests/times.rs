@@ -1,0 +1,412 @@
+//! Clocks and wall time: that a time which was told once stays what it was, and that a clock which
+//! goes backwards loses nothing.
+//!
+//! All clocks here are turned by hand, the time of day too.
+#![cfg(not(toolmeter_loom))]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use toolmeter::{
+    ClockSource, ErrorKind, Event, EventKind, ManualClock, Pump, Registry, RegistryBuilder,
+    Snapshot, Subscription,
+};
+use toolmeter_events::{Draft, Drain, Filter, Hub, Rings, ToolId};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A monotonic clock and a time of day, each turned by hand.
+#[derive(Clone)]
+struct Clocks {
+    clock: Arc<ManualClock>,
+    wall: Arc<Mutex<SystemTime>>,
+}
+
+impl Clocks {
+    fn new() -> (Self, RegistryBuilder) {
+        let clocks = Self {
+            clock: Arc::new(ManualClock::new()),
+            wall: Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + 1_000_000_000 * SECOND)),
+        };
+        let wall = Arc::clone(&clocks.wall);
+        let builder = Registry::builder()
+            .clock(ClockSource::Manual(Arc::clone(&clocks.clock)))
+            .wall_clock(move || *wall.lock().unwrap())
+            .pump(Pump::manual())
+            .stripes(2);
+        (clocks, builder)
+    }
+
+    /// Time passes, for both clocks.
+    fn pass(&self, by: Duration) {
+        self.clock.advance(by);
+        self.suspend(by);
+    }
+
+    /// The machine is suspended: the monotonic clock stands still.
+    fn suspend(&self, by: Duration) {
+        *self.wall.lock().unwrap() += by;
+    }
+
+    fn wall(&self) -> SystemTime {
+        *self.wall.lock().unwrap()
+    }
+}
+
+fn error_at(snapshot: &Snapshot) -> SystemTime {
+    snapshot.tools["tool"].last_error.as_ref().unwrap().at
+}
+
+fn finish_at(snapshot: &Snapshot) -> SystemTime {
+    snapshot.tools["tool"].last_finish.unwrap().at
+}
+
+// ---------------------------------------------------------------------------------------------
+// A suspend.
+
+/// An error, a suspend some time after it, and readings before and after that.
+#[test]
+fn the_time_of_an_error_stays_what_it_was_after_a_suspend() {
+    for is_read_before in [true, false] {
+        let (clocks, builder) = Clocks::new();
+        let registry = builder.build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        clocks.pass(5 * SECOND);
+        tool.start().fail(ErrorKind::Network, "reset");
+        let failed_at = clocks.wall();
+        clocks.pass(SECOND);
+        if is_read_before {
+            assert_eq!(error_at(&registry.metrics()), failed_at);
+        }
+        clocks.suspend(2 * SECOND);
+        for _ in 0..2 {
+            assert_eq!(error_at(&registry.metrics()), failed_at, "{is_read_before}");
+            assert_eq!(finish_at(&registry.metrics()), failed_at);
+            assert_eq!(registry.metrics().taken_at, clocks.wall());
+            clocks.pass(SECOND);
+        }
+        registry.publish();
+        assert_eq!(error_at(&registry.published()), failed_at);
+        // What happens after that is told by the clocks as they are now.
+        tool.start().fail(ErrorKind::Network, "reset again");
+        assert_eq!(error_at(&registry.metrics()), clocks.wall());
+    }
+}
+
+/// The same where the machine is suspended at the very tick of the error: then a reading before
+/// the suspend is what tells both sides apart.
+#[test]
+fn the_time_of_an_error_stays_what_was_told_if_the_clock_stands_still_at_once() {
+    let (clocks, builder) = Clocks::new();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    clocks.pass(5 * SECOND);
+    tool.start().fail(ErrorKind::Network, "reset");
+    let failed_at = clocks.wall();
+    assert_eq!(error_at(&registry.metrics()), failed_at);
+    clocks.suspend(2 * SECOND);
+    assert_eq!(error_at(&registry.metrics()), failed_at);
+    assert_eq!(error_at(&registry.metrics()), failed_at);
+}
+
+/// And without one: whatever it is told to be, it does not move.
+#[test]
+fn the_time_of_an_error_that_was_first_told_after_a_suspend_does_not_move() {
+    let (clocks, builder) = Clocks::new();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    clocks.pass(5 * SECOND);
+    tool.start().fail(ErrorKind::Network, "reset");
+    clocks.suspend(2 * SECOND);
+    let told = error_at(&registry.metrics());
+    assert_eq!(error_at(&registry.metrics()), told);
+    clocks.pass(SECOND);
+    assert_eq!(error_at(&registry.metrics()), told);
+    clocks.suspend(2 * SECOND);
+    assert_eq!(error_at(&registry.metrics()), told);
+}
+
+/// Somebody sets the time of day, forward and back, a hundred times.
+#[test]
+fn a_time_stays_what_it_was_however_often_the_time_of_day_is_set() {
+    let (clocks, builder) = Clocks::new();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    for round in 0..100_u32 {
+        clocks.pass(SECOND);
+        tool.start().fail(ErrorKind::Network, "reset");
+        let failed_at = clocks.wall();
+        clocks.pass(SECOND);
+        assert_eq!(error_at(&registry.metrics()), failed_at);
+        match round % 3 {
+            0 => clocks.suspend(3_600 * SECOND),
+            1 => *clocks.wall.lock().unwrap() -= 7_200 * SECOND,
+            _ => clocks.suspend(60 * SECOND),
+        }
+        for _ in 0..3 {
+            assert_eq!(error_at(&registry.metrics()), failed_at, "{round}");
+            clocks.pass(SECOND);
+        }
+    }
+}
+
+#[test]
+fn an_event_is_told_by_the_clocks_that_held_when_it_was_made() {
+    let (clocks, builder) = Clocks::new();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    let events = registry.subscribe();
+    clocks.pass(SECOND);
+    tool.start().succeed();
+    let ended_at = clocks.wall();
+    clocks.pass(SECOND);
+    registry.pump();
+    let before = events.try_recv().unwrap();
+    clocks.suspend(60 * SECOND);
+    registry.pump();
+    clocks.pass(SECOND);
+    tool.start().succeed();
+    let ended_later = clocks.wall();
+    registry.pump();
+    let after = events.try_recv().unwrap();
+    assert_eq!(before.wall_time(&before[1]), ended_at);
+    assert_eq!(after.wall_time(&after[1]), ended_later);
+    assert_eq!(after.taken_at(), clocks.wall());
+}
+
+/// Two hosts of which one was suspended: the merged snapshot has the error that came later.
+#[test]
+fn merged_snapshots_keep_the_later_error() {
+    let host = |name: &str| {
+        let (clocks, builder) = Clocks::new();
+        let registry = builder.instance(name).build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        (clocks, registry, tool)
+    };
+    let (clocks, registry, tool) = host("one");
+    let (other_clocks, other, other_tool) = host("other");
+    for clocks in [&clocks, &other_clocks] {
+        clocks.pass(5 * SECOND);
+    }
+    tool.start().fail(ErrorKind::Network, "earlier");
+    for clocks in [&clocks, &other_clocks] {
+        clocks.pass(SECOND);
+    }
+    other_tool.start().fail(ErrorKind::Network, "later");
+    // The one that failed earlier sleeps before it is read.
+    clocks.pass(Duration::from_millis(100));
+    clocks.suspend(2 * SECOND);
+    let (one, two) = (registry.metrics(), other.metrics());
+    for (mut merged, more) in [(one.clone(), &two), (two.clone(), &one)] {
+        merged.merge(more);
+        let error = merged.tools["tool"].last_error.as_ref().unwrap();
+        assert_eq!(error.message.as_deref(), Some("later"));
+        assert_eq!(error.at, error_at(&two));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// A clock that goes backwards.
+
+fn backwards() -> (Arc<ManualClock>, RegistryBuilder) {
+    let clock = Arc::new(ManualClock::new());
+    let builder = Registry::builder()
+        .clock(ClockSource::Manual(Arc::clone(&clock)))
+        .pump(Pump::manual())
+        .stripes(2);
+    (clock, builder)
+}
+
+/// The events that come in the next rounds, by their kind.
+fn heard(registry: &Registry, events: &Subscription) -> Vec<EventKind> {
+    for _ in 0..64 {
+        registry.pump();
+    }
+    let mut kinds = Vec::new();
+    while let Ok(batch) = events.try_recv() {
+        kinds.extend(batch.iter().map(Event::kind));
+    }
+    kinds
+}
+
+#[test]
+fn a_clock_that_goes_backwards_after_a_subscription_loses_it_no_event() {
+    let (clock, builder) = backwards();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    clock.advance(100 * SECOND);
+    let events = registry.subscribe();
+    clock.set_ns(SECOND.as_nanos() as u64);
+    for _ in 0..100 {
+        tool.start().succeed();
+    }
+    assert_eq!(heard(&registry, &events).len(), 200);
+    assert_eq!(events.stats().filtered, 0, "{:?}", events.stats());
+    assert_eq!(registry.event_accounting().lost_in_rings, 0);
+}
+
+/// Back by 99 s in the middle of calls and between them; what was on its way is not held until
+/// the clock is there again.
+#[test]
+fn events_from_before_a_step_backwards_are_not_held_for_ever() {
+    let (clock, builder) = backwards();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    let events = registry.subscribe();
+    clock.advance(100 * SECOND);
+    let call = tool.start();
+    tool.start().succeed();
+    clock.set_ns(SECOND.as_nanos() as u64);
+    assert_eq!(call.succeed(), Duration::ZERO);
+    tool.start().fail(ErrorKind::Other, "after");
+    let mut kinds = heard(&registry, &events);
+    kinds.sort_unstable();
+    assert_eq!(
+        kinds,
+        [
+            EventKind::Started,
+            EventKind::Started,
+            EventKind::Started,
+            EventKind::Succeeded,
+            EventKind::Succeeded,
+            EventKind::Failed
+        ]
+    );
+    let metrics = registry.metrics();
+    let stats = &metrics.tools["tool"];
+    assert_eq!(
+        (stats.success(), stats.failure(), stats.in_flight),
+        (2, 1, 0)
+    );
+    assert_eq!(stats.total_latency(), Duration::ZERO);
+}
+
+/// A clock with a hold-back that begins, or begins again, below it: nothing piles up.
+#[test]
+fn events_below_the_hold_back_are_not_held_for_ever() {
+    const HOLD_BACK_NS: u64 = 50_000;
+    for now_ns in [0, 1, HOLD_BACK_NS - 1] {
+        let rings = Arc::new(Rings::new(1, 4_096).unwrap());
+        let hub = Hub::new(16, 16).unwrap();
+        let _events = hub.subscribe(&rings, Filter::new(), None).unwrap();
+        let mut drain = Drain::new(&rings, HOLD_BACK_NS);
+        let mut delivered = 0;
+        for _ in 0..1_000 {
+            for _ in 0..100 {
+                let draft = Draft::started(ToolId::new(0), 1, now_ns, None);
+                rings.offer(0, draft, None);
+            }
+            delivered += drain.round(|| now_ns).events.len();
+        }
+        assert!(drain.held() < 10_000, "{} are held", drain.held());
+        for _ in 0..64 {
+            delivered += drain.round(|| now_ns).events.len();
+        }
+        assert_eq!((drain.held(), delivered), (0, 100_000), "{now_ns}");
+        assert_eq!(rings.accounting().lost, 0);
+    }
+}
+
+/// The same through the facade, with the clock of the operating system, which begins at 0.
+#[test]
+fn events_of_a_registry_that_was_just_built_are_delivered() {
+    let builder = Registry::builder().clock(ClockSource::OperatingSystem);
+    let registry = builder.pump(Pump::manual()).build().unwrap();
+    let events = registry.subscribe();
+    registry.register("tool").unwrap().start().succeed();
+    assert_eq!(heard(&registry, &events).len(), 2);
+}
+
+#[test]
+fn snapshots_are_published_after_a_step_backwards() {
+    let (clock, builder) = backwards();
+    let registry = builder.publish_every(SECOND).build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    clock.advance(100 * SECOND);
+    registry.pump();
+    clock.set_ns(SECOND.as_nanos() as u64);
+    tool.start().succeed();
+    registry.pump();
+    assert_eq!(registry.published().tools["tool"].success(), 1);
+    // And at their interval from then on.
+    tool.start().succeed();
+    registry.pump();
+    assert_eq!(registry.published().tools["tool"].success(), 1);
+    clock.advance(SECOND);
+    registry.pump();
+    assert_eq!(registry.published().tools["tool"].success(), 2);
+}
+
+#[test]
+fn the_text_of_an_error_is_kept_after_a_step_backwards() {
+    let (clock, builder) = backwards();
+    let registry = builder.build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    clock.advance(100 * SECOND);
+    tool.start().fail(ErrorKind::Other, "before");
+    clock.set_ns(SECOND.as_nanos() as u64);
+    tool.start().fail(ErrorKind::Network, "after");
+    let metrics = registry.metrics();
+    let error = metrics.tools["tool"].last_error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorKind::Network);
+    assert_eq!(error.message.as_deref(), Some("after"));
+    registry.publish();
+    let published = registry.published();
+    assert_eq!(published.tools["tool"].last_error.as_ref(), Some(error));
+
+    // From threads, so that the two lie on different stripes: whichever is told has its text.
+    let other = tool.clone();
+    std::thread::spawn(move || other.start().fail(ErrorKind::Provider, "elsewhere"))
+        .join()
+        .unwrap();
+    let metrics = registry.metrics();
+    let error = metrics.tools["tool"].last_error.as_ref().unwrap();
+    assert!(error.message.is_some(), "{error:?}");
+}
+
+/// A running call is not negative of age, and one that began before the step is not forgotten.
+#[test]
+fn running_calls_are_listed_after_a_step_backwards() {
+    let (clock, builder) = backwards();
+    let registry = builder.build().unwrap();
+    let running = registry.running_calls();
+    let tool = registry.register("tool").unwrap();
+    clock.advance(100 * SECOND);
+    let call = tool.start();
+    clock.set_ns(SECOND.as_nanos() as u64);
+    let later = tool.start();
+    for _ in 0..64 {
+        registry.pump();
+    }
+    let now = running.list();
+    assert_eq!((now.calls.len(), now.missed_starts), (2, 0));
+    assert!(now.calls.iter().all(|call| call.age == Duration::ZERO));
+    drop((call, later));
+    for _ in 0..64 {
+        registry.pump();
+    }
+    assert_eq!(running.list().calls.len(), 0);
+}
+
+/// A wall clock that panics is the host's fault, and no reading's.
+#[test]
+fn a_wall_clock_that_panics_is_replaced_by_the_registrys_clock() {
+    let clock = Arc::new(ManualClock::new());
+    let reads = AtomicU64::new(0);
+    let started = SystemTime::UNIX_EPOCH + 1_000 * SECOND;
+    let registry = Registry::builder()
+        .clock(ClockSource::Manual(Arc::clone(&clock)))
+        .pump(Pump::manual())
+        .wall_clock(move || match reads.fetch_add(1, Ordering::Relaxed) {
+            0 => started,
+            _ => std::panic::resume_unwind(Box::new("no time")),
+        })
+        .build()
+        .unwrap();
+    clock.advance(5 * SECOND);
+    let metrics = registry.metrics();
+    assert_eq!(
+        (metrics.started_at, metrics.taken_at),
+        (started, started + 5 * SECOND)
+    );
+}
