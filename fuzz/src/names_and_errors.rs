@@ -54,34 +54,53 @@ const PLAIN: &str = "plain";
 /// The most bytes of a name.
 const MAX_NAME_BYTES: usize = 256;
 
+/// A set of characters, by properties of Unicode.
+struct Set {
+    regex: Regex,
+    /// Its answers for ASCII, which most texts are of: a regex takes long for each.
+    ascii: [bool; 128],
+}
+
+impl Set {
+    fn new(regex: &str) -> Self {
+        let regex = Regex::new(regex).unwrap();
+        let mut ascii = [false; 128];
+        for (character, is_in) in ('\0'..).zip(&mut ascii) {
+            *is_in = regex.is_match(character.encode_utf8(&mut [0; 4]));
+        }
+        Self { regex, ascii }
+    }
+
+    fn has(&self, character: char) -> bool {
+        let ascii = self.ascii.get(character as usize);
+        ascii.copied().unwrap_or_else(|| {
+            let mut bytes = [0; 4];
+            self.regex.is_match(character.encode_utf8(&mut bytes))
+        })
+    }
+}
+
 /// What is never shown: control characters, line and paragraph separators, the marks of
 /// annotations, the Braille pattern without dots, and what Unicode says that a display ignores
 /// unless it supports it. Of the last, the variation selectors of emoji may stay.
-static UNSEEN: LazyLock<Regex> = LazyLock::new(|| {
+static UNSEEN: LazyLock<Set> = LazyLock::new(|| {
     let unseen = r"[[\p{Cc}\p{Zl}\p{Zp}\p{DI}\x{2800}\x{FFF9}-\x{FFFB}]--[\x{FE00}-\x{FE0F}]]";
-    Regex::new(unseen).unwrap()
+    Set::new(unseen)
 });
 
 /// What alone makes no name: white space, marks that need a letter to stand on, and formats.
-static BLANK: LazyLock<Regex> = LazyLock::new(|| {
-    let blank = r"[\p{White_Space}\x{2800}\p{Grapheme_Extend}\p{Cf}\p{Zs}]";
-    Regex::new(blank).unwrap()
-});
+static BLANK: LazyLock<Set> =
+    LazyLock::new(|| Set::new(r"[\p{White_Space}\x{2800}\p{Grapheme_Extend}\p{Cf}\p{Zs}]"));
 
 /// What is no character, or not yet in this edition of Unicode.
-static UNASSIGNED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\p{Cn}").unwrap());
+static UNASSIGNED: LazyLock<Set> = LazyLock::new(|| Set::new(r"\p{Cn}"));
 
 /// Letters and digits of every script.
-static ALPHANUMERIC: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"[\p{Alphabetic}\p{N}]").unwrap());
-
-fn is_one_of(set: &Regex, character: char) -> bool {
-    set.is_match(character.encode_utf8(&mut [0; 4]))
-}
+static ALPHANUMERIC: LazyLock<Set> = LazyLock::new(|| Set::new(r"[\p{Alphabetic}\p{N}]"));
 
 /// Whether a character is never shown.
 pub(crate) fn is_unseen(character: char) -> bool {
-    is_one_of(&UNSEEN, character)
+    UNSEEN.has(character)
 }
 
 /// Whether a name needs more than such characters.
@@ -89,8 +108,8 @@ pub(crate) fn is_blank(character: char) -> bool {
     let is_hidden = is_unseen(character) && !character.is_whitespace() && character != '\u{2800}';
     // The edition of std may be newer, so it is asked of those.
     let is_unassigned =
-        || is_one_of(&UNASSIGNED, character) && character.escape_debug().nth(1) == Some('u');
-    (is_one_of(&BLANK, character) || is_unassigned()) && !is_hidden
+        || UNASSIGNED.has(character) && character.escape_debug().nth(1) == Some('u');
+    (BLANK.has(character) || is_unassigned()) && !is_hidden
 }
 
 /// Whether a character is one of the variation selectors that may stay behind a symbol.
@@ -104,7 +123,7 @@ fn characters(text: &str) -> impl Iterator<Item = (char, bool)> {
     text.chars().map(move |character| {
         let is_behind_a_symbol = before.replace(character).is_some_and(|before: char| {
             !before.is_ascii()
-                && !is_one_of(&ALPHANUMERIC, before)
+                && !ALPHANUMERIC.has(before)
                 && !is_blank(before)
                 && !is_unseen(before)
         });
