@@ -456,12 +456,10 @@ impl RegistryBuilder {
         } else {
             TextPolicy::Off
         };
+        let rings = sync::Arc::new(rings);
         let shared = Arc::new(Shared {
-            meter: Arc::new(Meter {
-                clock,
-                rings: sync::Arc::new(rings),
-                text,
-            }),
+            names: Mutex::new(Names::new(sync::Arc::clone(&rings))),
+            meter: Arc::new(Meter { clock, rings, text }),
             instance,
             instance_id: random_id(),
             started_at,
@@ -472,13 +470,13 @@ impl RegistryBuilder {
             tool_limit: self.tool_limit,
             roster: Roster::new(self.tool_limit),
             registration: Mutex::new(Reclaim::new(layout, self.tool_limit)),
-            names: Mutex::new(Names::default()),
             unknown_tool_calls: Word::new(0),
             baselines: ArcSwap::from_pointee(Baselines::default()),
             resetting: Mutex::new(()),
             published: ArcSwap::from_pointee(Snapshot::new(header, BTreeMap::new(), None)),
             hub,
             late: Word::new(0),
+            pump_panics: Word::new(0),
             listeners: Listeners::default(),
         });
         let pumping = Arc::new(Pumping::new(Arc::clone(&shared), self.publish_every));

@@ -17,6 +17,7 @@
 //! is relaxed and orders nothing.
 
 use crate::clock::HostClock;
+use crate::contain::discard;
 use crate::last_error::{ErrorRecords, KeptErrors};
 use crate::slab::SlotMemory;
 use crate::sync::{self, AtomicBool, AtomicUsize, Ordering};
@@ -39,6 +40,13 @@ pub(crate) struct Meter {
     pub(crate) clock: HostClock,
     pub(crate) rings: sync::Arc<Rings>,
     pub(crate) text: TextPolicy,
+}
+
+/// Dropping the redactor runs the host's code.
+impl Drop for Meter {
+    fn drop(&mut self) {
+        discard(std::mem::replace(&mut self.text, TextPolicy::Off));
+    }
 }
 
 /// One tool's counters and identity, for as long as a handle counts into them or a reader reads
@@ -100,10 +108,16 @@ impl ToolSlot {
         let mut reading = ToolReading::default();
         // A Vec is never full.
         let _ = self.memory.slot().read(&mut reading);
-        if let Some(before) = &self.before {
-            let _ = reading.add(before);
+        match &self.before {
+            None => reading,
+            Some(before) => {
+                // In this order: of two failures or finishes at the same time the later one is the
+                // slot's.
+                let mut total = ToolReading::clone(before);
+                let _ = total.add(&reading);
+                total
+            }
         }
-        reading
     }
 
     /// How many calls entered, without reading anything else: while it stays the same and nothing
@@ -123,12 +137,46 @@ impl ToolSlot {
     }
 }
 
+/// The host's tool, for calls by name. Dropping it runs the host's code, whose panics are
+/// contained here; it is never dropped under a lock of ours.
+pub(crate) struct Body {
+    /// Taken only to be dropped.
+    tool: Option<Box<dyn Tool>>,
+    /// Asked once, when the tool was registered.
+    pub(crate) is_blocking: bool,
+}
+
+impl Body {
+    /// Takes a tool over; the caller holds no lock.
+    pub(crate) fn new(tool: impl Tool) -> Self {
+        let is_blocking = tool.is_blocking();
+        Self {
+            tool: Some(Box::new(tool)),
+            is_blocking,
+        }
+    }
+
+    /// The tool.
+    pub(crate) fn tool(&self) -> &dyn Tool {
+        match &self.tool {
+            Some(tool) => &**tool,
+            None => unreachable!("it is taken only to be dropped"),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        discard(self.tool.take());
+    }
+}
+
 /// What all handles of one registration share.
 pub(crate) struct ToolState {
     pub(crate) memory: SlotMemory,
     pub(crate) meter: Arc<Meter>,
     pub(crate) slot: Arc<ToolSlot>,
-    pub(crate) body: Option<Arc<dyn Tool>>,
+    pub(crate) body: Option<Body>,
 }
 
 /// The counters are valid after each addition, so a host may catch a panic around its handles and
@@ -139,7 +187,7 @@ impl RefUnwindSafe for ToolState {}
 
 impl ToolState {
     /// A registration of `slot`; the caller holds the registry's lock.
-    pub(crate) fn new(slot: Arc<ToolSlot>, meter: Arc<Meter>, body: Option<Arc<dyn Tool>>) -> Self {
+    pub(crate) fn new(slot: Arc<ToolSlot>, meter: Arc<Meter>, body: Option<Body>) -> Self {
         slot.holders.fetch_add(1, Ordering::Relaxed);
         slot.enabled.store(true, Ordering::Relaxed);
         slot.retired.store(false, Ordering::Relaxed);

@@ -377,7 +377,7 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
             self.registry.downgrade(),
         );
         #[cfg(feature = "tokio")]
-        if body.is_blocking()
+        if body.is_blocking
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let running =
@@ -385,9 +385,8 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
             let running = running.within(self.limit.map(Limit::new));
             return Ok(Stage::Blocking(Box::new(running)));
         }
-        let body = Arc::clone(body);
         let call = CallGuard::begin(handle, self.options);
-        let tool = match contained(|| body.call(invocation)) {
+        let tool = match contained(|| call_body(&call, invocation)) {
             Ok(tool) => tool,
             Err(panicked) => return Err(conclude(call, self.rule, Err(panicked))),
         };
@@ -401,6 +400,14 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
     }
 }
 
+/// The future of a tool that was found to have a body.
+fn call_body(call: &OwnedCall, invocation: Invocation) -> ToolFuture {
+    match &call.handle().0.body {
+        Some(body) => body.tool().call(invocation),
+        None => unreachable!("a tool without a body is refused before"),
+    }
+}
+
 /// What a tool gave, or how it panicked.
 type Given = Result<Result<Value, ToolError>, Panicked>;
 
@@ -408,7 +415,7 @@ type Given = Result<Result<Value, ToolError>, Panicked>;
 fn judge<C: JudgeAnswer>(call: &OwnedCall, rule: C, given: Given) -> (Verdict, Invoked) {
     let judged = match given {
         Ok(Ok(answer)) => match &call.handle().0.body {
-            Some(body) => contained(|| rule.judge(&**body, &answer)),
+            Some(body) => contained(|| rule.judge(body.tool(), &answer)),
             None => Ok(Verdict::success()),
         }
         .map(|verdict| (verdict, answer)),

@@ -18,6 +18,7 @@
 //! Tools that are gone are freed in parts of 2 ms at most (`reclaim.rs`), so that thousands of
 //! them do not keep a round, and the events that wait for it.
 
+use crate::contain::contained;
 use crate::publish::Publisher;
 use crate::shared::Shared;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
@@ -205,7 +206,12 @@ impl Pumping {
         let rings = &self.shared.meter.rings;
         let mut last_event: Option<Instant> = None;
         while !self.stopping.load(Ordering::Relaxed) {
-            let events = self.round();
+            // All code of the host is contained where it is called, so no round should panic. If
+            // one does all the same, the next goes on.
+            let events = contained(|| self.round()).unwrap_or_else(|_| {
+                self.shared.pump_panics.fetch_add(1, Ordering::Relaxed);
+                0
+            });
             if events > 0 {
                 last_event = Some(Instant::now());
             }

@@ -6,8 +6,8 @@
 //!
 //! 1. A deregistered tool is *retired*: its slot stays, since a handle may still count into it.
 //! 2. When its last handle is gone, its final reading moves out of the slot into the roster, by
-//!    name: the tool has *departed*. A reader of the shard before reads the slot, one of the shard
-//!    after reads the departed reading, and both see the same total.
+//!    name: the tool has *departed*. A reader of the listing before reads the slot, one of the
+//!    listing after reads the departed reading, and both see the same total.
 //! 3. The slot's memory is *free* once no reader holds the slot any more. It is cleared then, by
 //!    the one thread that owns it, and given to the next tool that is registered.
 //!
@@ -16,7 +16,7 @@
 //! reader has to be waited for, and one that never reads costs nothing.
 //!
 //! Departed names are bounded by the tool limit. Beyond it they are added up, in each shard, to
-//! one reading without a name. That happens in the same replacement of the shard in which the
+//! one reading without a name. That happens in the same replacement of the listing in which the
 //! name goes, so a reader counts the tool on one side.
 //!
 //! This work is done in small parts, by the pump in its rounds and by every registration: so it
@@ -36,11 +36,11 @@
 use crate::handle::{ToolReading, ToolSlot};
 use crate::roster::{Departed, Roster};
 use crate::slab::{OutOfMemory, Slab, SlotMemory};
-use crate::sync::Ordering;
+use crate::sync::{self, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use toolmeter_core::Layout;
-use toolmeter_events::{NameTable, ToolId};
+use toolmeter_events::{NameTable, Rings, ToolId};
 
 /// How many tools are looked at while another is registered.
 const LOOKED_AT_WITH_ONE: usize = 4;
@@ -69,14 +69,33 @@ pub(crate) struct Reclaim {
 }
 
 /// The names of all tools of which events may still come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Names {
     table: Arc<NameTable>,
     /// Rounds of the pump so far.
     rounds: u64,
+    rings: sync::Arc<Rings>,
 }
 
 impl Names {
+    pub(crate) fn new(rings: sync::Arc<Rings>) -> Self {
+        Self {
+            table: Arc::default(),
+            rounds: 0,
+            rings,
+        }
+    }
+
+    /// Of how many tools that are gone events may be on their way: none without a subscription,
+    /// else twice as many as the rings have room for, in the rings and in a round.
+    fn needed(&self) -> usize {
+        if self.rings.is_open() {
+            2 * self.rings.capacity() * self.rings.stripes()
+        } else {
+            0
+        }
+    }
+
     /// The names as they are now. For the pump, once a round.
     pub(crate) fn of_round(&mut self) -> Arc<NameTable> {
         self.rounds += 1;
@@ -170,7 +189,6 @@ impl Reclaim {
                 self.retired.push_back(slot);
                 continue;
             }
-            let place = roster.place(&slot.name);
             let reading = Arc::new(slot.total());
             self.visible -= 1;
             if self.departed < self.limit {
@@ -182,9 +200,9 @@ impl Reclaim {
                     reading,
                     errors: slot.errors.load(),
                 });
-                roster.change(place, |shard| shard.depart(left));
+                roster.depart(left);
             } else {
-                roster.change(place, |shard| shard.depart_nameless(slot.id, &reading));
+                roster.depart_nameless(&slot, &reading);
                 self.nameless.push_back((names.rounds, slot.id));
             }
             self.read.push_back(slot);
@@ -195,11 +213,11 @@ impl Reclaim {
         departed
     }
 
-    /// Forgets the names of tools whose last events were delivered long ago. Where the pump does
-    /// not run, none is delivered, and what is kept is bounded.
+    /// Forgets the names of tools whose last events were delivered long ago, or of which no event
+    /// can be on its way.
     fn forget_names(&mut self, names: &mut Names) {
         while let Some(&(round, id)) = self.nameless.front()
-            && (names.rounds >= round + ROUNDS_OF_NAMES || self.nameless.len() > self.limit)
+            && (names.rounds >= round + ROUNDS_OF_NAMES || self.nameless.len() > names.needed())
         {
             Arc::make_mut(&mut names.table).remove(id);
             self.nameless.pop_front();

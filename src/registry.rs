@@ -7,7 +7,7 @@
 //! goes, the pump delivers what is in the rings and ends.
 
 use crate::clock::HostClock;
-use crate::handle::{ToolHandle, ToolSlot, ToolState};
+use crate::handle::{Body, ToolHandle, ToolSlot, ToolState};
 use crate::publish::Published;
 use crate::pump::{Pump, Pumping};
 use crate::reclaim::{IdsExhausted, Reclaim};
@@ -229,13 +229,13 @@ impl Registry {
     ///
     /// See [`Tool`].
     pub fn register_tool(&self, tool: impl Tool) -> Result<ToolHandle, RegisterError> {
-        self.register_one(tool.spec(), Some(Arc::new(tool)))
+        self.register_one(tool.spec(), Some(Body::new(tool)))
     }
 
     fn register_one(
         &self,
         spec: ToolSpec,
-        body: Option<Arc<dyn Tool>>,
+        body: Option<Body>,
     ) -> Result<ToolHandle, RegisterError> {
         let mut handles = self.register_tools(vec![(spec, body)])?;
         // One spec gives one handle, so this error is never returned.
@@ -244,7 +244,7 @@ impl Registry {
 
     fn register_tools(
         &self,
-        tools: Vec<(ToolSpec, Option<Arc<dyn Tool>>)>,
+        tools: Vec<(ToolSpec, Option<Body>)>,
     ) -> Result<Vec<ToolHandle>, RegisterError> {
         let shared = self.shared();
         for (spec, _) in &tools {
@@ -312,20 +312,11 @@ impl Registry {
     /// ```
     pub fn deregister(&self, name: &str) -> Result<(), NotRegistered> {
         let shared = self.shared();
-        let place = shared.roster.place(name);
         let mut reclaim = lock(&shared.registration);
-        let is_registered = shared.roster.shard(place).find(place, name).is_some();
-        if !is_registered {
-            return Err(NotRegistered {
-                name: escaped(name, MAX_NAME_BYTES),
-            });
-        }
-        let state = shared
-            .roster
-            .change(place, |shard| shard.retire(place, name));
-        if let Some(state) = &state {
-            reclaim.retired(Arc::clone(&state.slot));
-        }
+        let state = shared.roster.retire(name).ok_or_else(|| NotRegistered {
+            name: escaped(name, MAX_NAME_BYTES),
+        })?;
+        reclaim.retired(Arc::clone(&state.slot));
         drop(reclaim);
         // Not under the lock: it may be the last of it, and its body is the host's.
         drop(state);
@@ -542,6 +533,7 @@ impl Registry {
             drained: rings.drained,
             late,
             waker_panics: shared.hub.waker_panics(),
+            pump_panics: shared.pump_panics.load(Ordering::Relaxed),
         }
     }
 
@@ -640,10 +632,7 @@ impl Drop for Owner {
 }
 
 /// Whether none of these names is registered, and none is there twice.
-fn check_names(
-    tools: &[(ToolSpec, Option<Arc<dyn Tool>>)],
-    shared: &Shared,
-) -> Result<(), RegisterError> {
+fn check_names(tools: &[(ToolSpec, Option<Body>)], shared: &Shared) -> Result<(), RegisterError> {
     let mut names = HashSet::new();
     for (spec, _) in tools {
         let name = spec.name();
@@ -667,23 +656,19 @@ enum Taken {
 
 /// A slot for each of these tools; or none, and nothing has changed.
 fn take_slots(
-    tools: &[(ToolSpec, Option<Arc<dyn Tool>>)],
+    tools: &[(ToolSpec, Option<Body>)],
     shared: &Shared,
     reclaim: &mut Reclaim,
 ) -> Result<Vec<Taken>, RegisterError> {
-    let find = |name: &str| {
-        let shard = shared.roster.shard(shared.roster.place(name));
-        let retired = shard.find_retired(name).map(Arc::clone);
-        (retired, shard.find_departed(name).map(Arc::clone))
-    };
+    let roster = &shared.roster;
     // Tools that are not visible yet; looking for room may make more of them depart.
     let hidden = || {
         let names = tools.iter().map(|(spec, _)| spec.name());
-        names.filter(|name| find(name).0.is_none())
+        names.filter(|name| roster.find_retired(name).is_none())
     };
     let limit = shared.tool_limit;
     if reclaim.room() < hidden().count() {
-        reclaim.depart_all(&shared.roster, &mut lock(&shared.names));
+        reclaim.depart_all(roster, &mut lock(&shared.names));
     }
     if let Some(name) = hidden().nth(reclaim.room()) {
         let name = name.into();
@@ -692,9 +677,12 @@ fn take_slots(
     let now = shared.now().wall();
     let mut slots = Vec::with_capacity(tools.len());
     for (spec, _) in tools {
-        let slot = match find(spec.name()) {
-            (Some(slot), _) => Ok(Taken::Retired(slot)),
-            (None, departed) => new_slot(spec.name(), departed.as_deref(), now, reclaim),
+        let slot = match roster.find_retired(spec.name()) {
+            Some(slot) => Ok(Taken::Retired(slot)),
+            None => {
+                let departed = roster.find_departed(spec.name());
+                new_slot(spec.name(), departed.as_deref(), now, reclaim)
+            }
         };
         match slot {
             Ok(slot) => slots.push(slot),
@@ -756,20 +744,15 @@ fn register_slot(
     shared: &Shared,
     reclaim: &mut Reclaim,
     taken: Taken,
-    body: Option<Arc<dyn Tool>>,
+    body: Option<Body>,
 ) -> ToolHandle {
     let (slot, departed) = match taken {
         Taken::Retired(slot) => (slot, None),
         Taken::New { slot, was_departed } => (slot, Some(was_departed)),
     };
-    let roster = &shared.roster;
-    let place = roster.place(&slot.name);
     let state = Arc::new(ToolState::new(slot, Arc::clone(&shared.meter), body));
     lock(&shared.names).insert(&state.slot);
-    let registered = Arc::clone(&state);
-    roster.change(place, |shard| {
-        shard.register(|name| roster.hash(name), registered);
-    });
+    shared.roster.register(Arc::clone(&state));
     if let Some(was_departed) = departed {
         reclaim.registered(was_departed);
     }
@@ -806,6 +789,9 @@ pub struct EventAccounting {
     /// Wakers of async receivers that panicked when they were called. No event is lost by that,
     /// but the receiver may not have been woken.
     pub waker_panics: u64,
+    /// Rounds of the pump that panicked. Always 0: anything else is an error in toolmeter, please
+    /// report it. The pump goes on, but the events of such a round may be lost.
+    pub pump_panics: u64,
 }
 
 /// The reason why a tool was not registered.

@@ -1,11 +1,16 @@
 //! [`Roster`]: which tools there are, registered, retired and departed.
 //!
-//! A roster is cut into shards by the hash of the name. A shard is never changed: registering
-//! or deregistering makes another and publishes it, so a look-up and a reading wait for no
-//! thread, and the cost of a change does not depend on how many tools there are. Changes are made
-//! under the registry's lock (`reclaim.rs`).
+//! A roster is cut into shards by the hash of the name. What a shard holds is never changed:
+//! registering or deregistering makes another and publishes it, so a look-up and a reading wait
+//! for no thread, and the cost of a change does not depend on how many tools there are. Changes are
+//! made under the registry's lock (`reclaim.rs`).
 //!
-//! All that is known of one name lies in one shard, so whoever reads a shard sees each name once,
+//! Each shard has two parts. The *table* leads from a name to its registration, with the tool's
+//! body, which is the host's; the *listing* is what readers read. So a reader, who may hold a lock
+//! of ours, never is the last to hold a body, and never drops one. A tool is listed before it can
+//! be found, and is found no more before it is listed as retired.
+//!
+//! All that is listed of one name lies in one listing, so whoever reads it sees each name once,
 //! as it was at one moment:
 //!
 //! | state | what it means | where its counts are |
@@ -19,7 +24,7 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `shards` | `store` under the registry's lock, arc-swap's own | its own | `load`: a tool that is found is complete | `a_handle_that_is_found_counts`, on the stand-in |
+//! | `table`, `listing` | `store` under the registry's lock, arc-swap's own | its own | `load`: a tool that is found is complete, and listed | `a_handle_that_is_found_counts`, on the stand-in |
 
 use crate::handle::{ToolReading, ToolSlot, ToolState};
 use crate::last_error::ErrorRecords;
@@ -54,9 +59,19 @@ pub(crate) struct Nameless {
 }
 
 /// The tools of one part of all names.
+#[derive(Debug, Default)]
+struct Shard {
+    table: ArcSwap<Table>,
+    listing: ArcSwap<Listing>,
+}
+
+/// The registrations, by name.
+type Table = HashTable<Arc<ToolState>>;
+
+/// What readers read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shard {
-    registered: HashTable<Arc<ToolState>>,
+struct Listing {
+    registered: Vec<Arc<ToolSlot>>,
     retired: Vec<Arc<ToolSlot>>,
     departed: Vec<Arc<Departed>>,
     nameless: Nameless,
@@ -71,134 +86,139 @@ pub(crate) enum Entry<'a> {
     Nameless(&'a Nameless),
 }
 
-/// Where a name belongs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    hash: u64,
-    shard: usize,
-}
-
 #[derive(Debug)]
 pub(crate) struct Roster {
     hasher: DefaultHashBuilder,
-    shards: Box<[ArcSwap<Shard>]>,
+    shards: Box<[Shard]>,
 }
 
 impl Roster {
     /// An empty roster, for about this many tools.
     pub(crate) fn new(tools: usize) -> Self {
         let shards = tools.div_ceil(TOOLS_PER_SHARD).next_power_of_two();
-        let empty = Arc::new(Shard::default());
-        let shards = (0..shards.min(MAX_SHARDS)).map(|_| ArcSwap::new(Arc::clone(&empty)));
+        // All begin with the same empty parts.
+        let (table, listing) = (Arc::default(), Arc::default());
+        let shards = (0..shards.min(MAX_SHARDS)).map(|_| Shard {
+            table: ArcSwap::new(Arc::clone(&table)),
+            listing: ArcSwap::new(Arc::clone(&listing)),
+        });
         Self {
             hasher: DefaultHashBuilder::default(),
             shards: shards.collect(),
         }
     }
 
-    /// The place of this name.
+    /// The hash of a name, and the shard that the name belongs to.
     #[inline]
-    pub(crate) fn place(&self, name: &str) -> Place {
+    fn place(&self, name: &str) -> (u64, &Shard) {
         let hash = self.hasher.hash_one(name);
-        // A table within a shard uses the highest and the lowest bits.
+        // A table uses the highest and the lowest bits.
         let shard = (hash >> 32) as usize & (self.shards.len() - 1);
-        Place { hash, shard }
+        (hash, &self.shards[shard])
     }
 
     /// The registered tool of this name.
     #[inline]
     pub(crate) fn find(&self, name: &str) -> Option<Arc<ToolState>> {
-        let place = self.place(name);
-        self.shards[place.shard]
-            .load()
-            .find(place, name)
-            .map(Arc::clone)
+        let (hash, shard) = self.place(name);
+        let table = shard.table.load();
+        let found = table.find(hash, |tool| *tool.slot.name == *name);
+        found.map(Arc::clone)
     }
 
-    /// Replaces the shard at this place by what `change` makes of it. The caller holds the
-    /// registry's lock.
-    pub(crate) fn change<R>(&self, place: Place, change: impl FnOnce(&mut Shard) -> R) -> R {
-        let shard = &self.shards[place.shard];
-        let mut changed = Shard::clone(&shard.load());
-        let result = change(&mut changed);
-        // The shard before is dropped by its last reader.
-        shard.store(Arc::new(changed));
-        result
+    /// The retired tool of this name.
+    pub(crate) fn find_retired(&self, name: &str) -> Option<Arc<ToolSlot>> {
+        let listing = self.place(name).1.listing.load();
+        let mut retired = listing.retired.iter();
+        retired.find(|slot| *slot.name == *name).map(Arc::clone)
     }
 
-    /// The shard at this place, as it is now.
-    pub(crate) fn shard(&self, place: Place) -> Arc<Shard> {
-        self.shards[place.shard].load_full()
+    /// What is left of the tool of this name.
+    pub(crate) fn find_departed(&self, name: &str) -> Option<Arc<Departed>> {
+        let listing = self.place(name).1.listing.load();
+        let mut departed = listing.departed.iter();
+        departed.find(|tool| *tool.name == *name).map(Arc::clone)
     }
 
     /// Visits every tool, shard by shard.
     pub(crate) fn visit(&self, mut visit: impl FnMut(Entry<'_>)) {
         for shard in &self.shards {
-            shard.load().visit(&mut visit);
+            shard.listing.load().visit(&mut visit);
         }
     }
 }
 
-impl Shard {
-    /// The registered tool of this name.
-    #[inline]
-    pub(crate) fn find(&self, place: Place, name: &str) -> Option<&Arc<ToolState>> {
-        self.registered
-            .find(place.hash, |tool| *tool.slot.name == *name)
-    }
-
-    /// The retired tool of this name.
-    pub(crate) fn find_retired(&self, name: &str) -> Option<&Arc<ToolSlot>> {
-        self.retired.iter().find(|slot| *slot.name == *name)
-    }
-
-    /// What is left of the tool of this name.
-    pub(crate) fn find_departed(&self, name: &str) -> Option<&Arc<Departed>> {
-        self.departed.iter().find(|tool| *tool.name == *name)
-    }
-
+/// Changes; the caller holds the registry's lock.
+impl Roster {
     /// Registers a tool whose name is not registered; it takes the place of the retired or
     /// departed one of this name.
-    pub(crate) fn register(&mut self, hasher: impl Fn(&str) -> u64, tool: Arc<ToolState>) {
-        let name = Arc::clone(&tool.slot.name);
-        self.retired.retain(|slot| slot.name != name);
-        self.departed.retain(|departed| departed.name != name);
-        self.registered
-            .insert_unique(hasher(&name), tool, |tool| hasher(&tool.slot.name));
+    pub(crate) fn register(&self, tool: Arc<ToolState>) {
+        let slot = Arc::clone(&tool.slot);
+        let (hash, shard) = self.place(&slot.name);
+        shard.change_listing(|listing| {
+            listing.retired.retain(|retired| retired.name != slot.name);
+            listing.departed.retain(|tool| tool.name != slot.name);
+            listing.registered.push(Arc::clone(&slot));
+        });
+        let mut table = Table::clone(&shard.table.load());
+        let rehash = |tool: &Arc<ToolState>| self.hasher.hash_one(&*tool.slot.name);
+        table.insert_unique(hash, tool, rehash);
+        shard.table.store(Arc::new(table));
     }
 
-    /// Frees a name; the tool is retired.
-    pub(crate) fn retire(&mut self, place: Place, name: &str) -> Option<Arc<ToolState>> {
-        let entry = self
-            .registered
-            .find_entry(place.hash, |tool| *tool.slot.name == *name)
-            .ok()?;
-        let (tool, _) = entry.remove();
-        self.retired.push(Arc::clone(&tool.slot));
+    /// Frees a name; the tool is retired. What was registered is returned, to be dropped when the
+    /// lock is released: its body is the host's.
+    pub(crate) fn retire(&self, name: &str) -> Option<Arc<ToolState>> {
+        let (hash, shard) = self.place(name);
+        let mut table = Table::clone(&shard.table.load());
+        let entry = table.find_entry(hash, |tool| *tool.slot.name == *name);
+        let (tool, _) = entry.ok()?.remove();
+        shard.table.store(Arc::new(table));
+        let slot = Arc::clone(&tool.slot);
+        shard.change_listing(|listing| {
+            listing.registered.retain(|tool| tool.id != slot.id);
+            listing.retired.push(slot);
+        });
         Some(tool)
     }
 
     /// Puts what is left of a retired tool in its place, under its name.
-    pub(crate) fn depart(&mut self, departed: Arc<Departed>) {
-        self.retired.retain(|slot| slot.id != departed.id);
-        self.departed.push(departed);
+    pub(crate) fn depart(&self, departed: Arc<Departed>) {
+        self.place(&departed.name).1.change_listing(|listing| {
+            listing.retired.retain(|slot| slot.id != departed.id);
+            listing.departed.push(departed);
+        });
     }
 
     /// Adds what is left of a retired tool to what has no name.
-    pub(crate) fn depart_nameless(&mut self, id: ToolId, reading: &ToolReading) {
-        self.retired.retain(|slot| slot.id != id);
-        let mut sum = ToolReading::clone(&self.nameless.reading);
-        // A Vec is never full.
-        let _ = sum.add(reading);
-        self.nameless = Nameless {
-            tools: self.nameless.tools + 1,
-            reading: Arc::new(sum),
-        };
+    pub(crate) fn depart_nameless(&self, slot: &ToolSlot, reading: &ToolReading) {
+        self.place(&slot.name).1.change_listing(|listing| {
+            listing.retired.retain(|retired| retired.id != slot.id);
+            let mut sum = ToolReading::clone(&listing.nameless.reading);
+            // A Vec is never full.
+            let _ = sum.add(reading);
+            listing.nameless = Nameless {
+                tools: listing.nameless.tools + 1,
+                reading: Arc::new(sum),
+            };
+        });
     }
+}
 
+impl Shard {
+    /// Replaces the listing. The one before is dropped by its last reader; there is nothing of the
+    /// host's in it.
+    fn change_listing(&self, change: impl FnOnce(&mut Listing)) {
+        let mut changed = Listing::clone(&self.listing.load());
+        change(&mut changed);
+        self.listing.store(Arc::new(changed));
+    }
+}
+
+impl Listing {
     fn visit(&self, visit: &mut impl FnMut(Entry<'_>)) {
-        for tool in &self.registered {
-            visit(Entry::Registered(&tool.slot));
+        for slot in &self.registered {
+            visit(Entry::Registered(slot));
         }
         for slot in &self.retired {
             visit(Entry::Retired(slot));
@@ -209,12 +229,5 @@ impl Shard {
         if self.nameless.tools > 0 {
             visit(Entry::Nameless(&self.nameless));
         }
-    }
-}
-
-impl Roster {
-    /// The hash of a name, as tables of the shards need it.
-    pub(crate) fn hash(&self, name: &str) -> u64 {
-        self.hasher.hash_one(name)
     }
 }

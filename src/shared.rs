@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     /// Events that were delivered after younger ones.
     pub(crate) late: Word,
+    /// Rounds of the pump's thread that panicked.
+    pub(crate) pump_panics: Word,
     pub(crate) listeners: Listeners,
 }
 

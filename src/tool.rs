@@ -282,7 +282,8 @@ pub trait Tool: Send + Sync + 'static {
 
     /// Returns whether [`call`](Self::call) blocks its thread. Within a tokio runtime it then runs
     /// on the runtime's threads for blocking work, as under `spawn_blocking`: it may block on the
-    /// runtime, own one, and receive blocking. Elsewhere it runs where it is called.
+    /// runtime, own one, and receive blocking. Elsewhere it runs where it is called. It is asked
+    /// once, when the tool is registered.
     fn is_blocking(&self) -> bool {
         false
     }

@@ -15,7 +15,7 @@
 //! | `timeline` | arc-swap's `rcu` and `load` | its own | each other; a reader that sees an older timeline places what it read by that | |
 
 use crate::clock::HostClock;
-use crate::contain::contained;
+use crate::contain::{contained, discard};
 use crate::swap::ArcSwap;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -57,6 +57,13 @@ pub(crate) struct WallClock {
     /// Whether the time of day follows a manual clock.
     is_derived: bool,
     timeline: ArcSwap<Timeline>,
+}
+
+/// Dropping the host's closure runs the host's code.
+impl Drop for WallClock {
+    fn drop(&mut self) {
+        discard(std::mem::take(&mut self.source));
+    }
 }
 
 impl WallClock {

@@ -377,3 +377,24 @@ fn readers_never_see_an_older_snapshot_after_a_newer_one() {
         }
     });
 }
+
+/// A clock that stands still tells nothing of which failure came later.
+#[test]
+fn an_interval_tells_its_own_error_after_the_tool_came_back() {
+    let (registry, ..) = host();
+    let fail = |kind, text| {
+        let shell = registry.register("shell").unwrap();
+        let mut intervals = registry.intervals();
+        shell.start().fail(kind, text);
+        drop(shell);
+        registry.deregister("shell").unwrap();
+        registry.pump();
+        let interval = intervals.read();
+        let error = interval.tools["shell"].last_error.clone().unwrap();
+        (error.kind, error.message.unwrap())
+    };
+    let first = fail(ErrorKind::Network, "first");
+    assert_eq!(first, (ErrorKind::Network, "first".to_owned()));
+    let second = fail(ErrorKind::Timeout, "second");
+    assert_eq!(second, (ErrorKind::Timeout, "second".to_owned()));
+}

@@ -108,7 +108,7 @@ fn run(
     if !shared.begin(|| CallGuard::begin(handle, options)) {
         return None;
     }
-    let given = contained(|| pollster::block_on(body.call(invocation)));
+    let given = contained(|| pollster::block_on(body.tool().call(invocation)));
     let at = state.meter.clock.tick();
     match shared.replace(Stage::Ended) {
         Stage::Running(call) => Some(Done { call, given, at }),

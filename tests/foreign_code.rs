@@ -1,0 +1,244 @@
+//! Code of the host that runs where toolmeter drops it: the bodies of tools, redactors, clocks.
+//!
+//! Such code calls back into the registry, or panics. None of that hangs, unwinds to a caller, or
+//! changes a count. Each scenario runs on a thread of its own, so that one that hangs fails.
+#![cfg(not(toolmeter_loom))]
+
+use serde_json::json;
+use std::panic::panic_any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+use toolmeter::{
+    ErrorKind, Invocation, Pump, RegisterError, Registry, Tool, ToolFuture, ToolSpec, WeakRegistry,
+};
+
+/// Far more than any scenario takes: it passes only where one hangs.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// Runs a scenario, and fails if it does not end or panics.
+#[track_caller]
+fn ends(scenario: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let scenario = thread::spawn(move || {
+        scenario();
+        let _ = done.send(());
+    });
+    let waited = is_done.recv_timeout(STUCK);
+    assert_ne!(
+        waited,
+        Err(mpsc::RecvTimeoutError::Timeout),
+        "the scenario hangs"
+    );
+    if let Err(panic) = scenario.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Panics when it is dropped, with a payload that does so, too.
+struct Bomb(u8);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Self(self.0 - 1));
+        }
+    }
+}
+
+type OnDrop = Box<dyn Fn() + Send + Sync>;
+
+/// A tool whose destructor runs code of the host.
+struct Body {
+    name: &'static str,
+    on_drop: OnDrop,
+}
+
+impl Tool for Body {
+    fn spec(&self) -> ToolSpec {
+        self.name.into()
+    }
+
+    fn call(&self, invocation: Invocation) -> ToolFuture {
+        Box::pin(async move { Ok(invocation.args) })
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        (self.on_drop)();
+    }
+}
+
+/// Everything that a host can ask of a registry.
+fn asks_for_everything(weak: &WeakRegistry, asked: &AtomicU32) {
+    let Some(registry) = weak.upgrade() else {
+        return;
+    };
+    let _ = registry.metrics();
+    let _ = registry.totals();
+    registry.reset_metrics();
+    let _ = registry.intervals().read();
+    let _ = registry.event_accounting();
+    registry.pump();
+    registry.publish();
+    let _ = registry.running_calls().list();
+    let name = format!("from_a_destructor_{}", asked.load(Ordering::Relaxed));
+    let handle = registry.register(name.clone()).unwrap();
+    handle.start().succeed();
+    registry.deregister(&name).unwrap();
+    drop(registry.subscribe());
+    asked.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_body_that_asks_the_registry_when_it_is_dropped_finds_no_lock_held() {
+    for pump in [Pump::manual(), Pump::background()] {
+        ends(move || {
+            let asked = Arc::new(AtomicU32::new(0));
+            let registry = Registry::builder().pump(pump).build().unwrap();
+            let body = |name| {
+                let (weak, asked) = (registry.downgrade(), Arc::clone(&asked));
+                let on_drop = Box::new(move || asks_for_everything(&weak, &asked));
+                Body { name, on_drop }
+            };
+            // The last handle goes before or after the name.
+            let first = registry.register_tool(body("first")).unwrap();
+            registry.deregister("first").unwrap();
+            drop(first);
+            drop(registry.register_tool(body("second")).unwrap());
+            registry.deregister("second").unwrap();
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+            // What is not registered is dropped, too.
+            let _third = registry.register("third").unwrap();
+            let refused = registry.register_tool(body("third"));
+            assert!(matches!(refused, Err(RegisterError::Duplicate { .. })));
+            assert_eq!(asked.load(Ordering::Relaxed), 3);
+            let refused = registry.register_tool(body(""));
+            assert!(matches!(refused, Err(RegisterError::Name(_))));
+            assert_eq!(asked.load(Ordering::Relaxed), 4);
+            registry.pump();
+            assert!(registry.get("third").is_some());
+        });
+    }
+}
+
+/// Readers hold what they read while tools come and go: none of them ever drops a body.
+#[test]
+fn a_body_is_dropped_by_none_that_only_reads() {
+    ends(|| {
+        let registry = Registry::builder()
+            .pump(Pump::background())
+            .build()
+            .unwrap();
+        let stop = Arc::new(AtomicU32::new(0));
+        let dropped_by_readers = Arc::new(AtomicU32::new(0));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (registry, stop) = (registry.clone(), Arc::clone(&stop));
+                let read = move || {
+                    while stop.load(Ordering::Relaxed) == 0 {
+                        let _ = registry.metrics();
+                        registry.reset_metrics();
+                        registry.publish();
+                    }
+                };
+                thread::Builder::new().name("reader".into()).spawn(read)
+            })
+            .collect();
+        for _ in 0..500 {
+            let counter = Arc::clone(&dropped_by_readers);
+            let on_drop = Box::new(move || {
+                let by = thread::current();
+                let by = by.name().unwrap_or_default();
+                if by == "reader" || by == "toolmeter-pump" {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let name = "comes_and_goes";
+            drop(registry.register_tool(Body { name, on_drop }).unwrap());
+            registry.deregister(name).unwrap();
+        }
+        stop.store(1, Ordering::Relaxed);
+        for reader in readers {
+            reader.unwrap().join().unwrap();
+        }
+        assert_eq!(dropped_by_readers.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn a_body_that_panics_when_it_is_dropped_unwinds_nowhere() {
+    ends(|| {
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        let body = |name| Body {
+            name,
+            on_drop: Box::new(|| panic_any(Bomb(2))),
+        };
+        let tool = registry.register_tool(body("tool")).unwrap();
+        tool.start().succeed();
+        registry.deregister("tool").unwrap();
+        drop(tool);
+        let _kept = registry.register_tool(body("kept")).unwrap();
+        assert!(registry.register_tool(body("kept")).is_err());
+        assert_eq!(registry.metrics().tools["tool"].success(), 1);
+        drop(_kept);
+        drop(registry);
+    });
+}
+
+#[test]
+fn a_redactor_and_a_clock_that_panic_however_they_can_cost_a_text_and_nothing_else() {
+    ends(|| {
+        let (redactor, clock) = (Bomb(3), Bomb(3));
+        let registry = Registry::builder()
+            .pump(Pump::manual())
+            .redact_errors(move |_| {
+                let _kept = &redactor;
+                panic_any(Bomb(2))
+            })
+            .wall_clock(move || -> SystemTime {
+                let _kept = &clock;
+                panic_any(Bomb(2))
+            })
+            .build()
+            .unwrap();
+        let tool = registry.register("tool").unwrap();
+        tool.start().fail(ErrorKind::Other, "hunter2");
+        registry.pump();
+        let metrics = registry.metrics();
+        assert_eq!(metrics.tools["tool"].failure(), 1);
+        let error = metrics.tools["tool"].last_error.as_ref().unwrap();
+        assert!(!error.message.as_ref().unwrap().contains("hunter2"));
+        drop(tool);
+        drop(registry);
+    });
+}
+
+/// The rules of a tool are the host's code, too.
+#[test]
+fn a_tool_that_panics_while_it_judges_an_answer_has_panicked() {
+    struct Judges;
+    impl Tool for Judges {
+        fn spec(&self) -> ToolSpec {
+            "judges".into()
+        }
+        fn call(&self, _: Invocation) -> ToolFuture {
+            Box::pin(async { Ok(json!(1)) })
+        }
+        fn classify(&self, _: &serde_json::Value) -> toolmeter::Verdict {
+            panic_any(Bomb(2))
+        }
+    }
+    ends(|| {
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        registry.register_tool(Judges).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let call = async { registry.invoke("judges", json!({})).await };
+        let error = runtime.unwrap().block_on(call).unwrap_err();
+        assert_eq!(error.kind(), Some(ErrorKind::Panic));
+        assert_eq!(registry.metrics().tools["judges"].failure(), 1);
+    });
+}
