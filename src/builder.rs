@@ -472,7 +472,6 @@ impl RegistryBuilder {
             registration: Mutex::new(Reclaim::new(layout, self.tool_limit)),
             unknown_tool_calls: Word::new(0),
             baselines: ArcSwap::from_pointee(Baselines::default()),
-            resetting: Mutex::new(()),
             published: ArcSwap::from_pointee(Snapshot::new(header, BTreeMap::new(), None)),
             hub,
             late: Word::new(0),

@@ -11,7 +11,6 @@
 use crate::registry::Registry;
 use crate::shared::{Baselines, Shared};
 use crate::snapshot::Snapshot;
-use crate::sync::lock;
 use std::sync::Arc;
 
 /// A cursor that reads what is new since its last reading; see [`Registry::intervals`].
@@ -99,11 +98,16 @@ impl Registry {
     )]
     pub fn reset_metrics(&self) -> Snapshot {
         let shared = self.shared();
-        let _resetting = lock(&shared.resetting);
-        let before = shared.baselines.load_full();
-        let totals = shared.totals();
-        shared.baselines.store(Arc::new(totals.baselines()));
-        shared.difference(totals, &before)
+        loop {
+            let before = shared.baselines.load_full();
+            let totals = shared.totals();
+            let next = Arc::new(totals.baselines());
+            let replaced = shared.baselines.compare_and_swap(&before, next);
+            if Arc::ptr_eq(&replaced, &before) {
+                return shared.difference(totals, &before);
+            }
+            // Another thread has reset them meanwhile, and handed back what was counted until then.
+        }
     }
 }
 

@@ -18,7 +18,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | `unknown_tool_calls` | all | `Relaxed` | a lone counter | |
 //! | `published` | `store` under the pump's lock, arc-swap's own orderings | | its loads | `a_published_snapshot_is_never_older`, on the stand-in |
-//! | `baselines` | arc-swap's own | | | stand-in in the models, stress tests for the real one |
+//! | `baselines` | `compare_and_swap` by a reset, arc-swap's own | its own | `load`: the totals that are read after it are not below them | `two_cursors_and_a_reset_do_not_disturb_each_other`, on the stand-in |
 
 use crate::handle::{Meter, ToolReading};
 use crate::last_error::ErrorRecords;
@@ -55,8 +55,6 @@ pub(crate) struct Shared {
     pub(crate) unknown_tool_calls: Word,
     /// Since when [`Registry::metrics`](crate::Registry::metrics) counts.
     pub(crate) baselines: ArcSwap<Baselines>,
-    /// Held while `baselines` are replaced.
-    pub(crate) resetting: Mutex<()>,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) hub: Hub,
     /// Events that were delivered after younger ones.

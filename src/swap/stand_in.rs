@@ -85,22 +85,42 @@ impl<P: Clone> ArcSwapAny<P> {
         loop {
             let (number, before) = self.numbered();
             let after = update(&before).into();
-            let replaced = self
-                .current
-                .compare_exchange(number, number + 1, AcqRel, Acquire);
-            if replaced.is_ok() {
-                let mut pointers = self.pointers();
-                pointers.insert(number + 1, after);
-                let stored = pointers.remove(&number);
-                drop(pointers);
-                drop(stored);
+            if self.replaced(number, || after.clone()) {
                 return before;
             }
         }
     }
+
+    /// Replaces the pointer of this number, unless it was replaced meanwhile.
+    fn replaced(&self, number: usize, pointer: impl FnOnce() -> P) -> bool {
+        let replaced = self
+            .current
+            .compare_exchange(number, number + 1, AcqRel, Acquire);
+        if replaced.is_ok() {
+            let mut pointers = self.pointers();
+            pointers.insert(number + 1, pointer());
+            let stored = pointers.remove(&number);
+            drop(pointers);
+            drop(stored);
+        }
+        replaced.is_ok()
+    }
 }
 
 impl<T> ArcSwap<T> {
+    /// Replaces the pointer if it is `expected`, and returns the one before either way.
+    pub(crate) fn compare_and_swap(&self, expected: &Arc<T>, pointer: Arc<T>) -> Guard<Arc<T>> {
+        loop {
+            let (number, before) = self.numbered();
+            if !Arc::ptr_eq(&before, expected) {
+                return Guard(before);
+            }
+            if self.replaced(number, || Arc::clone(&pointer)) {
+                return Guard(before);
+            }
+        }
+    }
+
     /// Holds a new `Arc` of this value.
     pub(crate) fn from_pointee(value: T) -> Self {
         Self::new(Arc::new(value))
