@@ -21,6 +21,7 @@
 use crate::contain::contained;
 use crate::publish::Publisher;
 use crate::shared::Shared;
+use crate::stripe;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -175,6 +176,7 @@ impl Pumping {
         if self.due_ns(&state, now_ns) == 0 {
             state.publisher.publish(&self.shared);
             state.published_ns = Some(now_ns);
+            stripe::renew(self.shared.meter.rings.stripes());
         }
         drop(state);
         reclaim(&self.shared);

@@ -1,33 +1,60 @@
 //! Which stripe the calling thread writes.
 //!
-//! Each thread gets the lowest index that no living thread has, at its first metered call,
-//! and gives it back when it ends. A registry with as many stripes as there are busy threads
-//! therefore gives each of them a stripe of its own, however many threads came and went
-//! before. With more threads than stripes some share one, which costs speed and nothing else:
-//! every write to a stripe is an atomic addition.
+//! Each thread gets the lowest index that no other thread has, at its first metered call, and
+//! gives it back when it ends. A registry with as many stripes as there are busy threads therefore
+//! gives each of them a stripe of its own, however many threads came and went before. With more
+//! threads than stripes some share one, which costs speed and nothing else: every write to a
+//! stripe is an atomic addition.
 //!
-//! The index is read through a thread-local without a destructor, so the path of a call is
-//! one load and one comparison. The destructor that returns the index sits in a second
-//! thread-local, which only the first call of a thread touches.
+//! A thread that called once and is quiet since should not keep a stripe while busy ones share.
+//! So where more threads have an index than a registry has stripes, its pump begins a new
+//! *generation* now and then ([`renew`]): all indices are free again, and each thread takes the
+//! lowest at its next call. Those that do not call take none.
+//!
+//! The index is read through a thread-local without a destructor, so the path of a call is two
+//! loads and one comparison. The destructor that returns the index sits in a second
+//! thread-local, which only the first call of a thread in a generation touches.
+//!
+//! # Orderings
+//!
+//! | field | operation | ordering | pairs with | model |
+//! | --- | --- | --- | --- | --- |
+//! | `GENERATION` | `load` by a call, `store` under the pool's lock | `Relaxed` | orders nothing: a thread that sees it late writes the stripe that it had | |
+//! | `POOL` | `lock` | the lock's | itself | |
 
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// No index was assigned to this thread yet.
-const UNASSIGNED: usize = usize::MAX;
+/// An index, and the generation in which it was taken.
+#[derive(Clone, Copy)]
+struct Index {
+    index: usize,
+    generation: usize,
+}
+
+/// The generation of indices that are valid. Not loom's: it orders nothing.
+static GENERATION: AtomicUsize = AtomicUsize::new(FIRST_GENERATION);
+
+/// Above what a thread begins with, so that no thread has an index.
+const FIRST_GENERATION: usize = 1;
 
 thread_local! {
-    static INDEX: Cell<usize> = const { Cell::new(UNASSIGNED) };
+    static INDEX: Cell<Index> = const { Cell::new(Index { index: 0, generation: 0 }) };
     static LEASE: Cell<Option<Lease>> = const { Cell::new(None) };
 }
 
 /// The index of the calling thread; a slot takes it modulo its number of stripes.
 #[inline]
 pub(crate) fn current() -> usize {
-    let index = INDEX.get();
-    if index == UNASSIGNED { assign() } else { index }
+    let Index { index, generation } = INDEX.get();
+    if generation == GENERATION.load(Ordering::Relaxed) {
+        index
+    } else {
+        assign()
+    }
 }
 
 #[cold]
@@ -39,40 +66,65 @@ fn assign() -> usize {
     if LEASE.try_with(|slot| slot.set(Some(lease))).is_ok() {
         INDEX.set(index);
     }
-    index
+    index.index
+}
+
+/// Frees all indices, if more threads have one than there are `stripes`. Threads that still call
+/// take the lowest again.
+pub(crate) fn renew(stripes: usize) {
+    let mut pool = pool();
+    if pool.next > stripes {
+        *pool = Pool {
+            free: BinaryHeap::new(),
+            next: 0,
+            generation: pool.generation.wrapping_add(1).max(FIRST_GENERATION),
+        };
+        GENERATION.store(pool.generation, Ordering::Relaxed);
+    }
 }
 
 /// An index that returns to the pool when it is dropped.
-struct Lease(usize);
+struct Lease(Index);
 
 /// The indices that were given back, and the lowest that was never given out.
 struct Pool {
     free: BinaryHeap<Reverse<usize>>,
     next: usize,
+    generation: usize,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
     free: BinaryHeap::new(),
     next: 0,
+    generation: FIRST_GENERATION,
 });
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Lease {
     fn take() -> Self {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        Self(pool.free.pop().map_or_else(
+        let mut pool = pool();
+        let index = pool.free.pop().map_or_else(
             || {
                 pool.next += 1;
                 pool.next - 1
             },
             |Reverse(index)| index,
-        ))
+        );
+        let generation = pool.generation;
+        Self(Index { index, generation })
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.free.push(Reverse(self.0));
+        let mut pool = pool();
+        // An index of an earlier generation is free already.
+        if self.0.generation == pool.generation {
+            pool.free.push(Reverse(self.0.index));
+        }
     }
 }
 
@@ -82,34 +134,49 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
+    /// Held by tests that say which indices are given out.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The indices of four threads that live at the same time.
+    fn indices_of_four() -> Vec<usize> {
+        let barrier = Barrier::new(4);
+        thread::scope(|scope| {
+            let threads = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    let index = current();
+                    barrier.wait();
+                    index
+                })
+            });
+            threads.map(|thread| thread.join().unwrap()).to_vec()
+        })
+    }
+
     #[test]
     fn a_thread_keeps_its_index_and_living_threads_differ() {
-        assert_eq!(current(), current());
-        let barrier = Barrier::new(4);
-        let mut indices: Vec<usize> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let index = current();
-                        barrier.wait();
-                        assert_eq!(current(), index);
-                        barrier.wait();
-                        index
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
-        });
-        indices.sort_unstable();
-        indices.dedup();
-        assert_eq!(indices.len(), 4);
+        let _alone = alone();
+        // The registries of other tests may begin a new generation at any time.
+        loop {
+            let generation = GENERATION.load(Ordering::Relaxed);
+            let mine = [current(), current()];
+            let mut indices = indices_of_four();
+            if GENERATION.load(Ordering::Relaxed) == generation {
+                assert_eq!(mine[0], mine[1]);
+                indices.sort_unstable();
+                indices.dedup();
+                assert_eq!(indices.len(), 4);
+                break;
+            }
+        }
     }
 
     #[test]
     fn indices_return_when_threads_end() {
+        let _alone = alone();
         let highest = (0..300)
             .map(|_| thread::spawn(current).join().unwrap())
             .max();
@@ -117,12 +184,40 @@ mod tests {
         assert!(highest < Some(200), "{highest:?}");
     }
 
+    /// Many threads that called once and are quiet since, and one that begins to call.
+    #[test]
+    fn threads_that_are_quiet_keep_no_index_from_busy_ones() {
+        const QUIET: usize = 300;
+        let _alone = alone();
+        let (called, may_end) = (Barrier::new(QUIET + 1), Barrier::new(QUIET + 1));
+        thread::scope(|scope| {
+            for _ in 0..QUIET {
+                scope.spawn(|| {
+                    current();
+                    called.wait();
+                    may_end.wait();
+                });
+            }
+            called.wait();
+            let generation = GENERATION.load(Ordering::Relaxed);
+            renew(usize::MAX);
+            let unchanged = GENERATION.load(Ordering::Relaxed) == generation;
+            renew(16);
+            assert_ne!(GENERATION.load(Ordering::Relaxed), generation);
+            let late = thread::spawn(current).join().unwrap();
+            may_end.wait();
+            // The other tests of this process run at the same time, with few threads each.
+            assert!(late < QUIET / 2, "{late}");
+            assert!(unchanged, "there are stripes for all");
+        });
+    }
+
     #[test]
     fn a_first_call_during_thread_exit_still_gets_an_index() {
         struct CallsWhenDropped;
         impl Drop for CallsWhenDropped {
             fn drop(&mut self) {
-                assert_ne!(current(), UNASSIGNED);
+                assert!(current() < 10_000);
             }
         }
         thread_local! {
