@@ -127,11 +127,11 @@ pub use snapshot::{
 pub use stream::MeteredStream;
 pub use text::{DEFAULT_MESSAGE_BYTES, NameError};
 pub use tool::{Invocation, Tool, ToolFuture, ToolSpec, async_tool, sync_tool};
-pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome, StripesError};
+pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome, StripesError, UnknownErrorKind};
 pub use toolmeter_events::{
     Batch, CallContext, CallId, Event, EventKind, EventNumber, Filter, NameTable, RecvError,
-    RecvTimeoutError, StatsHandle, SubscribeError, Subscription, SubscriptionStats, Timeline,
-    ToolId, TryRecvError,
+    RecvTimeoutError, StatsHandle, SubscribeError, Subscription, SubscriptionStats, ToolId,
+    TryRecvError,
 };
 
 /// The README's example, compiled and run.

@@ -50,7 +50,6 @@ const _: () = {
     plain_data::<toolmeter::RunningCall>();
     plain_data::<toolmeter::Snapshot>();
     plain_data::<toolmeter::SubscriptionStats>();
-    plain_data::<toolmeter::Timeline>();
     plain_data::<toolmeter::ToolId>();
     plain_data::<toolmeter::ToolSpec>();
     plain_data::<toolmeter::ToolStats>();
@@ -85,6 +84,7 @@ const _: () = {
     an_error::<toolmeter::RecvTimeoutError>();
     an_error::<toolmeter::RegisterError>();
     an_error::<toolmeter::StripesError>();
+    an_error::<toolmeter::UnknownErrorKind>();
     an_error::<toolmeter::SubscribeError>();
     an_error::<toolmeter::ToolError>();
     an_error::<toolmeter::TryRecvError>();
