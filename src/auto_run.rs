@@ -10,16 +10,22 @@
 //! Promises:
 //!
 //! * The calls of a turn run concurrently, at most as many attempts at once as the limit says,
-//!   and their results go back in the order of the calls.
+//!   and their results go back in the order of the calls. A tool that blocks is within the limit
+//!   until its thread is free, also after its attempt has timed out or was cancelled.
 //! * An attempt is counted from 1 and belongs to its call; a **retry** is an attempt above 1.
 //!   A call whose latest identical one in an earlier turn did not succeed is its next attempt.
+//!   Of calls that did not succeed the latest 10,000 are known, so a run of any length is bounded
+//!   in what it remembers (unsuccessful.rs).
 //! * Waiting for approval or for a permit is reported apart and is never part of a latency.
 //! * Dropping the run drops its calls, which are then counted as cancelled.
-//! * Nothing here panics, but a panic of the model goes on unwinding.
+//! * The report tells every attempt that was begun, however its call ended.
+//! * Nothing here panics, and a panic of an approver or of a backoff goes no further, but a panic
+//!   of the model goes on unwinding.
 
 mod call;
 mod driver;
 mod report;
+mod unsuccessful;
 
 pub use crate::error::CallError;
 pub use backon::{BackoffBuilder, ConstantBuilder, ExponentialBuilder};
@@ -28,21 +34,20 @@ pub use report::{Report, StopReason};
 pub use tokio_util::sync::CancellationToken;
 
 use crate::registry::Registry;
-use call::Identity;
-use driver::Driver;
+use driver::{CANCELLED, Driven, Driver, so_far};
 use report::Tally;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use toolmeter_core::{ErrorKind, Outcome};
 use toolmeter_events::CallContext;
+use unsuccessful::Unsuccessful;
 
 /// What a model answers.
 ///
@@ -104,7 +109,8 @@ pub trait Model: Send {
     ) -> impl Future<Output = Result<Turn, Self::Error>> + Send;
 }
 
-type Backoffs = dyn Fn() -> Box<dyn Iterator<Item = Duration> + Send> + Send + Sync;
+type Backoff = dyn Iterator<Item = Duration> + Send;
+type Backoffs = dyn Fn() -> Box<Backoff> + Send + Sync;
 type ApprovalFuture = Pin<Box<dyn Future<Output = Approval> + Send>>;
 type Approver = dyn Fn(ToolCall) -> ApprovalFuture + Send + Sync;
 
@@ -125,6 +131,18 @@ impl UnwindSafe for Settings {}
 impl RefUnwindSafe for Settings {}
 
 /// Drives an agent over a registry until it is done.
+///
+/// # Retries
+///
+/// An attempt above the first of its call is a retry. Attempts are made again by the run itself, up
+/// to [`max_attempts`](Self::max_attempts), and by the model, across turns: a call is the next
+/// attempt at the latest identical call of an earlier turn, if that one did not succeed. Two calls
+/// are identical if they are of the same tool with the same arguments, or with the same
+/// [`key`](ToolCall::key).
+///
+/// Of the calls that did not succeed a run remembers 10,000, each in less than 200 bytes whatever
+/// its arguments are. When there are more, the one whose latest attempt is the longest ago is
+/// forgotten; a call that is identical to it is a first attempt again.
 ///
 /// # Examples
 ///
@@ -249,6 +267,11 @@ impl AutoRun {
 
     /// How many attempts may run at once; 0 is taken for 1.
     ///
+    /// A tool that blocks counts until its thread is free, since it cannot be stopped: also after
+    /// its attempt has timed out, or its call was cancelled. Another attempt waits for that, as
+    /// [`permit_wait`](Report::permit_wait) says. If as many tools as this never return, no further
+    /// call starts, until the run is cancelled.
+    ///
     /// # Examples
     ///
     /// ```
@@ -319,6 +342,10 @@ impl AutoRun {
     }
 
     /// How long each attempt may take. After that it is a failure of kind `timeout`.
+    ///
+    /// The thread of a tool that blocks runs on after that, and what the tool gives is discarded.
+    /// Until it has returned it is one of those that [`concurrency`](Self::concurrency) limits, so
+    /// that a retry may have to wait for it.
     ///
     /// # Examples
     ///
@@ -395,7 +422,7 @@ impl AutoRun {
     }
 
     /// How long to pause before each retry of a call: by default 1 s, then twice as long each
-    /// time, up to 60 s. A backoff that ends ends the retries.
+    /// time, up to 60 s. A backoff that ends ends the retries, and so does one that panics.
     ///
     /// # Examples
     ///
@@ -501,7 +528,8 @@ impl AutoRun {
         self
     }
 
-    /// Cancelling this token drops the calls under way and ends the run.
+    /// Cancelling this token drops the calls under way and ends the run, also while it waits for
+    /// the model or for an approval.
     ///
     /// # Examples
     ///
@@ -537,8 +565,11 @@ impl AutoRun {
     ///
     /// # Panics
     ///
-    /// If the model panics; its calls have ended by then. Outside of a tokio runtime with its
-    /// timer enabled.
+    /// If the model panics; its calls have ended by then. Outside of a tokio runtime.
+    ///
+    /// In a runtime whose timer is not enabled the task of a call panics that has a delay, a time
+    /// limit, or to be tried again. The run goes on, and tells such a call as cancelled, as it does
+    /// one whose runtime is shut down.
     ///
     /// # Examples
     ///
@@ -570,7 +601,7 @@ impl AutoRun {
         let settings = Arc::new(self.settings.clone());
         let permits = Arc::new(Semaphore::new(self.concurrency));
         let mut tally = Tally::default();
-        let mut unsuccessful = HashMap::new();
+        let mut unsuccessful = Unsuccessful::default();
         let mut results = Vec::new();
         loop {
             let answer = tokio::select! {
@@ -614,54 +645,50 @@ impl AutoRun {
         settings: &Arc<Settings>,
         permits: &Arc<Semaphore>,
         tally: &mut Tally,
-        unsuccessful: &mut HashMap<Identity, u16>,
+        unsuccessful: &mut Unsuccessful,
     ) -> Vec<CallResult> {
+        let driven: Vec<Arc<Mutex<Driven>>> = calls.iter().map(|_| Arc::default()).collect();
         let mut running = JoinSet::new();
         for (place, call) in calls.iter().enumerate() {
             let id = match call.call_id() {
                 Some(id) => Box::from(id),
                 None => format!("{}.{place}", tally.turns).into_boxed_str(),
             };
-            let last_attempt = unsuccessful.get(&call.identity()).copied().unwrap_or(0);
             let driver = Driver {
                 registry: self.registry.clone(),
                 settings: Arc::clone(settings),
                 permits: Arc::clone(permits),
                 context: Arc::new(self.context(tally.turns, id)),
                 call: call.clone(),
-                first_attempt: last_attempt.saturating_add(1),
+                last_attempt: unsuccessful.last_attempt(call.identity()),
+                driven: Arc::clone(&driven[place]),
             };
             running.spawn(async move { (place, driver.run().await) });
         }
-        let mut ended: Vec<Option<CallResult>> = calls.iter().map(|_| None).collect();
+        // A task that did not end was stopped with its runtime, or panicked: a cancelled call.
+        let mut ended: Vec<_> = calls.iter().map(|_| CANCELLED).collect();
         while let Some(joined) = running.join_next().await {
-            // A task that did not end was stopped with its runtime: a cancelled call.
-            if let Ok((place, (result, driven))) = joined {
-                tally.add_driven(&driven);
-                ended[place] = Some(result);
+            if let Ok((place, how)) = joined {
+                ended[place] = how;
             }
         }
-        let results: Vec<_> = ended
-            .into_iter()
-            .zip(calls)
-            .map(|(result, call)| result.unwrap_or_else(|| CallResult::never_started(call)))
-            .collect();
         // In the order of the calls, so that of identical ones in this turn the last one tells.
-        for result in &results {
-            tally.add_result(result);
+        let calls = calls.into_iter().zip(ended).zip(driven);
+        let results = calls.map(|((call, ended), driven)| {
+            let driven = so_far(&driven);
+            tally.add_driven(&driven);
+            let result = CallResult::new(call, ended, &driven);
+            tally.add_result(&result);
             let identity = result.call.identity();
             match result.outcome {
-                Outcome::Success => {
-                    unsuccessful.remove(&identity);
-                }
+                Outcome::Success => unsuccessful.forget(identity),
                 // What never started is no attempt that another one could follow.
                 _ if result.attempt == 0 => {}
-                _ => {
-                    unsuccessful.insert(identity, result.attempt);
-                }
+                _ => unsuccessful.remember(identity, result.attempt),
             }
-        }
-        results
+            result
+        });
+        results.collect()
     }
 }
 

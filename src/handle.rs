@@ -143,16 +143,17 @@ pub(crate) struct Body {
     /// Taken only to be dropped.
     tool: Option<Box<dyn Tool>>,
     /// Asked once, when the tool was registered.
+    #[cfg(feature = "tokio")]
     pub(crate) is_blocking: bool,
 }
 
 impl Body {
     /// Takes a tool over; the caller holds no lock.
     pub(crate) fn new(tool: impl Tool) -> Self {
-        let is_blocking = tool.is_blocking();
         Self {
+            #[cfg(feature = "tokio")]
+            is_blocking: tool.is_blocking(),
             tool: Some(Box::new(tool)),
-            is_blocking,
         }
     }
 

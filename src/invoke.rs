@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
+#[cfg(feature = "tokio")]
+use tokio::sync::OwnedSemaphorePermit;
 use toolmeter_core::{ErrorKind, Outcome};
 use toolmeter_events::CallContext;
 
@@ -95,6 +97,23 @@ pub struct Invoke<'a, C = ByTool> {
     rule: C,
     #[cfg(feature = "tokio")]
     limit: Option<Duration>,
+    #[cfg(feature = "tokio")]
+    held: Held,
+}
+
+/// What a call holds until its tool is done: a permit of the loop that makes the call, or nothing.
+///
+/// Of a tool that blocks that is when its thread is free, also if the call has ended before.
+#[cfg(feature = "tokio")]
+#[derive(Debug, Default)]
+struct Held(#[allow(dead_code, reason = "held, then dropped")] Option<OwnedSemaphorePermit>);
+
+/// A clone is another call, which holds nothing.
+#[cfg(feature = "tokio")]
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
 }
 
 impl Registry {
@@ -133,6 +152,8 @@ impl Registry {
             rule: ByTool,
             #[cfg(feature = "tokio")]
             limit: None,
+            #[cfg(feature = "tokio")]
+            held: Held::default(),
         }
     }
 }
@@ -163,6 +184,8 @@ impl<'a, C> Invoke<'a, C> {
             rule: ByRule(rule),
             #[cfg(feature = "tokio")]
             limit: self.limit,
+            #[cfg(feature = "tokio")]
+            held: self.held,
         }
     }
 
@@ -203,6 +226,14 @@ impl<'a, C> Invoke<'a, C> {
         self.limit = limit;
         self
     }
+
+    /// Holds the permit until the tool is done: one that blocks until its thread is free, any other
+    /// until the call ends. A call that never begins gives it back at once.
+    #[cfg(feature = "auto_run")]
+    pub(crate) fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.held = Held(Some(permit));
+        self
+    }
 }
 
 impl<'a, C: JudgeAnswer> IntoFuture for Invoke<'a, C> {
@@ -238,6 +269,9 @@ struct Running<C> {
     tool: Contained<ToolFuture>,
     #[cfg(feature = "tokio")]
     limit: Option<Limit>,
+    // Behind the tool: whoever gets the permit next finds this call over.
+    #[cfg(feature = "tokio")]
+    _held: Held,
 }
 
 /// A time limit that runs.
@@ -361,15 +395,16 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
                 name: escaped(self.name, MAX_NAME_BYTES),
             }));
         };
-        let Some(body) = handle.0.body.as_ref().filter(|_| handle.is_enabled()) else {
-            let name = Arc::clone(&handle.0.slot.name);
-            let refusal = match handle.0.body {
-                Some(_) => InvokeError::Disabled { name },
-                None => InvokeError::NotCallable { name },
-            };
+        let name = || Arc::clone(&handle.0.slot.name);
+        let refusal = match &handle.0.body {
+            Some(_) if handle.is_enabled() => None,
+            Some(_) => Some(InvokeError::Disabled { name: name() }),
+            None => Some(InvokeError::NotCallable { name: name() }),
+        };
+        if let Some(refusal) = refusal {
             call::reject(&handle, self.options, &refusal);
             return Err(Invoked::failed(refusal));
-        };
+        }
         let invocation = Invocation::of(
             self.args,
             self.options.attempt,
@@ -377,11 +412,11 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
             self.registry.downgrade(),
         );
         #[cfg(feature = "tokio")]
-        if body.is_blocking
+        if handle.0.body.as_ref().is_some_and(|body| body.is_blocking)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let running =
-                blocking::Running::new(&runtime, handle, self.options, invocation, self.rule);
+            let call = (handle, self.options);
+            let running = blocking::Running::new(&runtime, call, invocation, self.rule, self.held);
             let running = running.within(self.limit.map(Limit::new));
             return Ok(Stage::Blocking(Box::new(running)));
         }
@@ -396,6 +431,8 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
             tool: Contained::new(tool),
             #[cfg(feature = "tokio")]
             limit: self.limit.map(Limit::new),
+            #[cfg(feature = "tokio")]
+            _held: self.held,
         }))
     }
 }

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use toolmeter::auto_run::{
-    Approval, CallError, CallResult, CancellationToken, ConstantBuilder, Model, StopReason,
-    ToolCall, Turn,
+    Approval, BackoffBuilder, CallError, CallResult, CancellationToken, ConstantBuilder, Model,
+    StopReason, ToolCall, Turn,
 };
 use toolmeter::{
     AutoRun, ClockSource, ErrorKind, Event, EventKind, InvokeError, ManualClock, Outcome, Pump,
@@ -837,4 +839,525 @@ async fn a_model_that_asks_for_nothing_does_not_keep_the_thread() {
     let run = AutoRun::new(&registry).cancel_token(token.clone());
     tokio::spawn(async move { token.cancel() });
     assert_eq!(run.run(&mut Idle).await.stop, StopReason::Cancelled);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Runs that go wrong, and long ones.
+
+/// A tool that blocks: it says when it begins, goes on when it may, and notes how many of it run at
+/// once at most.
+struct Blocks {
+    begun: UnboundedReceiver<()>,
+    go_on: std::sync::mpsc::Sender<()>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Blocks {
+    fn register(registry: &Registry) -> Self {
+        let (begins, begun) = unbounded_channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let (may_go_on, now) = (Mutex::new(may_go_on), AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&most);
+        let tool = sync_tool("block", move |call| {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Also if the test has ended.
+            let _ = begins.send(());
+            let _ = may_go_on.lock().unwrap().recv();
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(call.args)
+        });
+        registry.register_tool(tool).unwrap();
+        Self { begun, go_on, most }
+    }
+}
+
+/// `hang` says when it begins, and never answers.
+fn with_hang(registry: &Registry) -> UnboundedReceiver<()> {
+    let (begins, begun) = unbounded_channel();
+    let tool = async_tool("hang", move |_| {
+        let _ = begins.send(());
+        std::future::pending()
+    });
+    registry.register_tool(tool).unwrap();
+    begun
+}
+
+fn call(name: &str) -> ToolCall {
+    ToolCall::new(name, json!({}))
+}
+
+/// Lets every task of the runtime run until it waits.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn at_once() -> ConstantBuilder {
+    let pauses = ConstantBuilder::default().with_delay(Duration::ZERO);
+    pauses.without_max_times()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ten_thousand_latest_calls_that_did_not_succeed_are_known() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Other, usize::MAX);
+    let numbered = |n: usize| ToolCall::new("flaky", json!(n));
+    let turns = (0..10_001)
+        .map(numbered)
+        .collect::<Vec<_>>()
+        .chunks(137)
+        .map(<[_]>::to_vec)
+        .collect::<Vec<_>>();
+    let again = vec![numbered(0), numbered(1), numbered(10_000)];
+    let mut model = Script::new(turns.into_iter().chain([again]));
+    let report = AutoRun::new(&registry).run(&mut model).await;
+    let last = model.told.last().unwrap();
+    let attempts: Vec<_> = last.iter().map(|result| result.attempt).collect();
+    assert_eq!(attempts, [1, 2, 2], "the oldest is forgotten");
+    assert_eq!((report.attempts, report.retries), (10_004, 2));
+}
+
+/// The thread of an attempt that has timed out is one of those that the limit is about.
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_held_until_the_thread_of_a_blocking_tool_is_free() {
+    let (registry, clock) = registry();
+    let mut blocks = Blocks::register(&registry);
+    let limit = Duration::from_millis(30);
+    let run = AutoRun::new(&registry).concurrency(1).max_attempts(4);
+    let run = run.backoff(at_once()).time_limit(limit);
+    let mut model = Script::new([vec![call("block")]]);
+    let passes = async {
+        for attempt in 1..=4 {
+            blocks.begun.recv().await.unwrap();
+            tokio::time::advance(limit).await;
+            while registry.metrics().tools["block"].failure() < attempt {
+                tokio::task::yield_now().await;
+            }
+            // Its call is over; the next attempt waits for its thread.
+            settle().await;
+            tokio::time::advance(Duration::from_millis(1)).await;
+            settle().await;
+            assert!(blocks.begun.try_recv().is_err(), "two attempts at once");
+            clock.advance(Duration::from_secs(1));
+            blocks.go_on.send(()).unwrap();
+        }
+    };
+    let (report, ()) = tokio::join!(run.run(&mut model), passes);
+    assert_eq!((report.attempts, report.failures_left), (4, 1));
+    assert_eq!(report.permit_wait, Duration::from_secs(3));
+    assert_eq!(blocks.most.load(Ordering::SeqCst), 1);
+    let stats = &registry.metrics().tools["block"];
+    assert_eq!(stats.failures_by_kind[&ErrorKind::Timeout], 4);
+}
+
+/// Its call is cancelled, its thread goes on: the next call waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_held_by_the_thread_of_a_call_that_was_cancelled() {
+    let (registry, _) = registry();
+    let mut blocks = Blocks::register(&registry);
+    let mut hang = with_hang(&registry);
+    let (token, run_token) = (CancellationToken::new(), CancellationToken::new());
+    let first = call("block").cancel_token(token.clone());
+    let mut model = Script::new([vec![first, call("hang")]]);
+    let run = AutoRun::new(&registry).concurrency(1);
+    let run = run.cancel_token(run_token.clone());
+    let passes = async {
+        blocks.begun.recv().await.unwrap();
+        token.cancel();
+        settle().await;
+        assert_eq!(registry.metrics().tools["block"].cancelled(), 1);
+        assert!(hang.try_recv().is_err(), "the thread is not free yet");
+        blocks.go_on.send(()).unwrap();
+        hang.recv().await.unwrap();
+        run_token.cancel();
+    };
+    let (report, ()) = tokio::join!(run.run(&mut model), passes);
+    assert_eq!((report.attempts, report.cancelled), (2, 2));
+}
+
+/// One thread, which another has: what waits for it in vain does not keep its permit.
+#[test]
+fn a_blocking_call_that_never_begins_gives_its_permit_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (free, is_free) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || is_free.recv());
+    let (registry, _) = registry();
+    let mut blocks = Blocks::register(&registry);
+    let mut hang = with_hang(&registry);
+    let (token, run_token) = (CancellationToken::new(), CancellationToken::new());
+    let limit = Duration::from_millis(30);
+    let calls = vec![
+        call("block").time_limit(limit),
+        call("block").cancel_token(token.clone()),
+        call("hang"),
+    ];
+    let mut model = Script::new([calls]);
+    let run = AutoRun::new(&registry).concurrency(1);
+    let run = run.cancel_token(run_token.clone());
+    let report = runtime.block_on(async {
+        let passes = async {
+            settle().await;
+            tokio::time::advance(limit).await;
+            settle().await;
+            token.cancel();
+            settle().await;
+            assert!(hang.try_recv().is_ok(), "no permit was given back");
+            run_token.cancel();
+        };
+        tokio::join!(run.run(&mut model), passes).0
+    });
+    assert_eq!((report.failures_left, report.cancelled), (1, 2));
+    drop((free, runtime));
+    assert!(
+        blocks.begun.try_recv().is_err(),
+        "the tool ran all the same"
+    );
+    let stats = &registry.metrics().tools["block"];
+    assert_eq!((stats.failure(), stats.cancelled()), (1, 1));
+}
+
+/// Where a backoff panics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Breaks {
+    WhenBuilt,
+    AtOnce,
+    AtTheSecond,
+    WhenDropped,
+}
+
+struct Pauses(Breaks, usize);
+
+impl BackoffBuilder for Breaks {
+    type Backoff = Pauses;
+
+    fn build(self) -> Pauses {
+        assert_ne!(self, Self::WhenBuilt, "the backoff is broken");
+        Pauses(self, 0)
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.1 += 1;
+        match (self.0, self.1) {
+            (Breaks::AtOnce, _) | (Breaks::AtTheSecond, 2) => panic!("the backoff is broken"),
+            _ => Some(Duration::ZERO),
+        }
+    }
+}
+
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        assert_ne!(self.0, Breaks::WhenDropped, "the backoff is broken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backoff_that_panics_has_ended() {
+    for (breaks, attempts) in [
+        (Breaks::WhenBuilt, 1),
+        (Breaks::AtOnce, 1),
+        (Breaks::AtTheSecond, 2),
+        (Breaks::WhenDropped, 4),
+    ] {
+        let (registry, _) = registry();
+        with_flaky(&registry, ErrorKind::Network, usize::MAX);
+        let mut model = Script::new([vec![flaky()]]);
+        let run = AutoRun::new(&registry).max_attempts(4).backoff(breaks);
+        let report = run.run(&mut model).await;
+        assert_eq!(report.attempts, attempts, "{breaks:?}");
+        assert_eq!((report.failures_left, report.cancelled), (1, 0));
+        let result = &model.results(0)[0];
+        assert_eq!(result.outcome, Outcome::Failure(ErrorKind::Network));
+        assert_eq!(u64::from(result.attempt), attempts);
+        assert_eq!(registry.metrics().tools["flaky"].failure(), attempts);
+    }
+}
+
+/// The host's backoff is dropped half way, and panics at that.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cancelled_while_it_waits_to_be_retried_keeps_its_attempts() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Network, usize::MAX);
+    let token = CancellationToken::new();
+    let mut model = Script::new([vec![flaky().cancel_token(token.clone())]]);
+    let run = AutoRun::new(&registry).max_attempts(u16::MAX);
+    let run = run.backoff(Breaks::WhenDropped);
+    let cancels = async {
+        while registry.metrics().tools["flaky"].failure() < 3 {
+            tokio::task::yield_now().await;
+        }
+        token.cancel();
+    };
+    let (report, ()) = tokio::join!(run.run(&mut model), cancels);
+    assert_eq!((report.failures_left, report.cancelled), (0, 1));
+    let failed = registry.metrics().tools["flaky"].failure();
+    assert!(failed >= 3);
+    assert_eq!((report.attempts, report.retries), (failed, failed - 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_approver_panics_is_rejected() {
+    fn when_called(_: ToolCall) -> std::future::Ready<Approval> {
+        panic!("the approver is broken")
+    }
+    async fn when_polled(_: ToolCall) -> Approval {
+        tokio::task::yield_now().await;
+        panic!("the approver is broken")
+    }
+    for polled in [false, true] {
+        let registry = with_wait();
+        let run = AutoRun::new(&registry).max_attempts(3);
+        let run = match polled {
+            true => run.approve_with(when_polled),
+            false => run.approve_with(when_called),
+        };
+        let mut model = Script::new([vec![wait(1)]]);
+        let report = run.run(&mut model).await;
+        assert_eq!(report.stop, StopReason::Done(json!("done")));
+        assert_eq!((report.attempts, report.rejected), (0, 1));
+        let CallError::Denied { reason } = model.results(0)[0].answer.as_ref().unwrap_err() else {
+            panic!("it was not denied");
+        };
+        assert_eq!(reason, "the approver panicked");
+        let stats = &registry.metrics().tools["wait"];
+        assert_eq!((stats.rejected, stats.success()), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_cancelled_while_an_approver_does_not_answer() {
+    let (registry, clock) = registry();
+    let mut hang = with_hang(&registry);
+    let token = CancellationToken::new();
+    let (asks, mut asked) = unbounded_channel();
+    let run = AutoRun::new(&registry)
+        .cancel_token(token.clone())
+        .approve_with(move |_| {
+            asks.send(()).unwrap();
+            std::future::pending()
+        });
+    let mut model = Script::new([vec![call("hang")]]);
+    let cancels = async {
+        asked.recv().await.unwrap();
+        clock.advance(Duration::from_secs(60));
+        token.cancel();
+    };
+    let (report, ()) = tokio::join!(run.run(&mut model), cancels);
+    assert_eq!(report.stop, StopReason::Cancelled);
+    assert_eq!((report.turns, report.calls, report.cancelled), (1, 1, 1));
+    assert_eq!((report.attempts, report.rejected), (0, 0));
+    assert_eq!(report.approval_wait, Duration::from_secs(60));
+    assert!(hang.try_recv().is_err());
+    let stats = &registry.metrics().tools["hang"];
+    assert_eq!(
+        (stats.finished(), stats.rejected, stats.in_flight),
+        (0, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_cancelled_while_its_model_does_not_answer() {
+    struct Silent(UnboundedSender<()>);
+    impl Model for Silent {
+        type Error = String;
+        async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, String> {
+            if results.is_empty() {
+                return Ok(Turn::Calls(vec![wait(1)]));
+            }
+            self.0.send(()).unwrap();
+            std::future::pending().await
+        }
+    }
+    let registry = with_wait();
+    let token = CancellationToken::new();
+    let (asks, mut asked) = unbounded_channel();
+    let run = AutoRun::new(&registry).cancel_token(token.clone());
+    let mut model = Silent(asks);
+    let cancels = async {
+        asked.recv().await.unwrap();
+        token.cancel();
+    };
+    let (report, ()) = tokio::join!(run.run(&mut model), cancels);
+    assert_eq!(report.stop, StopReason::Cancelled);
+    assert_eq!((report.turns, report.attempts, report.cancelled), (1, 1, 0));
+    assert_eq!(registry.metrics().tools["wait"].success(), 1);
+}
+
+/// The tasks of the calls are dropped, the run itself is not: another runtime drives it.
+#[test]
+fn a_run_whose_runtime_ends_tells_the_attempts_it_made() {
+    let (registry, _) = registry();
+    let (begins, mut begun) = unbounded_channel();
+    let tool = async_tool("flaky", move |call| {
+        let begins = begins.clone();
+        async move {
+            if call.attempt > 1 {
+                begins.send(()).unwrap();
+                std::future::pending::<()>().await;
+            }
+            Err(ToolError::new(ErrorKind::Network, "not yet"))
+        }
+    });
+    registry.register_tool(tool).unwrap();
+    let mut tasks = tokio::runtime::Builder::new_multi_thread();
+    let tasks = tasks.worker_threads(1).enable_time().build().unwrap();
+    let handle = tasks.handle().clone();
+    let mut model = Script::new([vec![flaky()]]);
+    let run = AutoRun::new(&registry).max_attempts(3).backoff(at_once());
+    let driver = tokio::runtime::Builder::new_current_thread().build();
+    let report = driver.unwrap().block_on(async {
+        let mut run = std::pin::pin!(run.run(&mut model));
+        let run = std::future::poll_fn(|context| {
+            let _entered = handle.enter();
+            run.as_mut().poll(context)
+        });
+        let ends = async {
+            begun.recv().await.unwrap();
+            tasks.shutdown_background();
+        };
+        tokio::join!(run, ends).0
+    });
+    let result = &model.results(0)[0];
+    assert_eq!(result.outcome, Outcome::Cancelled);
+    assert_eq!((result.attempt, result.attempts), (2, 2));
+    assert_eq!((report.attempts, report.retries), (2, 1));
+    assert_eq!((report.failures_left, report.cancelled), (0, 1));
+    let stats = &registry.metrics().tools["flaky"];
+    assert_eq!(
+        (stats.failure(), stats.cancelled(), stats.in_flight),
+        (1, 1, 0)
+    );
+}
+
+/// Without a timer, the task of a call that needs one panics when its attempt has begun.
+#[test]
+fn a_call_whose_task_panics_tells_the_attempts_it_made() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let (registry, _) = registry();
+    let blocks = Blocks::register(&registry);
+    let _hang = with_hang(&registry);
+    let limit = Duration::from_secs(1);
+    let turn = || ["hang", "block"].map(|name| call(name).time_limit(limit));
+    let mut model = Script::new([turn().to_vec(), turn().to_vec()]);
+    drop(blocks.go_on);
+    let run = AutoRun::new(&registry);
+    let report = runtime.unwrap().block_on(run.run(&mut model));
+    assert_eq!(
+        (report.attempts, report.cancelled, report.retries),
+        (4, 4, 2)
+    );
+    for name in ["hang", "block"] {
+        let stats = &registry.metrics().tools[name];
+        assert_eq!((stats.finished(), stats.cancelled()), (2, 2), "{name}");
+        assert_eq!((stats.retried, stats.in_flight), (1, 0), "{name}");
+    }
+}
+
+/// The number of an attempt has 16 bits; a call that is repeated over turns may need more.
+#[tokio::test(start_paused = true)]
+async fn attempts_whose_number_cannot_be_told_are_counted() {
+    let (registry, _) = registry();
+    with_flaky(&registry, ErrorKind::Network, 65_538);
+    let run = AutoRun::new(&registry).max_attempts(u16::MAX);
+    let run = run.backoff(at_once());
+    let mut model = Script::new([vec![flaky()]]);
+    let report = run.run(&mut model).await;
+    assert_eq!((report.attempts, report.unnumbered_attempts), (65_535, 0));
+    assert_eq!(model.results(0)[0].attempt, 65_535);
+
+    let (registry, _) = self::registry();
+    with_flaky(&registry, ErrorKind::Network, 65_538);
+    // The last one is denied, and so is no attempt.
+    let asked = AtomicUsize::new(0);
+    let run = AutoRun::new(&registry).max_attempts(u16::MAX);
+    let run = run.backoff(at_once()).approve_with(move |_| {
+        let approval = match asked.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Approval::Approved,
+            _ => Approval::Denied {
+                reason: "enough".into(),
+            },
+        };
+        async { approval }
+    });
+    let mut model = Script::new((0..3).map(|_| vec![flaky()]));
+    let report = run.run(&mut model).await;
+    let result = &model.results(1)[0];
+    assert_eq!((result.attempt, result.attempts), (65_535, 4));
+    assert_eq!((report.attempts, report.retries), (65_539, 65_538));
+    assert_eq!((report.unnumbered_attempts, report.recovered), (4, 1));
+    assert_eq!(report.rejected, 1);
+    let stats = &registry.metrics().tools["flaky"];
+    assert_eq!((stats.failure(), stats.success()), (65_538, 1));
+    assert_eq!(stats.retried, 65_538);
+}
+
+/// Dropped half way: with a call that runs, one that blocks a thread, one that waits for approval
+/// and one that waits for its time to come.
+#[test]
+fn a_run_that_is_dropped_leaves_nothing_behind() {
+    for mut runtime in [
+        tokio::runtime::Builder::new_current_thread(),
+        tokio::runtime::Builder::new_multi_thread(),
+    ] {
+        let runtime = runtime.enable_time().build().unwrap();
+        let (registry, _) = registry();
+        let mut blocks = Blocks::register(&registry);
+        let mut hang = with_hang(&registry);
+        let (asks, mut asked) = unbounded_channel();
+        let run = AutoRun::new(&registry)
+            .concurrency(2)
+            .approve_with(move |call| {
+                let asks = asks.clone();
+                async move {
+                    if call.args().is_string() {
+                        asks.send(()).unwrap();
+                        std::future::pending::<()>().await;
+                    }
+                    Approval::Approved
+                }
+            });
+        let unapproved = ToolCall::new("hang", json!("unapproved"));
+        let calls = ["block", "hang"].map(call);
+        let late = call("hang").delay(Duration::from_secs(60));
+        let mut model = Script::new([[calls.to_vec(), vec![unapproved, late]].concat()]);
+        let counts = |name: &str| {
+            let metrics = registry.metrics();
+            let stats = &metrics.tools[name];
+            (stats.finished(), stats.cancelled(), stats.in_flight)
+        };
+        runtime.block_on(async {
+            let task = tokio::spawn(async move { run.run(&mut model).await.attempts });
+            blocks.begun.recv().await.unwrap();
+            hang.recv().await.unwrap();
+            asked.recv().await.unwrap();
+            assert_eq!((counts("block").2, counts("hang").2), (1, 1));
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+            // What the calls hold is dropped by the runtime, one after the other.
+            assert_eq!(asked.recv().await, None);
+            while counts("block").2 + counts("hang").2 > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        // The thread of the tool that blocks still runs.
+        assert_eq!((counts("block"), counts("hang")), ((1, 1, 0), (1, 1, 0)));
+        blocks.go_on.send(()).unwrap();
+        drop(runtime);
+        assert_eq!((counts("block"), counts("hang")), ((1, 1, 0), (1, 1, 0)));
+        assert_eq!(blocks.begun.try_recv(), Err(TryRecvError::Empty));
+        let weak = registry.downgrade();
+        drop(registry);
+        assert!(weak.upgrade().is_none(), "a call still has the registry");
+        assert_eq!(hang.try_recv(), Err(TryRecvError::Disconnected));
+    }
 }

@@ -1,10 +1,11 @@
 //! What the model asks for and what it is told: [`ToolCall`], [`CallResult`], [`CallError`].
 //!
 //! Owns what makes two calls identical: the same tool and the same key, which is the arguments
-//! unless the host says otherwise. Of arguments a digest is kept, in which the order of an
-//! object's keys does not count: it means nothing in JSON, and `serde_json` keeps
-//! it or not, depending on how it was built.
+//! unless the host says otherwise. Of both a digest is kept, whose size does not depend on
+//! theirs. The order of an object's keys does not count in it: it means nothing in JSON, and
+//! `serde_json` keeps it or not, depending on how it was built.
 
+use super::driver::{Driven, Ended};
 use crate::error::CallError;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -71,7 +72,8 @@ impl ToolCall {
         self
     }
 
-    /// What tells calls of the same tool apart, instead of the arguments.
+    /// What tells calls of the same tool apart, instead of the arguments, when it is asked whether
+    /// a call is a retry of an earlier one; see [`AutoRun`](super::AutoRun#retries).
     ///
     /// # Examples
     ///
@@ -239,43 +241,29 @@ impl ToolCall {
     }
 
     pub(super) fn identity(&self) -> Identity {
-        let key = match &self.key {
-            Some(key) => Key::Own(Arc::clone(key)),
-            None => Key::Digest(digest(&self.args)),
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u8(salt);
+            self.name.hash(&mut hasher);
+            match &self.key {
+                Some(key) => (true, key).hash(&mut hasher),
+                None => {
+                    false.hash(&mut hasher);
+                    hash(&self.args, &mut hasher);
+                }
+            }
+            u128::from(hasher.finish())
         };
-        Identity {
-            tool: Arc::clone(&self.name),
-            key,
-        }
+        Identity(half(0) << 64 | half(1))
     }
 }
 
-/// What two identical calls have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    tool: Arc<str>,
-    key: Key,
-}
+/// What two identical calls have in common: a digest of the tool and of the host's key, or of the
+/// arguments if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity(u128);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    /// The host's.
-    Own(Arc<str>),
-    /// Of the arguments.
-    Digest(u128),
-}
-
-/// 128 bits that two values share if they are equal, whatever the order of the keys of objects.
-fn digest(value: &Value) -> u128 {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(salt);
-        hash(value, &mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
-}
-
+/// Hashes a value, so that two that are equal hash alike whatever the order of the keys of objects.
 fn hash(value: &Value, hasher: &mut DefaultHasher) {
     match value {
         Value::Null => hasher.write_u8(0),
@@ -343,20 +331,24 @@ pub struct CallResult {
     pub outcome: Outcome,
     /// The number of the last attempt, counted from 1; 0 if none was made, because the call was
     /// rejected, or cancelled while it waited to start.
+    ///
+    /// It goes on from the latest identical call of an earlier turn if that did not succeed. A
+    /// number above 65,535 cannot be told: it is given as 65,535, here, to the tool and in events,
+    /// and counted in [`Report::unnumbered_attempts`](super::Report::unnumbered_attempts).
     pub attempt: u16,
     /// How many attempts were made in this turn.
     pub attempts: u64,
 }
 
 impl CallResult {
-    /// A call that was cancelled before an attempt was made.
-    pub(super) fn never_started(call: ToolCall) -> Self {
+    /// What came of a call, from how it ended and what driving it told.
+    pub(super) fn new(call: ToolCall, (answer, outcome): Ended, driven: &Driven) -> Self {
         Self {
             call,
-            answer: Err(CallError::Cancelled),
-            outcome: Outcome::Cancelled,
-            attempt: 0,
-            attempts: 0,
+            answer,
+            outcome,
+            attempt: driven.attempt,
+            attempts: driven.attempts,
         }
     }
 }
@@ -427,5 +419,10 @@ mod tests {
         let mine = ToolCall::new("read", args.clone()).key("k").identity();
         assert_ne!(mine, ToolCall::new("read", args).identity());
         assert_eq!(mine, ToolCall::new("read", json!(2)).key("k").identity());
+        assert_ne!(mine, ToolCall::new("write", json!(2)).key("k").identity());
+        // A key is not the arguments that read like it.
+        let args = ToolCall::new("read", json!("k")).identity();
+        assert_ne!(mine, args);
+        assert_ne!(args, ToolCall::new("write", json!("k")).identity());
     }
 }

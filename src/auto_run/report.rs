@@ -1,7 +1,11 @@
 //! [`Report`]: what a run did and why it stopped.
 //!
-//! Promise: `attempts` is the number of calls that the registry counted as started for this run,
-//! and of calls of unknown tools.
+//! Promises:
+//!
+//! * `attempts` is the number of calls that the registry counted as started for this run,
+//!   and of calls of unknown tools. That holds whatever ended a call: a panic in the midst of it
+//!   and the end of its runtime, too.
+//! * Each call is in exactly one of `failures_left`, `rejected` and `cancelled`, or it succeeded.
 
 use super::call::CallResult;
 use super::driver::Driven;
@@ -53,8 +57,12 @@ pub struct Report<E> {
     pub calls: u64,
     /// Attempts, each one: what the registry counted as started. A rejected call is none.
     pub attempts: u64,
-    /// Attempts above the first of their call, those that the tool then rejected included.
+    /// Attempts above the first of their call, those that the tool then rejected included; see
+    /// [`AutoRun`](super::AutoRun#retries).
     pub retries: u64,
+    /// Attempts above the 65,535th of their call, those that the tool then rejected included. Each
+    /// of them is given as attempt 65,535, since the number of an attempt goes no further.
+    pub unnumbered_attempts: u64,
     /// Calls that succeeded by a retry.
     pub recovered: u64,
     /// Calls whose last attempt failed.
@@ -66,8 +74,9 @@ pub struct Report<E> {
     pub cancelled: u64,
     /// How long calls waited for approval, summed over all calls. No part of any latency.
     pub approval_wait: Duration,
-    /// How long attempts waited until fewer calls ran than the limit, summed over all attempts.
-    /// No part of any latency.
+    /// How long attempts waited until fewer ran than the limit, summed over all attempts; that
+    /// includes waiting for the threads of tools that block on after their call has ended. No part
+    /// of any latency.
     pub permit_wait: Duration,
     /// Why it stopped.
     pub stop: StopReason<E>,
@@ -121,6 +130,7 @@ pub(super) struct Tally {
     calls: u64,
     attempts: u64,
     retries: u64,
+    unnumbered_attempts: u64,
     recovered: u64,
     failures_left: u64,
     rejected: u64,
@@ -143,6 +153,7 @@ impl Tally {
 
     pub(super) fn add_driven(&mut self, driven: &Driven) {
         self.retries += driven.retries;
+        self.unnumbered_attempts += driven.unnumbered;
         self.approval_wait_ns = self
             .approval_wait_ns
             .saturating_add(driven.approval_wait_ns);
@@ -155,6 +166,7 @@ impl Tally {
             calls: self.calls,
             attempts: self.attempts,
             retries: self.retries,
+            unnumbered_attempts: self.unnumbered_attempts,
             recovered: self.recovered,
             failures_left: self.failures_left,
             rejected: self.rejected,

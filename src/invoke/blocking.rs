@@ -6,10 +6,14 @@
 //! discarded. The call begins and ends when the tool does: waiting for a thread, or for its
 //! caller to hear of the end, is not its latency.
 //!
+//! What the call holds, a permit of the loop that makes it, goes with the thread: the thread gives
+//! it back when the tool has returned, whether or not the call had ended before. A call that is
+//! given up before a thread has begun it gives it back at once.
+//!
 //! The tool runs there as any closure under `spawn_blocking` does, not within the runtime: it may
 //! block on the runtime, own a runtime of its own, and receive blocking.
 
-use super::{Given, Invoked, JudgeAnswer, Limit, judge, time_out};
+use super::{Given, Held, Invoked, JudgeAnswer, Limit, judge, time_out};
 use crate::call::{self, CallGuard, CallOptions, OwnedCall};
 use crate::clock::Tick;
 use crate::contain::{contained, discard};
@@ -32,8 +36,8 @@ struct Done {
 
 /// Where a call stands.
 enum Stage {
-    /// No thread has begun it.
-    Waiting,
+    /// No thread has begun it; with what it holds.
+    Waiting(Held),
     /// The tool runs.
     Running(OwnedCall),
     /// One side has ended it.
@@ -50,14 +54,15 @@ impl Shared {
         std::mem::replace(&mut *current, stage)
     }
 
-    /// Begins the call, unless the caller has given it up.
-    fn begin(&self, start: impl FnOnce() -> OwnedCall) -> bool {
+    /// Begins the call and returns what it holds, unless the caller has given it up.
+    fn begin(&self, start: impl FnOnce() -> OwnedCall) -> Option<Held> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = matches!(*current, Stage::Waiting);
-        if waits {
-            *current = Stage::Running(start());
-        }
-        waits
+        let Stage::Waiting(held) = &mut *current else {
+            return None;
+        };
+        let held = std::mem::take(held);
+        *current = Stage::Running(start());
+        Some(held)
     }
 }
 
@@ -67,29 +72,32 @@ pub(super) struct Running<C> {
     handle: ToolHandle,
     options: CallOptions,
     rule: Option<C>,
-    /// Gives what the tool gave, if the tool ended the call.
-    thread: JoinHandle<Option<Done>>,
+    /// Gives what the tool gave, if the tool ended the call. There is one once it is asked for.
+    thread: Option<JoinHandle<Option<Done>>>,
     limit: Option<Limit>,
 }
 
 impl<C> Running<C> {
     pub(super) fn new(
         runtime: &Handle,
-        handle: ToolHandle,
-        options: CallOptions,
+        (handle, options): (ToolHandle, CallOptions),
         invocation: Invocation,
         rule: C,
+        held: Held,
     ) -> Self {
-        let shared = Shared(Arc::new(Mutex::new(Stage::Waiting)));
+        let shared = Shared(Arc::new(Mutex::new(Stage::Waiting(held))));
         let tool_side = (shared.clone(), handle.clone(), options.clone());
-        Self {
-            thread: runtime.spawn_blocking(move || run(tool_side, invocation)),
+        let mut running = Self {
             shared,
             handle,
             options,
             rule: Some(rule),
+            thread: None,
             limit: None,
-        }
+        };
+        // It panics if there is no thread and none can be had: the call is counted then, too.
+        running.thread = Some(runtime.spawn_blocking(move || run(tool_side, invocation)));
+        running
     }
 
     pub(super) fn within(mut self, limit: Option<Limit>) -> Self {
@@ -105,14 +113,13 @@ fn run(
 ) -> Option<Done> {
     let state = Arc::clone(&handle.0);
     let body = state.body.as_ref()?;
-    if !shared.begin(|| CallGuard::begin(handle, options)) {
-        return None;
-    }
+    // Dropped when the tool has returned and what it gave is discarded, if it is.
+    let _held = shared.begin(|| CallGuard::begin(handle, options))?;
     let given = contained(|| pollster::block_on(body.tool().call(invocation)));
     let at = state.meter.clock.tick();
     match shared.replace(Stage::Ended) {
         Stage::Running(call) => Some(Done { call, given, at }),
-        Stage::Waiting | Stage::Ended => {
+        Stage::Waiting(_) | Stage::Ended => {
             discard(given);
             None
         }
@@ -121,7 +128,9 @@ fn run(
 
 impl<C: JudgeAnswer> Running<C> {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Invoked> {
-        if let Poll::Ready(joined) = Pin::new(&mut self.thread).poll(context) {
+        if let Some(thread) = &mut self.thread
+            && let Poll::Ready(joined) = Pin::new(thread).poll(context)
+        {
             return Poll::Ready(match (joined, self.rule.take()) {
                 (Ok(Some(done)), Some(rule)) => {
                     let (verdict, invoked) = judge(&done.call, rule, done.given);
@@ -142,7 +151,7 @@ impl<C: JudgeAnswer> Running<C> {
         match self.shared.replace(Stage::Ended) {
             Stage::Running(call) => Poll::Ready(time_out(call, limit)),
             // No thread was free for that long: the call counts, although the tool never ran.
-            Stage::Waiting => {
+            Stage::Waiting(_) => {
                 let call = CallGuard::begin(self.handle.clone(), self.options.clone());
                 Poll::Ready(time_out(call, limit))
             }
@@ -169,7 +178,7 @@ impl<C> Drop for Running<C> {
     fn drop(&mut self) {
         // Dropping a guard counts its call as cancelled; here that is outside of the lock.
         match self.shared.replace(Stage::Ended) {
-            Stage::Waiting => {
+            Stage::Waiting(_) => {
                 CallGuard::begin(self.handle.clone(), self.options.clone()).cancel();
             }
             Stage::Running(call) => {
