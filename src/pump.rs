@@ -26,7 +26,7 @@ use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use toolmeter_core::Clock;
-use toolmeter_events::{Drain, Round};
+use toolmeter_events::{Drain, Round, Wakeups};
 
 /// The rest between rounds.
 const REST: Duration = Duration::from_millis(1);
@@ -171,7 +171,7 @@ impl Pumping {
             .drain
             .round_with_hook(|| clock.now_ns(), taken_uncounted);
         let events = round.events.len();
-        fan_out(&self.shared, round);
+        let wakeups = fan_out(&self.shared, round);
         let now_ns = clock.now_ns();
         if self.due_ns(&state, now_ns) == 0 {
             state.publisher.publish(&self.shared);
@@ -179,6 +179,7 @@ impl Pumping {
             stripe::renew(self.shared.meter.rings.stripes());
         }
         drop(state);
+        wake(wakeups);
         reclaim(&self.shared);
         events
     }
@@ -260,26 +261,37 @@ impl Pumping {
         state.closed = true;
         let began = Instant::now();
         let round = state.drain.finish(|| began.elapsed() >= LAST_DRAIN);
-        fan_out(&self.shared, round);
-        self.shared.hub.close();
+        let wakeups = fan_out(&self.shared, round);
+        let ended = self.shared.hub.close();
         self.shared.listeners.hear(&self.shared);
         state.publisher.publish(&self.shared);
+        drop(state);
+        wake(wakeups);
+        ended.wake();
     }
 }
 
 /// Hands a round to the subscribers, with the names of all tools that it may speak of: a tool has
 /// its name before its handle is given out, and a name is forgotten long after the last event of
-/// its tool.
-fn fan_out(shared: &Shared, round: Round) {
+/// its tool. Returns whom to wake, once the pump's lock is released: a waker may want it.
+fn fan_out(shared: &Shared, round: Round) -> Option<Wakeups> {
     shared.late.fetch_add(round.late as u64, Ordering::Relaxed);
     let names = lock(&shared.names).of_round();
     if round.events.is_empty() {
-        return;
+        return None;
     }
     let now = shared.now();
     let timeline = shared.wall.timeline();
-    shared.hub.fan_out(round, &names, &timeline, now);
+    let wakeups = shared.hub.fan_out(round, &names, &timeline, now);
     shared.listeners.hear(shared);
+    Some(wakeups)
+}
+
+/// Wakes whom a round is to wake. For whom holds no lock.
+fn wake(wakeups: Option<Wakeups>) {
+    if let Some(wakeups) = wakeups {
+        wakeups.wake();
+    }
 }
 
 /// Frees what tools that are gone have left, for as long as a round may be at it, or until none

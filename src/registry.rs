@@ -533,6 +533,7 @@ impl Registry {
             drained: rings.drained,
             late,
             waker_panics: shared.hub.waker_panics(),
+            stuck_wakers: shared.hub.stuck_wakers(),
             pump_panics: shared.pump_panics.load(Ordering::Relaxed),
         }
     }
@@ -789,6 +790,9 @@ pub struct EventAccounting {
     /// Wakers of async receivers that panicked when they were called. No event is lost by that,
     /// but the receiver may not have been woken.
     pub waker_panics: u64,
+    /// Wakers of async receivers that did not return within 100 ms while others waited, and were
+    /// left alone. Those after them are called on other threads, of which there are 8 at most.
+    pub stuck_wakers: u64,
     /// Rounds of the pump that panicked. Always 0: anything else is an error in toolmeter, please
     /// report it. The pump goes on, but the events of such a round may be lost.
     pub pump_panics: u64,

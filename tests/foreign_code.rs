@@ -1,14 +1,18 @@
-//! Code of the host that runs where toolmeter drops it: the bodies of tools, redactors, clocks.
+//! Code of the host that runs where toolmeter calls or drops it: the bodies of tools, redactors,
+//! clocks, and the wakers of async receivers.
 //!
 //! Such code calls back into the registry, or panics. None of that hangs, unwinds to a caller, or
 //! changes a count. Each scenario runs on a thread of its own, so that one that hangs fails.
 #![cfg(not(toolmeter_loom))]
 
 use serde_json::json;
+use std::future::Future;
 use std::panic::panic_any;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use toolmeter::{
@@ -240,5 +244,133 @@ fn a_tool_that_panics_while_it_judges_an_answer_has_panicked() {
         let error = runtime.unwrap().block_on(call).unwrap_err();
         assert_eq!(error.kind(), Some(ErrorKind::Panic));
         assert_eq!(registry.metrics().tools["judges"].failure(), 1);
+    });
+}
+
+/// A waker that runs this.
+struct Runs<F>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for Runs<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// Leaves a waker that runs `woken` with a receiver, makes an event, and waits until it has run.
+fn wakes(registry: &Registry, woken: impl Fn() + Send + Sync + 'static) {
+    let tool = registry.get_or_register("tool").unwrap();
+    let events = registry.subscribe();
+    let (ran, has_run) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Runs(move || {
+        woken();
+        let _ = ran.send(());
+    })));
+    let mut batch = pin!(events.recv_async());
+    assert!(
+        batch
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    tool.start().succeed();
+    // An event may be too young for the first round.
+    while has_run.recv_timeout(Duration::from_millis(1)).is_err() {
+        registry.pump();
+    }
+}
+
+#[test]
+fn a_waker_that_asks_the_registry_finds_no_lock_held() {
+    for pump in [Pump::manual(), Pump::background()] {
+        ends(move || {
+            let registry = Registry::builder().pump(pump).build().unwrap();
+            let asked = Arc::new(AtomicU32::new(0));
+            let (weak, count) = (registry.downgrade(), Arc::clone(&asked));
+            wakes(&registry, move || asks_for_everything(&weak, &count));
+            assert!(asked.load(Ordering::Relaxed) > 0);
+            let weak = registry.downgrade();
+            wakes(&registry, move || {
+                if let Some(registry) = weak.upgrade() {
+                    registry.shutdown();
+                }
+            });
+            let after = registry.subscribe();
+            assert!(after.recv().is_err(), "the waker shut it down");
+        });
+    }
+}
+
+/// An executor that ended, or that waits for the very thread that wakes it.
+#[test]
+fn a_waker_that_does_not_return_keeps_neither_others_nor_the_end() {
+    ends(|| {
+        let registry = Registry::builder()
+            .pump(Pump::background())
+            .build()
+            .unwrap();
+        let tool = registry.register("tool").unwrap();
+        let events = registry.subscribe();
+        let others = registry.subscribe();
+        let (never, blocks) = mpsc::channel::<()>();
+        let blocks = std::sync::Mutex::new(blocks);
+        let waker = Waker::from(Arc::new(Runs(move || {
+            let _ = blocks.lock().unwrap().recv();
+        })));
+        let mut batch = pin!(events.recv_async());
+        assert!(
+            batch
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        for _ in 0..100 {
+            tool.start().succeed();
+        }
+        let mut heard = 0;
+        while heard < 200 {
+            heard += others.recv().unwrap().len();
+        }
+        registry.shutdown();
+        assert!(others.recv().is_err());
+        drop(never);
+    });
+}
+
+#[test]
+fn a_waker_that_panics_is_counted_and_harms_no_one() {
+    ends(|| {
+        let registry = Registry::builder()
+            .pump(Pump::background())
+            .build()
+            .unwrap();
+        let others = registry.subscribe();
+        let (called, was_called) = mpsc::channel();
+        let called = std::sync::Mutex::new(called);
+        let tool = registry.register("tool").unwrap();
+        let events = registry.subscribe();
+        let waker = Waker::from(Arc::new(Runs(move || {
+            called.lock().unwrap().send(()).unwrap();
+            panic_any(Bomb(2));
+        })));
+        let mut batch = pin!(events.recv_async());
+        assert!(
+            batch
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        tool.start().succeed();
+        was_called.recv_timeout(STUCK).unwrap();
+        tool.start().succeed();
+        let mut heard = 0;
+        while heard < 4 {
+            heard += others.recv().unwrap().len();
+        }
+        registry.shutdown();
+        let account = registry.event_accounting();
+        assert_eq!((account.offered, account.drained), (4, 4));
+        while registry.event_accounting().waker_panics == 0 {
+            thread::yield_now();
+        }
     });
 }

@@ -1,33 +1,47 @@
 //! How async receivers of a subscription hear of batches, and of the end.
 //!
-//! Owns the wakers of one subscription. Wakers are code of the host: [`Arrivals::announce`] calls
-//! them on the pump's thread. Promises:
+//! Owns the wakers of one subscription, and the count of the batches that its receivers took. Wakers
+//! are code of the host. Promises:
 //!
-//! - No lock of this crate is held while a waker is called, cloned or dropped. So a waker may
-//!   receive, subscribe, drop a subscription or close the hub.
-//! - The panic of a waker is counted and goes no further; the other wakers are called.
-//! - A receiver that looked at the queue before a batch came is woken for it: it leaves its waker
-//!   and then looks again, while the pump puts the batch in and then takes the wakers. Both go
-//!   through the lock. Either the waker is among those taken, or the look comes after the batch.
+//! - No lock of this crate is held while a waker is cloned or dropped here. (`waking.rs` promises it
+//!   of calling one.)
+//! - A receiver that looked at the queue before a batch came is woken for it: it leaves its waker,
+//!   says that it waits, and then looks again, while the pump puts the batch in and then asks
+//!   whether anybody waits. Both are read-modify-writes of one word. Either the pump's comes later
+//!   and finds a receiver that waits, or the receiver's comes later and its look after the batch.
+//! - The pump takes no lock here, so no receiver that is held up delays a round.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
 //! | `waiting` | `lock` | the lock's | itself | `a_waiting_receiver_is_woken_for_a_batch` |
-//! | `panics` | all | Relaxed | a count | |
+//! | `awaited` | `swap`, by a receiver | Acquire, Release | the pump's: the batch is seen; the waker is seen | `a_waiting_receiver_is_woken_for_a_batch` |
+//! | `awaited` | `swap`, by the pump | Acquire, Release | the receiver's | `a_waiting_receiver_is_woken_for_a_batch` |
+//! | `taken` | `fetch_add`, by a receiver | Release | `load`, by the pump | `a_queue_holds_no_more_than_its_capacity` |
+//! | `taken` | `load`, by the pump | Acquire | the above: the queue is shorter | `a_queue_holds_no_more_than_its_capacity` |
+//! | `announced` | all | Relaxed | behind the lock of `waking.rs` | |
+//!
+//! To admit no batch too many, `taken` could be Relaxed: it is counted after the taking, in
+//! whatever order others see it. The pair makes the length that the pump reads as short as the count
+//! says.
 
-use crate::{
-    contain::contained,
-    sync::{Mutex, Ordering::Relaxed, Word, lock},
+use crate::sync::{
+    AtomicBool, Mutex,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Word, lock,
 };
-use std::{collections::BTreeMap, mem, sync::Arc, task::Waker};
+use std::{collections::BTreeMap, mem, task::Waker};
 
-/// The async receivers of one subscription that wait.
+/// What the receivers of one subscription tell its other side.
 pub(crate) struct Arrivals {
     waiting: Mutex<Waiting>,
-    /// Wakers that panicked, of all subscriptions of the hub.
-    panics: Arc<Word>,
+    /// A receiver has waited since the pump last asked.
+    awaited: AtomicBool,
+    /// It waits to be announced.
+    announced: AtomicBool,
+    /// Batches that receivers took from the queue.
+    taken: Word,
 }
 
 #[derive(Default)]
@@ -37,21 +51,39 @@ struct Waiting {
 }
 
 impl Arrivals {
-    pub(crate) fn new(panics: Arc<Word>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             waiting: Mutex::new(Waiting::default()),
-            panics,
+            awaited: AtomicBool::new(false),
+            announced: AtomicBool::new(false),
+            taken: Word::new(0),
         }
     }
 
-    /// Wakes every receiver that waits.
-    pub(crate) fn announce(&self) {
-        let wakers = mem::take(&mut lock(&self.waiting).wakers);
-        for waker in wakers.into_values() {
-            if !contained(|| waker.wake()) {
-                self.panics.fetch_add(1, Relaxed);
-            }
-        }
+    /// Returns whether a receiver waits, and takes it as told from then on. For the pump, after it
+    /// put a batch in.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.swap(false, AcqRel)
+    }
+
+    /// Takes the wakers of all receivers that wait.
+    pub(crate) fn take_wakers(&self) -> impl Iterator<Item = Waker> + use<> {
+        mem::take(&mut lock(&self.waiting).wakers).into_values()
+    }
+
+    /// Marks it as waiting to be announced, or not; returns whether it was before.
+    pub(crate) fn set_announced(&self, announced: bool) -> bool {
+        self.announced.swap(announced, Relaxed)
+    }
+
+    /// Counts a batch that was taken from the queue.
+    pub(crate) fn count_taken(&self) {
+        self.taken.fetch_add(1, Release);
+    }
+
+    /// Returns how many batches were taken from the queue.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Acquire)
     }
 }
 
@@ -77,6 +109,7 @@ impl<'a> Receiving<'a> {
         });
         let before = waiting.wakers.insert(key, waker);
         drop(waiting);
+        self.arrivals.awaited.swap(true, AcqRel);
         drop(before);
     }
 }

@@ -43,46 +43,61 @@ use std::{
 /// ```
 #[derive(Clone)]
 pub struct Batch {
-    events: Arc<Vec<Event>>,
-    /// Which of them are in this batch.
+    shared: Arc<Shared>,
+    /// Which of the events are in this batch.
     range: Range<usize>,
     lost_before: u64,
+}
+
+/// What batches of one round share: its events, or a part of them, and how they are read.
+pub(crate) struct Shared {
+    pub(crate) events: Vec<Event>,
     names: Arc<NameTable>,
     timeline: Arc<Timeline>,
     taken_at: SystemTime,
 }
 
-/// What all batches of one round have in common.
-#[derive(Clone, Copy)]
-pub(crate) struct Common<'a> {
-    pub(crate) names: &'a Arc<NameTable>,
-    pub(crate) timeline: &'a Arc<Timeline>,
-    pub(crate) now: Moment,
+impl Shared {
+    pub(crate) fn new(
+        events: Vec<Event>,
+        names: &Arc<NameTable>,
+        timeline: &Arc<Timeline>,
+        now: Moment,
+    ) -> Self {
+        Self {
+            events,
+            names: Arc::clone(names),
+            timeline: Arc::clone(timeline),
+            taken_at: now.wall(),
+        }
+    }
+
+    /// Returns the same with other events of the round.
+    pub(crate) fn with(&self, events: Vec<Event>) -> Self {
+        Self {
+            events,
+            names: Arc::clone(&self.names),
+            timeline: Arc::clone(&self.timeline),
+            taken_at: self.taken_at,
+        }
+    }
 }
 
 impl Batch {
     /// Makes a batch of the events in `range`, which lies within them.
-    pub(crate) fn new(
-        events: Arc<Vec<Event>>,
-        range: Range<usize>,
-        lost_before: u64,
-        common: Common<'_>,
-    ) -> Self {
-        debug_assert!(range.start < range.end && range.end <= events.len());
+    pub(crate) fn new(shared: Arc<Shared>, range: Range<usize>, lost_before: u64) -> Self {
+        debug_assert!(range.start < range.end && range.end <= shared.events.len());
         Self {
-            events,
+            shared,
             range,
             lost_before,
-            names: Arc::clone(common.names),
-            timeline: Arc::clone(common.timeline),
-            taken_at: common.now.wall(),
         }
     }
 
     /// Returns for how many events its allocation has room.
     #[cfg(test)]
     pub(crate) fn kept_capacity(&self) -> usize {
-        self.events.capacity()
+        self.shared.events.capacity()
     }
 
     /// Returns the events.
@@ -103,7 +118,7 @@ impl Batch {
     /// # let timeline = Arc::new(Timeline::new(moment));
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// let batch = subscription.recv()?;
     /// assert_eq!(batch.events().len(), 1);
     /// // It derefs to them as well.
@@ -112,11 +127,11 @@ impl Batch {
     /// ```
     #[must_use]
     pub fn events(&self) -> &[Event] {
-        &self.events[self.range.clone()]
+        &self.shared.events[self.range.clone()]
     }
 
-    /// Returns how many events this subscription lost between the batch before and this one, because its
-    /// queue was full.
+    /// Returns how many events this subscription lost between the batch before and this one,
+    /// because its queue was full.
     ///
     /// # Examples
     ///
@@ -136,11 +151,11 @@ impl Batch {
     /// let subscription = hub.subscribe(&rings, Filter::new(), Some(1))?;
     /// for time_ns in [100, 200, 300] {
     ///     rings.offer(0, Draft::started(shell, 1, time_ns, None), None);
-    ///     hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    ///     hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// }
     /// assert_eq!(subscription.recv()?.lost_before(), 0);
     /// rings.offer(0, Draft::started(shell, 1, 400, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// assert_eq!(subscription.recv()?.lost_before(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -152,7 +167,7 @@ impl Batch {
     /// Returns the name of this tool, as it was when the batch was made.
     #[must_use]
     pub fn name(&self, tool: ToolId) -> Option<&str> {
-        self.names.name(tool)
+        self.shared.names.name(tool)
     }
 
     /// Returns the names of all tools, as they were when the batch was made.
@@ -173,21 +188,21 @@ impl Batch {
     /// # let timeline = Arc::new(Timeline::new(moment));
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// let batch = subscription.recv()?;
     /// assert_eq!(batch.names().name(shell), batch.name(shell));
     /// assert_eq!(batch.name(shell), Some("shell"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub const fn names(&self) -> &Arc<NameTable> {
-        &self.names
+    pub fn names(&self) -> &Arc<NameTable> {
+        &self.shared.names
     }
 
     /// Returns when the batch was made, by the wall clock.
     #[must_use]
-    pub const fn taken_at(&self) -> SystemTime {
-        self.taken_at
+    pub fn taken_at(&self) -> SystemTime {
+        self.shared.taken_at
     }
 
     /// Returns when the event happened, by the wall clock as it stood at that time.
@@ -213,14 +228,14 @@ impl Batch {
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// // The clock says 1,000 when the batch is made.
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// let batch = subscription.recv()?;
     /// assert_eq!(batch.wall_time(&batch[0]), batch.taken_at() - Duration::from_nanos(500));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn wall_time(&self, event: &Event) -> SystemTime {
-        self.timeline.wall_time(event.time_ns())
+        self.shared.timeline.wall_time(event.time_ns())
     }
 }
 
@@ -265,20 +280,17 @@ mod tests {
             .into_event(EventNumber::new(0, time_ns), CallId::new(0, time_ns))
     }
 
-    fn batch(events: &Arc<Vec<Event>>, range: Range<usize>, lost_before: u64) -> Batch {
-        let moment = Moment::new(SystemTime::UNIX_EPOCH, 10);
-        let common = Common {
-            names: &Arc::new(NameTable::new([(ToolId::new(1), "shell")])),
-            timeline: &Arc::new(Timeline::new(moment)),
-            now: Moment::new(SystemTime::UNIX_EPOCH + Duration::from_nanos(90), 100),
-        };
-        Batch::new(Arc::clone(events), range, lost_before, common)
+    fn shared(events: Vec<Event>) -> Arc<Shared> {
+        let names = Arc::new(NameTable::new([(ToolId::new(1), "shell")]));
+        let timeline = Arc::new(Timeline::new(Moment::new(SystemTime::UNIX_EPOCH, 10)));
+        let now = Moment::new(SystemTime::UNIX_EPOCH + Duration::from_nanos(90), 100);
+        Arc::new(Shared::new(events, &names, &timeline, now))
     }
 
     #[test]
     fn a_batch_shows_its_range_and_shares_the_rest() {
-        let events = Arc::new(vec![event(1), event(2), event(13)]);
-        let batch = batch(&events, 1..3, 4);
+        let shared = shared(vec![event(1), event(2), event(13)]);
+        let batch = Batch::new(Arc::clone(&shared), 1..3, 4);
         assert_eq!(
             batch.iter().map(Event::time_ns).collect::<Vec<_>>(),
             [2, 13]
@@ -296,11 +308,11 @@ mod tests {
         );
         let clone = batch.clone();
         assert!(std::ptr::eq(clone.events(), batch.events()));
-        assert_eq!(Arc::strong_count(&events), 3);
+        assert_eq!(Arc::strong_count(&shared), 3);
     }
 
     fn batch_of_two(range: Range<usize>) -> Batch {
-        batch(&Arc::new(vec![event(1), event(2)]), range, 0)
+        Batch::new(shared(vec![event(1), event(2)]), range, 0)
     }
 
     #[test]
@@ -312,7 +324,7 @@ mod tests {
 
     #[test]
     #[cfg(debug_assertions)]
-    #[should_panic(expected = "range.end <= events.len()")]
+    #[should_panic(expected = "range.end <= shared.events.len()")]
     fn a_batch_lies_within_its_round() {
         let _ = batch_of_two(1..3);
     }

@@ -1,25 +1,22 @@
-//! Which bounded channel the rings and the queues are made of.
+//! Which channel the queues are made of.
 //!
-//! crossbeam's, and in a model the one of `stand_in.rs`, which opens with what it cannot show.
-//! Both have the same names, so the code that uses them is the same.
+//! crossbeam's without a capacity, and in a model the one of `stand_in.rs`, which opens with what it
+//! cannot show. Both have the same names, so the code that uses them is the same.
+//!
+//! Sending waits for no receiver that is half way through taking an element. Where receivers are
+//! parked, it takes a lock that they hold for some instructions when they go to sleep or get up.
 //!
 //! # Orderings
 //!
-//! The channel's own. Relied upon: a push happens before the reading of a length that counts it,
-//! and before the take that returns what it pushed; a take happens before a push into the place
-//! that it emptied, if the pusher learnt of the take.
+//! The channel's own. Relied upon: sending an element happens before taking it.
 
 #[cfg(toolmeter_loom)]
 mod stand_in;
 
 #[cfg(not(toolmeter_loom))]
-pub(crate) use crossbeam_channel::{
-    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded,
-};
+pub(crate) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 #[cfg(toolmeter_loom)]
-pub(crate) use stand_in::{
-    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded,
-};
+pub(crate) use stand_in::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 
 /// Leaks the receiver's end of the channel: no drop disconnects it, which takes a lock.
 #[cfg(not(toolmeter_loom))]

@@ -8,21 +8,25 @@
 //! on stripe 0 and ends on stripe 1, then read stripe 1 (its end). A round therefore does this:
 //!
 //! 1. read the clock: `T`;
-//! 2. read the length of every ring: `A`;
-//! 3. read the length of every ring again: `B`, and take exactly the first `B` events of each;
-//! 4. an event **may go** if it was taken in an earlier round, is a `Started`, or was among the
-//!    first `A` of its ring. The others are held; in the next round they may go;
+//! 2. read how many tickets every ring gave: `A`;
+//! 3. read how many tickets every ring gave again: `B`, and take what is complete below `B`;
+//! 4. an event **may go** if it was taken in an earlier round, is a `Started`, or has a ticket below
+//!    the `A` of its ring. The others are held; in the next round they may go;
 //! 5. an event that may go is delivered if its time is at most `T - hold_back`. The others are
 //!    held, unless the round lets go (see below): then all that may go is delivered.
 //!
-//! > Let an end be delivered in a round: it may go. If it was taken in this round, it was within
-//! > `A`: it was in its ring before step 3 began. If it was held, it was taken in an earlier round,
-//! > which is earlier still. The call's `Started` was put into its ring before the end was (the
-//! > call happened in that order, whichever threads it crossed), so step 3 sees it: it is taken in
-//! > this round at the latest, and it may go. If the round lets go, it is delivered in this round,
-//! > unless it was before. If not, the end's time is at most `T - hold_back`. The start's time is
-//! > not above it, since the end's is the start plus the latency. So the start is delivered in this
-//! > round, unless it was before. Within a round the order is by time, call, `Started` first.
+//! > Let an end be delivered in a round: it may go. If it was taken in this round, its ticket is
+//! > below `A`: it was taken before step 3 began. If it was held, it was taken in an earlier round,
+//! > which is earlier still. The call's `Started` was complete in its ring before the end took its
+//! > ticket (the call happened in that order, whichever threads it crossed), so step 3 sees it: it
+//! > is taken in this round at the latest, and it may go. If the round lets go, it is delivered in
+//! > this round, unless it was before. If not, the end's time is at most `T - hold_back`. The
+//! > start's time is not above it, since the end's is the start plus the latency. So the start is
+//! > delivered in this round, unless it was before. Within a round the order is by time, call,
+//! > `Started` first.
+//!
+//! An event that its producer is still putting in is passed over, and taken in a later round: no
+//! round waits for a producer.
 //!
 //! No clock appears in the argument but as the number that a call carries: it holds whatever the
 //! clock did. (A `Started` that was lost is never delivered, so not after its end either.)
@@ -51,8 +55,7 @@
 //!
 //! # Orderings
 //!
-//! None of its own: it takes and counts through `ring.rs`, and step 3 relies on the channel's
-//! length as `channel.rs` says. Models: `a_start_never_comes_after_its_end`,
+//! None of its own: it takes and counts through `ring.rs`. Models: `a_start_never_comes_after_its_end`,
 //! `a_start_never_comes_after_its_end_whatever_the_clock_says`, `closing_loses_nothing_uncounted`.
 
 use crate::{
@@ -128,9 +131,11 @@ pub struct Drain {
     /// The time of the newest event delivered.
     newest_ns: u64,
     finished: bool,
-    /// Lengths of the rings, first and second reading; kept to keep their memory.
-    first: Vec<usize>,
-    second: Vec<usize>,
+    /// For each stripe, the ticket below which no event is in the ring any more.
+    taken: Vec<u64>,
+    /// Tickets given, first and second reading; kept to keep their memory.
+    first: Vec<u64>,
+    second: Vec<u64>,
 }
 
 /// An event that was taken and not delivered.
@@ -157,6 +162,7 @@ impl Drain {
             held: Vec::new(),
             newest_ns: 0,
             finished: false,
+            taken: vec![0; rings.stripes()],
             first: Vec::new(),
             second: Vec::new(),
         }
@@ -166,8 +172,8 @@ impl Drain {
     ///
     /// `now` reads the registry's clock, in nanoseconds. What is younger than the hold-back by that
     /// clock is held for a later round, but for no more than 64 rounds, and not if the clock stepped
-    /// backwards by more than the hold-back. Offers go on meanwhile and wait for
-    /// nothing here. A producer preempted half way into its ring makes the round wait for it.
+    /// backwards by more than the hold-back. Offers go on meanwhile and wait for nothing here, and a
+    /// round waits for no offer: an event that is half way into its ring comes in a later round.
     pub fn round(&mut self, now: impl FnOnce() -> u64) -> Round {
         self.round_with_hook(now, || {})
     }
@@ -179,7 +185,7 @@ impl Drain {
         self.round_with_hooks(now, || {}, hook)
     }
 
-    /// A round, with what a test does between the two readings of the lengths, and between
+    /// A round, with what a test does between the two readings of the tickets, and between
     /// taking and counting.
     #[inline]
     fn round_with_hooks(
@@ -198,10 +204,13 @@ impl Drain {
         let is_ahead = |event: &Event| event.time_ns() > newest_credible;
         let mut let_go = false;
 
-        self.rings.lengths(&mut self.first);
+        self.rings.tickets(&mut self.first);
         between();
-        self.rings.lengths(&mut self.second);
-        let most = self.second.iter().sum::<usize>() + self.held.len();
+        self.rings.tickets(&mut self.second);
+        let most = self.rings.capacity() as u64;
+        let new = self.second.iter().zip(&self.taken);
+        let new: u64 = new.map(|(given, taken)| (given - taken).min(most)).sum();
+        let most = new as usize + self.held.len();
         let mut events = Vec::with_capacity(most);
         let old = self.held.extract_if(.., |held| {
             let old = is_old(&held.event);
@@ -210,28 +219,29 @@ impl Drain {
             old
         });
         events.extend(old.map(|held| held.event));
-        // Ends that were not within the first lengths.
+        // Ends that were not below the first reading.
         let mut may_not_go = Vec::new();
         for stripe in 0..self.second.len() {
-            let (first, second) = (self.first[stripe], self.second[stripe]);
+            let first = self.first[stripe];
             let mut taken = 0;
-            while taken < second
-                && let Some(event) = self.rings.take(stripe)
-            {
-                if taken >= first && event.kind() != EventKind::Started {
-                    may_not_go.push(Held::from(event));
-                } else if is_old(&event) {
-                    events.push(event);
-                } else {
-                    let_go |= is_ahead(&event);
-                    self.held.push(Held::from(event));
-                }
-                taken += 1;
-            }
+            let none_at =
+                self.rings
+                    .take(stripe, self.taken[stripe]..self.second[stripe], |event| {
+                        taken += 1;
+                        if event.number().ticket() >= first && event.kind() != EventKind::Started {
+                            may_not_go.push(Held::from(event));
+                        } else if is_old(&event) {
+                            events.push(event);
+                        } else {
+                            let_go |= is_ahead(&event);
+                            self.held.push(Held::from(event));
+                        }
+                    });
             if taken > 0 {
                 taken_uncounted();
-                self.rings.count_drained(stripe, taken as u64);
+                self.rings.count_drained(stripe, taken);
             }
+            self.taken[stripe] = self.rings.settled(stripe).unwrap_or(none_at);
         }
         if let_go {
             events.extend(self.held.drain(..).map(|held| held.event));
@@ -269,7 +279,7 @@ impl Drain {
     ///
     /// Offers that were admitted may still be on their way into a ring. They are awaited,
     /// yielding, until `expired` says true, which is asked once after each pass; what is not in
-    /// by then is counted as lost. Every later round is empty.
+    /// by then is counted as lost. No pass waits. Every later round is empty.
     pub fn finish(&mut self, mut expired: impl FnMut() -> bool) -> Round {
         if self.finished {
             return Round::default();
@@ -278,11 +288,11 @@ impl Drain {
         let held = std::mem::take(&mut self.held);
         let mut events: Vec<_> = held.into_iter().map(|held| held.event).collect();
         loop {
-            self.rings.lengths(&mut self.second);
+            self.rings.tickets(&mut self.second);
             for stripe in 0..self.second.len() {
                 let before = events.len();
-                let waiting = self.second[stripe];
-                events.extend((0..waiting).map_while(|_| self.rings.take(stripe)));
+                let tickets = self.taken[stripe]..self.second[stripe];
+                self.taken[stripe] = self.rings.take(stripe, tickets, |event| events.push(event));
                 if events.len() > before {
                     self.rings
                         .count_drained(stripe, (events.len() - before) as u64);
@@ -456,6 +466,78 @@ mod tests {
             (accounting.offered, accounting.lost, accounting.drained),
             (4, 1, 3)
         );
+    }
+
+    #[test]
+    fn a_round_passes_over_what_is_half_put() {
+        let (rings, mut drain) = drain(2, 0);
+        start(&rings, 0, 10);
+        let (held_up, go_on) = rings.half_put(0, Draft::started(TOOL, 1, 20, None));
+        let call = start(&rings, 0, 30);
+        end(&rings, 1, 30, 10, call);
+        assert_eq!(times(&drain.round(|| 100)), [10, 30, 40]);
+        assert!(drain.round(|| 100).events.is_empty());
+        assert!(!drain.fall_asleep(), "an event is under way");
+        // More than there are places, in several rounds.
+        for _ in 0..5 {
+            for _ in 0..4 {
+                start(&rings, 0, 50);
+            }
+            drain.round(|| 100);
+        }
+        drop(held_up);
+        assert!(go_on());
+        let round = drain.round(|| 100);
+        assert_eq!((times(&round), round.late), (vec![20], 1));
+        assert!(drain.fall_asleep());
+        let accounting = rings.accounting();
+        assert_eq!(
+            accounting.offered,
+            accounting.lost + accounting.drained,
+            "{accounting:?}"
+        );
+        // It had a place of eight: of the 20 later events two came to it.
+        assert_eq!(accounting.lost, 2);
+    }
+
+    #[test]
+    fn the_last_round_ends_over_what_is_half_put() {
+        let (rings, mut drain) = drain(2, 0);
+        let (held_up, go_on) = rings.half_put(0, Draft::started(TOOL, 1, 10, None));
+        start(&rings, 0, 20);
+        start(&rings, 1, 30);
+        let mut passes = 0;
+        let round = drain.finish(|| {
+            passes += 1;
+            passes == 3
+        });
+        assert_eq!((times(&round), passes), (vec![20, 30], 3));
+        for _ in 0..2 {
+            let accounting = rings.accounting();
+            assert_eq!(
+                (accounting.offered, accounting.lost, accounting.drained),
+                (3, 1, 2)
+            );
+        }
+        drop(held_up);
+        assert!(go_on(), "it goes on, however late");
+        assert!(drain.round(|| 100).events.is_empty());
+        assert_eq!(rings.accounting().lost, 1);
+    }
+
+    #[test]
+    fn the_last_round_waits_for_what_is_half_put_while_it_may() {
+        let (rings, mut drain) = drain(1, 0);
+        let (held_up, go_on) = rings.half_put(0, Draft::started(TOOL, 1, 10, None));
+        let mut going_on = Some((held_up, go_on));
+        let round = drain.finish(|| {
+            if let Some((held_up, go_on)) = going_on.take() {
+                drop(held_up);
+                assert!(go_on());
+            }
+            false
+        });
+        assert_eq!((times(&round), rings.accounting().lost), (vec![10], 0));
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Filter {
         self
     }
 
+    /// Returns whether it wants every event.
+    pub(crate) const fn wants_all(&self) -> bool {
+        self.kinds.is_none() && self.tools.is_none() && !self.retries_only
+    }
+
     /// Returns whether it wants this event.
     #[must_use]
     pub fn wants(&self, event: &Event) -> bool {
@@ -112,7 +117,7 @@ mod tests {
         for kind in EventKind::ALL {
             for (tool, attempt) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
                 let event = event(kind, tool, attempt);
-                assert!(Filter::new().wants(&event));
+                assert!(Filter::new().wants(&event) && Filter::new().wants_all());
                 assert!(!Filter::new().kinds([]).wants(&event));
                 assert!(!Filter::new().tools([]).wants(&event));
                 assert_eq!(
@@ -128,6 +133,14 @@ mod tests {
                     .kinds([EventKind::Failed, EventKind::Cancelled])
                     .tools([ToolId::new(9), ToolId::new(2)])
                     .retries_only();
+                for part in [
+                    &narrow,
+                    &Filter::new().kinds([kind]),
+                    &Filter::new().tools([ToolId::new(1)]),
+                    &Filter::new().retries_only(),
+                ] {
+                    assert!(!part.wants_all());
+                }
                 let ended_badly = matches!(kind, EventKind::Failed | EventKind::Cancelled);
                 assert_eq!(
                     narrow.wants(&event),

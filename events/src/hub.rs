@@ -10,8 +10,8 @@
 //!   without its end.
 //! - Exactly, for each subscription: events drained while it lived = delivered + filtered + lost.
 //! - The pump never waits here for a subscription.
-//! - Code of the host, a waker, runs here under no lock, and its panic costs no subscription
-//!   anything.
+//! - Code of the host, a waker, does not run here: what a round has to announce is returned
+//!   ([`Wakeups`]), for the pump to announce once it holds no lock of its own either.
 //!
 //! Why the floors are exact: `subscribe` raises the gate and then reads each stripe's next ticket,
 //! twice; the first reading is the floor of ends, the second of starts. An event offered before
@@ -27,23 +27,23 @@
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
 //! | `subscribers` | `lock` | the lock's | itself | `a_call_after_the_subscription_comes_whole`, `a_call_beside_the_subscription_never_comes_without_its_end` |
-//! | `waker_panics` | all | Relaxed | a count | |
 //!
 //! The gate and the tickets are words of `ring.rs`; all that is asked of them here is the order of
 //! each single word.
 
 use crate::{
     arrivals::Arrivals,
-    batch::{Batch, Common},
-    channel::bounded,
+    batch::{Batch, Shared},
+    channel::unbounded,
     drain::Round,
     filter::Filter,
     names::NameTable,
     ring::Rings,
-    subscriber::{Announcer, Delivery, StatsHandle, Subscriber, Subscribers},
+    subscriber::{self, Delivery, StatsHandle, Subscriber, Subscribers},
     subscription::{Membership, Subscription, this_process},
-    sync::{self, Mutex, Ordering::Relaxed, Word, lock},
+    sync::{self, Mutex, lock},
     timeline::{Moment, Timeline},
+    waking::{Wakeups, Waking},
 };
 use std::{fmt, mem, ops::RangeInclusive, sync::Arc};
 use thiserror::Error;
@@ -126,11 +126,11 @@ pub enum SubscribeError {
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
 /// let now = Moment::new(SystemTime::now(), 1_000);
 /// let timeline = Arc::new(Timeline::new(now));
-/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, now);
+/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, now).wake();
 ///
 /// let batch = subscription.recv()?;
 /// assert_eq!(batch.name(batch[0].tool()), Some("shell"));
-/// hub.close();
+/// hub.close().wake();
 /// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Disconnected);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -139,7 +139,7 @@ pub struct Hub {
     shared: Arc<Mutex<Subscribers>>,
     queue_capacity: usize,
     batch_size: usize,
-    waker_panics: Arc<Word>,
+    waking: Arc<Waking>,
 }
 
 impl Hub {
@@ -174,19 +174,20 @@ impl Hub {
         if !BATCH_SIZES.contains(&batch_size) {
             return Err(HubError::BatchSize { given: batch_size });
         }
+        let waking = Arc::new(Waking::new());
         Ok(Self {
-            shared: Arc::default(),
+            shared: Arc::new(Mutex::new(Subscribers::new(Arc::clone(&waking)))),
             queue_capacity,
             batch_size,
-            waker_panics: Arc::new(Word::new(0)),
+            waking,
         })
     }
 
     /// Subscribes to the events of `rings` that `filter` wants, from now on.
     ///
-    /// Events that were offered before do not come. `queue_capacity` batches wait for the receiver before events are lost; `None` is
-    /// the hub's own number. Opens the rings. After [`close`](Self::close) the subscription is
-    /// disconnected from the start.
+    /// Events that were offered before do not come. `queue_capacity` batches wait for the receiver
+    /// before events are lost; `None` is the hub's own number. They take memory as they come. Opens
+    /// the rings. After [`close`](Self::close) the subscription is disconnected from the start.
     ///
     /// # Errors
     ///
@@ -209,7 +210,7 @@ impl Hub {
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None); // comes too early
     /// let subscription = hub.subscribe(&rings, Filter::new(), Some(8))?;
     /// rings.offer(0, Draft::started(shell, 1, 600, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// let batch = subscription.recv()?;
     /// assert_eq!((batch.len(), batch[0].time_ns()), (1, 600));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -224,8 +225,8 @@ impl Hub {
         if !QUEUE_CAPACITIES.contains(&capacity) {
             return Err(SubscribeError::QueueCapacity { given: capacity });
         }
-        let (sender, receiver) = bounded::<Batch>(capacity);
-        let arrivals = Arc::new(Arrivals::new(Arc::clone(&self.waker_panics)));
+        let (sender, receiver) = unbounded::<Batch>();
+        let arrivals = Arc::new(Arrivals::new());
         let stats = StatsHandle::new();
 
         let mut subscribers = lock(&self.shared);
@@ -239,7 +240,9 @@ impl Hub {
         subscribers.list.push(Subscriber {
             id,
             queue: sender,
-            arrivals: Announcer(Arc::clone(&arrivals)),
+            sent: 0,
+            capacity: capacity as u64,
+            arrivals: Arc::clone(&arrivals),
             stats: stats.clone(),
             filter,
             floors: rings.floors(),
@@ -260,7 +263,8 @@ impl Hub {
         ))
     }
 
-    /// Hands a round to every subscription. For the pump.
+    /// Hands a round to every subscription. For the pump, which wakes their receivers afterwards,
+    /// when it holds no lock that a waker might want.
     ///
     /// `names` should know every tool of the round, and `timeline` places its times; `now` is both
     /// clocks, read for this round. With no subscription the events are dropped.
@@ -285,7 +289,7 @@ impl Hub {
     /// let one = hub.subscribe(&rings, Filter::new(), None)?;
     /// let other = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// // The same events, and the same allocation.
     /// assert!(std::ptr::eq(one.recv()?.events(), other.recv()?.events()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -296,21 +300,15 @@ impl Hub {
         names: &Arc<NameTable>,
         timeline: &Arc<Timeline>,
         now: Moment,
-    ) {
+    ) -> Wakeups {
         if round.events.is_empty() {
-            return;
+            return Wakeups::new(Vec::new(), Arc::clone(&self.waking));
         }
-        let common = Common {
-            names,
-            timeline,
-            now,
-        };
+        let shared = Shared::new(round.events, names, timeline, now);
         // Made before the lock is taken, so also freed after it is released.
-        let mut delivery = Delivery::new(round.events, round.late, self.batch_size, common);
+        let mut delivery = Delivery::new(shared, round.late, self.batch_size);
         let arrived = lock(&self.shared).fan_out(&mut delivery);
-        for arrivals in arrived {
-            arrivals.announce();
-        }
+        Wakeups::new(arrived, Arc::clone(&self.waking))
     }
 
     /// Returns how many subscriptions there are.
@@ -366,13 +364,36 @@ impl Hub {
     /// let mut receiving = pin!(subscription.recv_async());
     /// let waker = Arc::new(Broken).into();
     /// assert!(receiving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    /// hub.close();
-    /// assert_eq!(hub.waker_panics(), 1);
+    /// hub.close().wake();
+    /// while hub.waker_panics() == 0 {
+    ///     std::thread::yield_now(); // it is called on another thread
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn waker_panics(&self) -> u64 {
-        self.waker_panics.load(Relaxed)
+        self.waking.panics()
+    }
+
+    /// Returns how many wakers of async receivers were left alone, because they did not return for
+    /// 100 ms.
+    ///
+    /// Others are then woken on another thread. There are 8 at most: while each of them is in a
+    /// waker that does not return, nobody is woken, and a receiver hears of batches only when it
+    /// is polled for another reason. Once one returns, those that still wait are woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_events::Hub;
+    ///
+    /// let hub = Hub::new(16, 16)?;
+    /// assert_eq!(hub.stuck_wakers(), 0);
+    /// # Ok::<(), toolmeter_events::HubError>(())
+    /// ```
+    #[must_use]
+    pub fn stuck_wakers(&self) -> u64 {
+        self.waking.stuck()
     }
 
     /// Ends all subscriptions: each still receives what is in its queue, then is disconnected.
@@ -393,18 +414,18 @@ impl Hub {
     /// # let timeline = Arc::new(Timeline::new(moment));
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
-    /// hub.close();
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
+    /// hub.close().wake();
     /// assert_eq!(subscription.recv()?.len(), 1);
     /// assert!(subscription.recv().is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn close(&self) {
+    pub fn close(&self) -> Wakeups {
         let mut subscribers = lock(&self.shared);
         subscribers.closed = true;
         let ended = mem::take(&mut subscribers.list);
         drop(subscribers);
-        drop(ended);
+        subscriber::end(ended, &self.waking)
     }
 }
 

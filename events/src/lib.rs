@@ -7,24 +7,26 @@
 //! - [`event`](mod@event): what an event says, in 56 bytes.
 //! - [`ring`]: a call offers its event to the ring of its stripe. It never waits; what finds no
 //!   room is lost, and counted.
+//! - [`place`]: one place of a ring, in which nobody waits.
 //! - [`accounting`]: what became of the events offered.
 //! - [`wake`]: how an offer wakes the pump that sleeps.
-//! - [`channel`]: which bounded channel the rings and the queues are made of.
 //! - [`drain`]: takes events out of all rings and puts them in order.
 //! - [`names`]: the names of tools by their ids.
 //! - [`timeline`]: from the registry's clock to the wall clock.
 //! - [`batch`]: what a subscription receives: events, tool names, wall-clock time.
 //! - [`filter`]: which events a subscription wants.
+//! - [`channel`]: which channel the queues are made of.
 //! - [`subscriber`]: the pump's side of a subscription: its queue, and the account of it.
 //! - [`subscription`]: the receiver's side.
 //! - [`arrivals`]: how async receivers hear of batches, and of the end.
+//! - [`waking`]: on which threads they are woken.
 //! - [`hub`]: where subscriptions are made, and rounds handed to all of them.
 //!
 //! Beside them: `sync` switches between std's primitives and loom's, `contain` keeps the panics of
 //! wakers, and `serialize` is the feature `serde`, which is off by default.
 //!
-//! Hosts use all of this through the crate `toolmeter`; this one has no clock, no thread and no
-//! registry.
+//! Hosts use all of this through the crate `toolmeter`; this one has no clock, no registry, and no
+//! thread but those that call wakers.
 //!
 //! Every event is accounted for: offered = lost + drained for the rings
 //! ([`RingsAccounting`]), drained = delivered + filtered + lost for each subscription
@@ -44,6 +46,7 @@ mod filter;
 mod hub;
 mod id;
 mod names;
+mod place;
 mod ring;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -52,6 +55,7 @@ mod subscription;
 mod sync;
 mod timeline;
 mod wake;
+mod waking;
 
 pub use accounting::{RingsAccounting, StripeAccounting};
 pub use batch::Batch;
@@ -66,3 +70,4 @@ pub use ring::{Rings, RingsError};
 pub use subscriber::{StatsHandle, SubscriptionStats};
 pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};
 pub use timeline::{Moment, Timeline};
+pub use waking::Wakeups;

@@ -2,26 +2,25 @@
 //!
 //! # How an event gets in
 //!
-//! A bounded channel that is full answers `Full`, but to be sure of it crossbeam's spins while
-//! an event is half taken: a drain that lost its core there would hold up
-//! every tool call of the stripe. So the channel is never asked. Each stripe counts the events
-//! `offered` to it, `drained` from it and `lost`. An offer reads `gone = drained + lost`, then
-//! takes the ticket `n = offered.fetch_add(1)`. It is admitted if `n - gone < capacity`, else it
-//! counts itself lost. An offer that is admitted finds a free place:
+//! Each stripe counts the events `offered` to it, `drained` from it and `lost`. An offer reads
+//! `gone = drained + lost`, then takes the ticket `n = offered.fetch_add(1)`. It is admitted if
+//! `n - gone < capacity`, else it counts itself lost. So a ring never holds more than it is said to:
 //!
 //! > Let `m` be the highest ticket admitted so far, by an offer that read `gone_m`. At most
 //! > `m + 1 - lost` events up to `m` were admitted. The losers that `m` read took their tickets
 //! > before `m` did, so their number is at most the lost among the tickets below `m`. Hence
 //! > `admitted <= m + 1 - lost_m <= capacity + drained_m`: never more than `capacity` events
-//! > are between their admission and the moment when the drain counts them as taken. A place is
-//! > counted as free only after it was emptied, and an offer that reads the count sees it empty.
+//! > are between their admission and the moment when the drain counts them as taken.
 //!
-//! Should the channel refuse an admitted event all the same, the event is counted as lost, and a
-//! debug build and a model panic.
+//! An offer that is admitted puts its event into the place `n` modulo the number of places, which is
+//! a power of two and at least the capacity (`place.rs`). It never waits there: a place that is
+//! not free costs the event, which is counted as lost. That takes an event that was held up half way
+//! into this place, as many tickets ago as there are places, while those after it were drained.
 //!
-//! So an offer never waits: not for a drain stopped with an event half taken, and not for another
-//! offer stopped with an event half put. (The second does delay the drain: it waits for the
-//! event at the head of the ring until its producer goes on.)
+//! So an offer waits for nothing: not for a drain stopped with an event half taken, and not for
+//! another offer stopped with an event half put. And the drain waits for no offer: it takes what
+//! is complete, whatever lies before it. An event held up half way costs one place until its
+//! producer goes on, and is drained after that.
 //!
 //! `n` is also the event's number. Once nothing is under way, a gap in a stripe's numbers is a
 //! loss, and `offered = lost + drained` holds exactly.
@@ -60,14 +59,16 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `the_channel_is_never_tried_when_full` |
-//! | `drained` | `load` | Acquire | the above: the place is empty | `the_channel_is_never_tried_when_full` |
+//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `a_gap_in_the_numbers_is_a_counted_loss` |
+//! | `drained` | `load` | Acquire | the above: `offered` is read no older | `a_gap_in_the_numbers_is_a_counted_loss` |
 //! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `closing_loses_nothing_uncounted` |
 //! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing_loses_nothing_uncounted` |
 //! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `no_wake_up_is_lost` |
+//! | `offered` | `fetch_add(1)`, by an offer | Release | `load`, by the drain | `a_start_never_comes_after_its_end` |
+//! | `offered` | `load`, by the drain | Acquire | the above: what was put before is seen | `a_start_never_comes_after_its_end` |
 //! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `no_wake_up_is_lost` |
 //! | `offered` | `fetch_add(0)`, by `floors` | Release | `fetch_add(1)` | see below |
-//! | `offered` | `fetch_or`, `load` | Relaxed | order of the one word | |
+//! | `offered` | `fetch_or`, other `load`s | Relaxed | order of the one word | |
 //! | `drained` | `fetch_or`, the seal | Relaxed | total and seal are one word | |
 //! | `subscriptions` | all | Relaxed | order of the one word | |
 //! | `asleep` | all | Relaxed | carried by `offered`, see above | `no_wake_up_is_lost` |
@@ -80,18 +81,18 @@
 
 use crate::{
     accounting::{RingsAccounting, StripeAccounting},
-    channel::{Receiver, Sender, TrySendError, bounded},
     event::{Draft, Event},
     id::{CallId, EventNumber, TICKET_MASK},
+    place::Place,
     sync::{
         AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
         Word,
     },
     wake::SleepMark,
 };
 use crossbeam_utils::CachePadded;
-use std::{fmt, sync::OnceLock};
+use std::{fmt, ops::Range, sync::OnceLock};
 use thiserror::Error;
 use toolmeter_core::{StripesError, check_stripes};
 
@@ -170,8 +171,8 @@ struct Stripe {
     /// Events taken out, and the seal. On a line of its own: producers read it, the drain writes
     /// it once a round.
     drained: CachePadded<Word>,
-    /// Built by the first subscription.
-    channel: OnceLock<(Sender<Event>, Receiver<Event>)>,
+    /// Built by the first subscription; a power of two.
+    places: OnceLock<Box<[Place]>>,
 }
 
 /// The words that producers write.
@@ -229,8 +230,11 @@ impl Rings {
     /// Builds the rings, if they are not built yet. [`Hub::subscribe`](crate::Hub::subscribe)
     /// does it; events offered before are lost, and counted.
     pub fn open(&self) {
+        let places = self.capacity().next_power_of_two();
         for stripe in &self.stripes {
-            stripe.channel.get_or_init(|| bounded(self.capacity()));
+            stripe
+                .places
+                .get_or_init(|| (0..places).map(|_| Place::default()).collect());
         }
     }
 
@@ -244,17 +248,17 @@ impl Rings {
         let index = stripe & (self.stripes.len() - 1);
         let stripe = &self.stripes[index];
         let gone = stripe.gone();
-        let ticket = stripe.tickets.offered.fetch_add(1, Acquire);
+        let ticket = stripe.tickets.offered.fetch_add(1, AcqRel);
         let number = EventNumber::new(index as u8, ticket);
         let call = call.unwrap_or(CallId::from(number));
         // A closed or a sealed stripe makes the difference huge.
         if ticket.wrapping_sub(gone) < self.capacity
-            && let Some((sender, _)) = stripe.channel.get()
+            && let Some(places) = stripe.places.get()
         {
-            match sender.try_send(draft.into_event(number, call)) {
+            match place_of(places, ticket).put(draft.into_event(number, call)) {
                 Ok(()) if !self.gate.sleep.is_set() => {}
                 Ok(()) => self.gate.sleep.wake(),
-                Err(refused) => stripe.count_refused(&refused),
+                Err(refused) => stripe.count_refused(refused),
             }
         } else {
             stripe.count_lost(draft);
@@ -270,7 +274,7 @@ impl Rings {
         self.stripes.iter().map(Stripe::accounting).collect()
     }
 
-    /// Returns how many events wait in the rings at this moment.
+    /// Returns how many events wait in the rings at this moment. Looks at every place.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.stripes.iter().map(Stripe::waiting).sum()
@@ -336,28 +340,52 @@ impl Rings {
         floors
     }
 
-    /// Reads the length of each ring, in the order of the stripes. For the drain.
-    pub(crate) fn lengths(&self, lengths: &mut Vec<usize>) {
-        lengths.clear();
-        lengths.extend(self.stripes.iter().map(Stripe::waiting));
+    /// Reads how many tickets each stripe gave, in the order of the stripes. For the drain.
+    pub(crate) fn tickets(&self, tickets: &mut Vec<u64>) {
+        let given = |stripe: &Stripe| stripe.tickets.offered.load(Acquire) & !CLOSED;
+        tickets.clear();
+        tickets.extend(self.stripes.iter().map(given));
     }
 
-    /// Takes the next event of this stripe. For the drain; waits for an event that is half put.
-    pub(crate) fn take(&self, stripe: usize) -> Option<Event> {
-        self.stripes[stripe].channel.get()?.1.try_recv().ok()
+    /// Takes the events that are complete in the places of these tickets, in the order of the
+    /// tickets, and returns the first ticket whose place held none. For the drain; never waits.
+    ///
+    /// That place's event was lost, or is half put. An event taken may be of a later ticket, which
+    /// has the same place.
+    pub(crate) fn take(
+        &self,
+        stripe: usize,
+        tickets: Range<u64>,
+        mut each: impl FnMut(Event),
+    ) -> u64 {
+        let Some(places) = self.stripes[stripe].places.get() else {
+            return tickets.end;
+        };
+        let mut none_at = tickets.end;
+        // In more tickets than there are places, each place would come twice.
+        let first = tickets.end.saturating_sub(places.len() as u64);
+        for ticket in tickets.start.max(first)..tickets.end {
+            match place_of(places, ticket).take() {
+                Some(event) => each(event),
+                None => none_at = none_at.min(ticket),
+            }
+        }
+        none_at
     }
 
-    /// Counts events of this stripe as taken; from here on their places are free.
+    /// Returns how many tickets this stripe gave, if each of them is drained or lost.
+    pub(crate) fn settled(&self, stripe: usize) -> Option<u64> {
+        self.stripes[stripe].settled()
+    }
+
+    /// Counts events of this stripe as taken; from here on others are admitted for them.
     pub(crate) fn count_drained(&self, stripe: usize, events: u64) {
         self.stripes[stripe].drained.fetch_add(events, Release);
     }
 
     /// Returns whether every ticket given is drained or lost. For the last drain, after closing.
     pub(crate) fn is_settled(&self) -> bool {
-        self.stripes.iter().all(|stripe| {
-            let gone = stripe.gone();
-            stripe.tickets.offered.load(Relaxed) & !CLOSED == gone
-        })
+        self.stripes.iter().all(|stripe| stripe.settled().is_some())
     }
 
     /// Seals the stripes, since the last drain is over: what is not drained is lost.
@@ -368,12 +396,17 @@ impl Rings {
     }
 }
 
+/// Returns the place of this ticket.
+fn place_of(places: &[Place], ticket: u64) -> &Place {
+    &places[ticket as usize & (places.len() - 1)]
+}
+
 impl Stripe {
     fn new() -> Self {
         Self {
             tickets: CachePadded::default(),
             drained: CachePadded::default(),
-            channel: OnceLock::new(),
+            places: OnceLock::new(),
         }
     }
 
@@ -398,8 +431,16 @@ impl Stripe {
         self.tickets.offered.fetch_add(0, Release) & !CLOSED == gone & !SEALED
     }
 
+    /// Returns how many tickets were given, if nothing is under way.
+    fn settled(&self) -> Option<u64> {
+        let gone = self.gone();
+        let given = self.tickets.offered.load(Relaxed) & !CLOSED;
+        (given == gone).then_some(given)
+    }
+
     fn waiting(&self) -> usize {
-        self.channel.get().map_or(0, |(_, receiver)| receiver.len())
+        let places = self.places.get().into_iter().flatten();
+        places.filter(|place| place.is_full()).count()
     }
 
     /// Counts an event that was not admitted, or came before the rings were built.
@@ -413,18 +454,11 @@ impl Stripe {
         self.tickets.lost.fetch_add(1, Release);
     }
 
-    /// Counts an event that the channel refused though it was admitted. By the proof at the top of
-    /// the file it is never called.
-    ///
-    /// # Panics
-    ///
-    /// In a debug build and in a model.
+    /// Counts an event whose place was not free.
     #[cold]
-    fn count_refused(&self, refused: &TrySendError<Event>) {
+    fn count_refused(&self, refused: Event) {
         self.lose();
-        if cfg!(any(debug_assertions, toolmeter_loom)) {
-            panic!("the channel refused an admitted event: {refused:?}");
-        }
+        drop(refused);
     }
 
     fn accounting(&self) -> StripeAccounting {
@@ -444,6 +478,24 @@ impl Stripe {
     }
 }
 
+#[cfg(all(test, not(toolmeter_loom)))]
+impl Rings {
+    /// Takes a ticket of this stripe and begins to put its event in, like an offer that is held up
+    /// there. Returns what holds the place, and the event.
+    pub(crate) fn half_put(
+        &self,
+        stripe: usize,
+        draft: Draft,
+    ) -> (impl Drop + '_, impl FnOnce() -> bool + '_) {
+        let at = &self.stripes[stripe];
+        let ticket = at.tickets.offered.fetch_add(1, AcqRel);
+        let number = EventNumber::new(stripe as u8, ticket);
+        let event = draft.into_event(number, CallId::from(number));
+        let place = place_of(at.places.get().unwrap(), ticket);
+        (place.hold(), move || place.put(event).is_ok())
+    }
+}
+
 impl fmt::Debug for Rings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rings")
@@ -458,10 +510,7 @@ impl fmt::Debug for Rings {
 mod tests {
     use super::*;
     use crate::id::ToolId;
-    use std::{
-        panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Arc, atomic::AtomicU32},
-    };
+    use std::sync::{Arc, atomic::AtomicU32};
 
     fn started() -> Draft {
         Draft::started(ToolId::new(0), 1, 0, None)
@@ -473,11 +522,19 @@ mod tests {
         rings
     }
 
+    /// All tickets that a stripe gave.
+    fn given(rings: &Rings, stripe: usize) -> Range<u64> {
+        let mut tickets = Vec::new();
+        rings.tickets(&mut tickets);
+        0..tickets[stripe]
+    }
+
     /// Takes and counts what waits in a stripe.
     fn empty(rings: &Rings, stripe: usize) -> Vec<u64> {
-        let taken: Vec<_> = std::iter::from_fn(|| rings.take(stripe))
-            .map(|event| event.number().ticket())
-            .collect();
+        let mut taken = Vec::new();
+        rings.take(stripe, given(rings, stripe), |event| {
+            taken.push(event.number().ticket());
+        });
         rings.count_drained(stripe, taken.len() as u64);
         taken
     }
@@ -533,7 +590,9 @@ mod tests {
     fn a_taken_event_frees_its_place_only_when_counted() {
         let rings = open(1, 1);
         rings.offer(0, started(), None);
-        assert!(rings.take(0).is_some());
+        let mut taken = 0;
+        rings.take(0, given(&rings, 0), |_| taken += 1);
+        assert_eq!(taken, 1);
         rings.offer(0, started(), None);
         assert_eq!((rings.accounting().lost, rings.waiting()), (1, 0));
         rings.count_drained(0, 1);
@@ -554,7 +613,9 @@ mod tests {
         let rings = open(2, 4);
         let call = rings.offer(1, started(), None);
         assert_eq!(rings.offer(0, started(), Some(call)), call);
-        assert_eq!(rings.take(0).unwrap().call(), call);
+        let mut calls = Vec::new();
+        rings.take(0, given(&rings, 0), |event| calls.push(event.call()));
+        assert_eq!(calls, [call]);
     }
 
     #[test]
@@ -626,17 +687,42 @@ mod tests {
         assert!(rings.fall_asleep());
     }
 
+    /// A producer is held up with its event half put: the others' events are drained, its own place
+    /// costs the event of each round of tickets that comes to it, and no more than that.
     #[test]
-    fn an_event_that_the_channel_refuses_is_counted_and_shows() {
+    fn an_event_that_is_half_put_costs_its_place_alone() {
         let rings = open(1, 4);
-        let event = || started().into_event(EventNumber::new(0, 0), CallId::new(0, 0));
-        for refused in [
-            TrySendError::Full(event()),
-            TrySendError::Disconnected(event()),
-        ] {
-            let counting = AssertUnwindSafe(|| rings.stripes[0].count_refused(&refused));
-            assert_eq!(catch_unwind(counting).is_err(), cfg!(debug_assertions));
+        rings.offer(0, started(), None);
+        let (held_up, go_on) = rings.half_put(0, started());
+        rings.offer(0, started(), None);
+        assert_eq!(empty(&rings, 0), [0, 2]);
+        for _ in 0..3 {
+            rings.offer(0, started(), None);
         }
-        assert_eq!(rings.accounting().lost, 2);
+        assert_eq!(empty(&rings, 0), [3, 4]);
+        let accounting = rings.accounting();
+        assert_eq!(
+            (accounting.offered, accounting.lost, accounting.drained),
+            (6, 1, 4)
+        );
+        assert!(!rings.fall_asleep() && rings.settled(0).is_none());
+        drop(held_up);
+        assert!(go_on());
+        assert_eq!(empty(&rings, 0), [1]);
+        assert_eq!(rings.settled(0), Some(6));
+    }
+
+    #[test]
+    fn the_first_ticket_without_an_event_is_told() {
+        let rings = open(1, 4);
+        let none_at = |tickets| rings.take(0, tickets, drop);
+        assert_eq!(none_at(0..0), 0);
+        for _ in 0..4 {
+            rings.offer(0, started(), None);
+        }
+        assert_eq!(none_at(1..3), 3);
+        assert_eq!(none_at(0..4), 1);
+        // Of tickets that have no place of their own any more the last ones are told.
+        assert_eq!(none_at(0..9), 5);
     }
 }

@@ -17,7 +17,8 @@
 //! # Orderings
 //!
 //! None of its own: the queue is a channel; leaving goes through the hub's lock; the gate is one
-//! word, see `ring.rs`; async receivers are woken through `arrivals.rs`. Model:
+//! word, see `ring.rs`; async receivers are woken, and batches taken are counted, through
+//! `arrivals.rs`. Model:
 //! `a_call_after_the_subscription_comes_whole`.
 
 use crate::{
@@ -50,7 +51,7 @@ use thiserror::Error;
 /// use toolmeter_events::RecvError;
 ///
 /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
-/// hub.close();
+/// hub.close().wake();
 /// let error: RecvError = subscription.recv().unwrap_err();
 /// assert!(error.to_string().starts_with("no more events"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -80,7 +81,7 @@ pub struct RecvError;
 ///
 /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
-/// hub.close();
+/// hub.close().wake();
 /// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Disconnected);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -117,7 +118,7 @@ pub enum TryRecvError {
 /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
 /// assert_eq!(error, RecvTimeoutError::Timeout);
-/// hub.close();
+/// hub.close().wake();
 /// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
 /// assert_eq!(error, RecvTimeoutError::Disconnected);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -153,8 +154,8 @@ pub enum RecvTimeoutError {
 /// # let timeline = Arc::new(Timeline::new(moment));
 /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
-/// hub.close();
+/// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
+/// hub.close().wake();
 /// // What was delivered before is still received.
 /// let tools: Vec<_> = subscription.iter().map(|batch| batch[0].tool()).collect();
 /// assert_eq!(tools, [shell]);
@@ -204,6 +205,14 @@ impl Subscription {
         }
     }
 
+    /// Counts a batch that was taken, which makes room for another.
+    fn counted<E>(&self, taken: Result<Batch, E>) -> Result<Batch, E> {
+        if taken.is_ok() {
+            self.arrivals.count_taken();
+        }
+        taken
+    }
+
     /// Waits for the next batch.
     ///
     /// # Errors
@@ -226,14 +235,14 @@ impl Subscription {
     /// # let timeline = Arc::new(Timeline::new(moment));
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// assert_eq!(subscription.recv()?.len(), 1);
-    /// hub.close();
+    /// hub.close().wake();
     /// assert!(subscription.recv().is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv(&self) -> Result<Batch, RecvError> {
-        self.queue.recv().map_err(|_| RecvError)
+        self.counted(self.queue.recv()).map_err(|_| RecvError)
     }
 
     /// Takes the next batch, if one is there. Never waits.
@@ -259,15 +268,16 @@ impl Subscription {
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// assert!(subscription.try_recv().is_err());
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// assert_eq!(subscription.try_recv()?.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_recv(&self) -> Result<Batch, TryRecvError> {
-        self.queue.try_recv().map_err(|error| match error {
-            channel::TryRecvError::Empty => TryRecvError::Empty,
-            channel::TryRecvError::Disconnected => TryRecvError::Disconnected,
-        })
+        self.counted(self.queue.try_recv())
+            .map_err(|error| match error {
+                channel::TryRecvError::Empty => TryRecvError::Empty,
+                channel::TryRecvError::Disconnected => TryRecvError::Disconnected,
+            })
     }
 
     /// Waits for the next batch, but not longer than `timeout`.
@@ -295,13 +305,12 @@ impl Subscription {
     ///
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// assert_eq!(subscription.recv_timeout(Duration::from_secs(1))?.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Batch, RecvTimeoutError> {
-        self.queue
-            .recv_timeout(timeout)
+        self.counted(self.queue.recv_timeout(timeout))
             .map_err(|error| match error {
                 channel::RecvTimeoutError::Timeout => RecvTimeoutError::Timeout,
                 channel::RecvTimeoutError::Disconnected => RecvTimeoutError::Disconnected,
@@ -310,9 +319,12 @@ impl Subscription {
 
     /// Waits for the next batch without holding a thread, on any async runtime.
     ///
-    /// Safe to drop at any point: a batch is taken from the queue only to be returned. The waker of
-    /// the task is called on the pump's thread, under no lock; a panic of it is counted by
-    /// [`Hub::waker_panics`](crate::Hub::waker_panics).
+    /// Safe to drop at any point: a batch is taken from the queue only to be returned.
+    ///
+    /// The waker of the task is called on a thread of its own, `toolmeter-waker`, under no lock. A
+    /// panic of it is counted by [`Hub::waker_panics`](crate::Hub::waker_panics), and that it does
+    /// not return by [`Hub::stuck_wakers`](crate::Hub::stuck_wakers); neither keeps others from
+    /// being woken.
     ///
     /// # Errors
     ///
@@ -341,7 +353,7 @@ impl Subscription {
     /// let mut context = Context::from_waker(Waker::noop());
     /// assert!(batch.as_mut().poll(&mut context).is_pending());
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// assert!(matches!(batch.poll(&mut context), Poll::Ready(Ok(batch)) if batch.len() == 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -381,8 +393,8 @@ impl Subscription {
     /// # let timeline = Arc::new(Timeline::new(moment));
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
-    /// hub.close();
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
+    /// hub.close().wake();
     /// assert_eq!(subscription.iter().map(|batch| batch.len()).sum::<usize>(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -409,7 +421,7 @@ impl Subscription {
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
     /// assert_eq!(subscription.stats().drained, 0);
-    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// assert_eq!(subscription.stats().delivered, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

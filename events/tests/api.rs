@@ -11,7 +11,7 @@ use toolmeter_events::{
     Batch, CallContext, CallId, Draft, Drain, ErrorMessage, Event, EventKind, EventNumber, Filter,
     Hub, HubError, Moment, NameTable, RecvError, RecvTimeoutError, Rings, RingsAccounting,
     RingsError, Round, StatsHandle, StripeAccounting, SubscribeError, Subscription,
-    SubscriptionStats, Timeline, ToolId, TryRecvError,
+    SubscriptionStats, Timeline, ToolId, TryRecvError, Wakeups,
 };
 
 const fn shared<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
@@ -48,6 +48,7 @@ const _: () = {
     shared::<Timeline>();
     shared::<ToolId>();
     shared::<TryRecvError>();
+    shared::<Wakeups>();
     cloned::<Batch>();
     cloned::<Event>();
     cloned::<Filter>();

@@ -1,20 +1,10 @@
 //! The hub against a plain model, on one thread: which batches each subscription receives, what it
-//! loses, what it shares with the others, what its account says, and whom a batch wakes.
+//! loses, what it shares with the others, and what its account says.
 
 #![cfg(not(toolmeter_loom))]
 
 use proptest::prelude::*;
-use std::{
-    collections::VecDeque,
-    future::Future,
-    pin::pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    task::{Context, Poll, Wake, Waker},
-    time::SystemTime,
-};
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 use toolmeter_events::{
     Draft, Drain, Event, Filter, Hub, Moment, NameTable, Rings, Round, Subscription, Timeline,
     ToolId,
@@ -25,7 +15,8 @@ const TOOLS: u32 = 4;
 fn fan_out(hub: &Hub, round: Round) {
     let now = Moment::new(SystemTime::UNIX_EPOCH, 0);
     let (names, timeline) = (NameTable::default(), Timeline::new(now));
-    hub.fan_out(round, &Arc::new(names), &Arc::new(timeline), now);
+    hub.fan_out(round, &Arc::new(names), &Arc::new(timeline), now)
+        .wake();
 }
 
 #[derive(Clone, Debug)]
@@ -164,7 +155,7 @@ proptest! {
                 prop_assert_eq!(stats.drained, stats.delivered + stats.filtered + stats.lost);
             }
         }
-        hub.close();
+        hub.close().wake();
         for model in &mut models {
             while !model.queue.is_empty() {
                 model.receive();
@@ -193,181 +184,4 @@ fn who_leaves_leaves_alone() {
     assert!(rings.is_open(), "one subscription still lives");
     drop(third);
     assert!(!rings.is_open());
-}
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Woken(AtomicU32);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
-
-#[test]
-fn a_waiting_receiver_is_woken_for_what_it_wants_and_for_nothing_else() {
-    let rings = Arc::new(Rings::new(1, 64).unwrap());
-    let hub = Hub::new(16, 16).unwrap();
-    let mut drain = Drain::new(&rings, 0);
-    let wanted = Filter::new().tools([ToolId::new(2)]);
-    let subscription = hub.subscribe(&rings, wanted, None).unwrap();
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
-    let mut context = Context::from_waker(&waker);
-    let mut receiving = pin!(subscription.recv_async());
-    let mut round_of = |tool| {
-        rings.offer(0, Draft::started(ToolId::new(tool), 1, 100, None), None);
-        fan_out(&hub, drain.round(|| 1_000));
-    };
-
-    assert!(receiving.as_mut().poll(&mut context).is_pending());
-    round_of(1);
-    assert_eq!(woken.0.load(Relaxed), 0);
-    round_of(2);
-    assert_eq!(woken.0.load(Relaxed), 1);
-    let Poll::Ready(Ok(batch)) = receiving.poll(&mut context) else {
-        panic!("no batch")
-    };
-    assert_eq!(batch[0].tool(), ToolId::new(2));
-}
-
-/// Is called back into by [`Odd`].
-type Code = Box<dyn Fn() + Send + Sync>;
-
-/// A waker that runs some code of a host.
-struct Odd(Code);
-
-impl Wake for Odd {
-    fn wake(self: Arc<Self>) {
-        (self.0)();
-    }
-}
-
-fn odd(code: impl Fn() + Send + Sync + 'static) -> Waker {
-    Arc::new(Odd(Box::new(code))).into()
-}
-
-/// Panics when it is dropped.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        panic!("a payload's own");
-    }
-}
-
-#[test]
-fn a_waker_that_panics_costs_no_other_anything() {
-    let rings = Arc::new(Rings::new(1, 64).unwrap());
-    let hub = Hub::new(16, 16).unwrap();
-    let mut drain = Drain::new(&rings, 0);
-    let [broken, worse, sound] = [(); 3].map(|()| hub.subscribe(&rings, Filter::new(), None));
-    let (broken, worse, sound) = (broken.unwrap(), worse.unwrap(), sound.unwrap());
-    let woken = Arc::new(Woken::default());
-    let wakers = [
-        odd(|| panic!("a waker's own")),
-        odd(|| std::panic::panic_any(Bomb)),
-        Waker::from(Arc::clone(&woken)),
-        Waker::from(Arc::clone(&woken)),
-    ];
-    // The last two wait for one subscription each; one of them shares it with a broken one.
-    let subscriptions = [&broken, &worse, &broken, &sound];
-    let mut waiting: Vec<_> = subscriptions
-        .iter()
-        .map(|subscription| Box::pin(subscription.recv_async()))
-        .collect();
-    for (receiving, waker) in waiting.iter_mut().zip(&wakers) {
-        assert!(
-            receiving
-                .as_mut()
-                .poll(&mut Context::from_waker(waker))
-                .is_pending()
-        );
-    }
-    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
-    fan_out(&hub, drain.round(|| 1_000));
-    assert_eq!((hub.waker_panics(), woken.0.load(Relaxed)), (2, 2));
-    for subscription in [&broken, &worse, &sound] {
-        assert_eq!(subscription.try_recv().unwrap().len(), 1);
-    }
-
-    // At the end, too.
-    for (receiving, waker) in waiting.iter_mut().zip(&wakers) {
-        assert!(
-            receiving
-                .as_mut()
-                .poll(&mut Context::from_waker(waker))
-                .is_pending()
-        );
-    }
-    hub.close();
-    assert_eq!((hub.waker_panics(), woken.0.load(Relaxed)), (4, 4));
-}
-
-#[test]
-fn a_waker_may_call_the_hub() {
-    let rings = Arc::new(Rings::new(1, 64).unwrap());
-    let hub = Hub::new(16, 16).unwrap();
-    let mut drain = Drain::new(&rings, 0);
-    let subscription = Arc::new(hub.subscribe(&rings, Filter::new(), None).unwrap());
-    let other = Arc::new(Mutex::new(hub.subscribe(&rings, Filter::new(), None).ok()));
-    let calls = Arc::new(AtomicU32::new(0));
-    let waker = {
-        let (hub, rings, calls) = (hub.clone(), Arc::clone(&rings), Arc::clone(&calls));
-        let subscription = Arc::clone(&subscription);
-        odd(move || {
-            let call = calls.fetch_add(1, Relaxed);
-            let _ = subscription.try_recv();
-            let waiting = pin!(subscription.recv_async());
-            let _ = waiting.poll(&mut Context::from_waker(Waker::noop()));
-            drop(hub.subscribe(&rings, Filter::new(), None).unwrap());
-            drop(other.lock().unwrap().take());
-            assert_eq!(hub.subscriptions(), if call == 0 { 1 } else { 0 });
-            hub.close();
-        })
-    };
-    let mut receiving = pin!(subscription.recv_async());
-    let mut context = Context::from_waker(&waker);
-    assert!(receiving.as_mut().poll(&mut context).is_pending());
-    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
-    fan_out(&hub, drain.round(|| 1_000));
-    assert_eq!((calls.load(Relaxed), hub.waker_panics()), (1, 0));
-    let Poll::Ready(Err(_)) = receiving.poll(&mut context) else {
-        panic!("it took the batch and closed the hub")
-    };
-}
-
-#[test]
-fn a_receiver_that_gave_up_is_not_woken_and_a_waker_is_replaced() {
-    let rings = Arc::new(Rings::new(1, 64).unwrap());
-    let hub = Hub::new(16, 16).unwrap();
-    let mut drain = Drain::new(&rings, 0);
-    let subscription = hub.subscribe(&rings, Filter::new(), None).unwrap();
-    let [first, second] = [(); 2].map(|()| Arc::new(Woken::default()));
-    let poll_by = |woken: &Arc<Woken>| Waker::from(Arc::clone(woken));
-    let mut receiving = pin!(subscription.recv_async());
-    for woken in [&first, &second] {
-        let waker = poll_by(woken);
-        assert!(
-            receiving
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-    }
-    {
-        let waker = poll_by(&first);
-        let mut given_up = pin!(subscription.recv_async());
-        assert!(
-            given_up
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-    }
-    assert_eq!(Arc::strong_count(&first), 1, "its wakers are dropped");
-    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
-    fan_out(&hub, drain.round(|| 1_000));
-    assert_eq!((first.0.load(Relaxed), second.0.load(Relaxed)), (0, 1));
 }

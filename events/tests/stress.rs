@@ -108,7 +108,8 @@ fn every_event_is_accounted_for(stripes: usize, capacity: usize, hold_back_ns: O
             let timeline = Arc::new(Timeline::new(moment));
             let mut drain = Drain::new(&rings, hold_back_ns.unwrap_or(0));
             while rings.accounting().drained < enough {
-                hub.fan_out(drain.round(now), &names, &timeline, moment);
+                hub.fan_out(drain.round(now), &names, &timeline, moment)
+                    .wake();
             }
             let deadline = Instant::now() + Duration::from_millis(100);
             hub.fan_out(
@@ -116,8 +117,9 @@ fn every_event_is_accounted_for(stripes: usize, capacity: usize, hold_back_ns: O
                 &names,
                 &timeline,
                 moment,
-            );
-            hub.close();
+            )
+            .wake();
+            hub.close().wake();
         });
         // The producers go on while the rings close, and a little longer.
         pump.join().unwrap();

@@ -152,7 +152,8 @@ fn what_is_debugged_shows_its_state() {
     let mut drain = Drain::new(&rings, 0);
     let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
     let timeline = Arc::new(Timeline::new(moment));
-    hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment);
+    hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment)
+        .wake();
     let stats = subscription.stats();
     assert_eq!(
         format!("{subscription:?}"),

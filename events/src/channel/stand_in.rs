@@ -1,4 +1,4 @@
-//! A stand-in for crossbeam's bounded channel, which loom does not know.
+//! A stand-in for crossbeam's channel without a capacity, which loom does not know.
 //!
 //! # Coverage limit
 //!
@@ -7,24 +7,21 @@
 //!
 //! | not shown | covered by |
 //! | --- | --- |
-//! | crossbeam's own code; its waiting for one that is half way through a place | `events/tests/stress.rs`, on the real one |
-//! | `Disconnected` from `try_send`: the end of the receiver is seen at once, not as a model would let it be | unit tests of `events` |
+//! | crossbeam's own code; its waiting for one that is half way through putting | `events/tests/stress.rs`, on the real one |
+//! | an error from `send`: the end of the receiver is seen at once, not as a model would let it be | unit tests of `events` |
 //! | time: `recv_timeout` never waits, `recv` yields until something is there | unit tests of `events` |
 //! | data races on an element: each lies behind a lock that the model does not see | crossbeam's own tests |
+//! | memory: a channel has 8 places, each used once; a model that needs more panics | crossbeam's own tests |
 //!
-//! What the channel does keep is what the rings stand on. A place has a stamp, and it can be put
-//! into again only by one to whom the end of the taking is visible. Where it is not, crossbeam
-//! would wait for the taker or say `Full`; this one always says `Full`, so a model sees either as
-//! an event that was refused. A length counts what is half put, as crossbeam's does, and may be
-//! as old as an acquiring load may be; crossbeam's is never older.
+//! A length counts what is half put, as crossbeam's does, and may be as old as an acquiring load
+//! may be; crossbeam's is never older.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | as in crossbeam |
 //! | --- | --- | --- | --- |
-//! | `stamp` | load, store | Acquire, Release | the same |
-//! | `tail`, `head` | compare and exchange | Acquire and Release | `SeqCst`, which a model treats as this |
-//! | `tail`, by a sender | read-modify-write of nothing | Acquire | a relaxed load, then a `SeqCst` fence before it says `Full` |
+//! | `full` | load, store | Acquire, Release | the same, of a bit |
+//! | `tail`, `head` | read-modify-write | Acquire and Release | `SeqCst`, which a model treats as this |
 //! | `tail`, `head`, for the length | load | Acquire | `SeqCst` |
 //! | `sender_gone` | load, store | Acquire, Release | a bit of `tail` |
 
@@ -41,15 +38,18 @@ use std::{
     time::Duration,
 };
 
-/// A channel for `capacity` elements; 0 is taken as 1.
+/// How many elements go through a channel of a model at most.
+const MOST: usize = 8;
+
+/// A channel for as many elements as a model puts into it.
 #[must_use]
-pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let place = |index| Place {
-        stamp: AtomicUsize::new(2 * index),
+pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    let place = |_| Place {
+        full: AtomicBool::new(false),
         element: Unseen::new(None),
     };
     let channel = Arc::new(Channel {
-        places: (0..capacity.max(1)).map(place).collect(),
+        places: (0..MOST).map(place).collect(),
         head: AtomicUsize::new(0),
         tail: AtomicUsize::new(0),
         sender_gone: AtomicBool::new(false),
@@ -59,6 +59,7 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 struct Channel<T> {
+    /// Each is used once.
     places: Box<[Place<T>]>,
     /// How many were taken, or are being taken.
     head: AtomicUsize,
@@ -69,8 +70,8 @@ struct Channel<T> {
 }
 
 struct Place<T> {
-    /// `2 n`: free for the `n`th element. `2 n + 1`: holds it.
-    stamp: AtomicUsize,
+    /// It holds an element, or held one.
+    full: AtomicBool,
     element: Unseen<Option<T>>,
 }
 
@@ -83,24 +84,15 @@ impl<T> Place<T> {
 }
 
 impl<T> Channel<T> {
-    fn place(&self, index: usize) -> &Place<T> {
-        &self.places[index % self.places.len()]
-    }
-
     fn len(&self) -> usize {
         let tail = self.tail.load(Acquire);
         tail.saturating_sub(self.head.load(Acquire))
     }
 }
 
-/// The channel refused the element, and gives it back.
+/// The receiver is gone; the element comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TrySendError<T> {
-    /// There is no place, or none of which the sender knows that it was emptied.
-    Full(T),
-    /// The receiver is gone.
-    Disconnected(T),
-}
+pub(crate) struct SendError<T>(pub(crate) T);
 
 /// The sender is gone and the channel empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,44 +120,27 @@ pub(crate) enum RecvTimeoutError {
 pub(crate) struct Sender<T>(Arc<Channel<T>>);
 
 impl<T> Sender<T> {
-    /// Returns false: a model leaves it to [`try_send`](Self::try_send), which is one step less.
-    pub(crate) fn is_full(&self) -> bool {
-        false
-    }
-
-    /// Puts an element in, if there is room.
+    /// Puts an element in.
     ///
     /// # Errors
     ///
-    /// Gives the element back if there is no room or no receiver.
-    pub(crate) fn try_send(&self, element: T) -> Result<(), TrySendError<T>> {
+    /// Gives the element back if there is no receiver.
+    pub(crate) fn send(&self, element: T) -> Result<(), SendError<T>> {
         if self.0.receiver_gone.load(Acquire) {
-            return Err(TrySendError::Disconnected(element));
+            return Err(SendError(element));
         }
-        loop {
-            let tail = self.0.tail.fetch_add(0, Acquire);
-            let place = self.0.place(tail);
-            let stamp = place.stamp.load(Acquire);
-            if stamp < 2 * tail {
-                return Err(TrySendError::Full(element));
-            }
-            // A higher stamp: another sender was faster.
-            if stamp == 2 * tail
-                && self
-                    .0
-                    .tail
-                    .compare_exchange(tail, tail + 1, AcqRel, Acquire)
-                    .is_ok()
-            {
-                let before = place.replace(Some(element));
-                assert!(
-                    before.is_none(),
-                    "a place was put into before it was emptied"
-                );
-                place.stamp.store(2 * tail + 1, Release);
-                return Ok(());
-            }
-        }
+        let tail = self.0.tail.fetch_add(1, AcqRel);
+        let place = self.0.places.get(tail);
+        let place = place.expect("the model sends too many elements");
+        place.replace(Some(element));
+        place.full.store(true, Release);
+        Ok(())
+    }
+
+    /// How many elements are in, those half put included.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -187,16 +162,15 @@ impl<T> Receiver<T> {
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         loop {
             let head = self.0.head.load(Acquire);
-            let place = self.0.place(head);
-            if place.stamp.load(Acquire) == 2 * head + 1 {
+            let place = self.0.places.get(head);
+            if place.is_some_and(|place| place.full.load(Acquire)) {
                 if self
                     .0
                     .head
                     .compare_exchange(head, head + 1, AcqRel, Acquire)
                     .is_ok()
                 {
-                    let element = place.replace(None);
-                    place.stamp.store(2 * (head + self.0.places.len()), Release);
+                    let element = place.and_then(|place| place.replace(None));
                     return element.ok_or(TryRecvError::Empty);
                 }
                 continue;

@@ -62,7 +62,9 @@ impl House {
 
     fn pump(&mut self) {
         let round = self.drain.round(|| 1_000);
-        self.hub.fan_out(round, &self.names, &self.timeline, NOW);
+        self.hub
+            .fan_out(round, &self.names, &self.timeline, NOW)
+            .wake();
     }
 }
 
@@ -247,7 +249,8 @@ fn a_round_keeps_no_room_that_it_does_not_use() {
     house.start(0, 1, 1);
     let mut round = Drain::new(&house.rings, 0).round(|| 1_000);
     round.events.reserve_exact(10_000);
-    house.hub.fan_out(round, &house.names, &house.timeline, NOW);
+    let wakeups = house.hub.fan_out(round, &house.names, &house.timeline, NOW);
+    wakeups.wake();
     let received = received(&subscription);
     assert_eq!((received[0].1, received[0].2), (1, 1));
 }
@@ -260,12 +263,8 @@ fn a_full_queue_is_copied_nothing_for() {
         house.start(0, 1, time);
     }
     let round = house.drain.round(|| 1_000);
-    let common = Common {
-        names: &house.names,
-        timeline: &house.timeline,
-        now: NOW,
-    };
-    let mut delivery = Delivery::new(round.events, round.late, 1, common);
+    let shared = Shared::new(round.events, &house.names, &house.timeline, NOW);
+    let mut delivery = Delivery::new(shared, round.late, 1);
     lock(&house.hub.shared).fan_out(&mut delivery);
     assert_eq!(delivery.copies(), 1);
     assert_eq!((full.stats().delivered, full.stats().lost), (1, 3));
@@ -340,7 +339,7 @@ fn after_closing_the_queue_is_received_to_its_end() {
     house.start(0, 1, 1);
     house.start(0, 1, 2);
     house.pump();
-    house.hub.close();
+    house.hub.close().wake();
     assert_eq!(
         subscription
             .iter()
@@ -402,7 +401,7 @@ fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
     }
     let mut waiting = pin!(subscription.recv_async());
     assert!(poll(waiting.as_mut()).is_pending());
-    house.hub.close();
+    house.hub.close().wake();
     let Poll::Ready(Err(RecvError)) = poll(waiting.as_mut()) else {
         panic!("no end")
     };
@@ -421,7 +420,7 @@ fn receiving_waits_on_another_thread() {
             house.start(0, 1, time);
             house.pump();
         }
-        house.hub.close();
+        house.hub.close().wake();
         assert_eq!(received.join().unwrap(), 10);
     });
 }
