@@ -197,7 +197,7 @@ fn fan_out(criterion: &mut Criterion) {
                 let moment = Moment::new(SystemTime::now(), bench.offered);
                 let timeline = Arc::new(Timeline::new(moment));
                 let start = Instant::now();
-                hub.fan_out(round, &names, &timeline, moment);
+                hub.fan_out(round, &names, &timeline, moment).wake();
                 busy += start.elapsed();
                 for subscription in &subscriptions {
                     assert_eq!(received(subscription), EVENTS, "events received");

@@ -99,6 +99,31 @@ fn a_gap_in_the_numbers_is_a_counted_loss() {
     });
 }
 
+/// Somebody reads the account while a producer offers an event and the drain takes it: it never tells
+/// of more than was offered.
+#[test]
+fn an_account_never_tells_of_more_than_was_offered() {
+    model("an_account_never_tells_of_more_than_was_offered", || {
+        let rings = open_rings(1, 1);
+        let producer = {
+            let rings = Arc::clone(&rings);
+            thread::spawn(move || start(&rings, 0))
+        };
+        let pump = {
+            let mut drain = Drain::new(&rings, 0);
+            thread::spawn(move || round(&mut drain).events.len() as u64)
+        };
+        let meanwhile = rings.accounting();
+        assert!(
+            meanwhile.offered >= meanwhile.lost + meanwhile.drained,
+            "{meanwhile:?}"
+        );
+        producer.join().unwrap();
+        let drained = pump.join().unwrap();
+        assert_eq!(rings.accounting().drained, drained);
+    });
+}
+
 /// A call that starts on one stripe and ends on another while the drain passes over both: its
 /// start is never delivered after its end.
 #[test]

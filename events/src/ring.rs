@@ -59,8 +59,8 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `a_gap_in_the_numbers_is_a_counted_loss` |
-//! | `drained` | `load` | Acquire | the above: `offered` is read no older | `a_gap_in_the_numbers_is_a_counted_loss` |
+//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `an_account_never_tells_of_more_than_was_offered` |
+//! | `drained` | `load` | Acquire | the above: `offered` is read no older | `an_account_never_tells_of_more_than_was_offered` |
 //! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `closing_loses_nothing_uncounted` |
 //! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing_loses_nothing_uncounted` |
 //! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `no_wake_up_is_lost` |
