@@ -375,12 +375,24 @@ pub trait Classify<M = ()> {
     fn outcome(&self) -> Outcome {
         self.classify().outcome()
     }
+
+    /// Returns whether the result is a success that needs no judging: the short way of nearly all
+    /// calls. The default is `false`, and [`classify`](Self::classify) is asked.
+    #[inline]
+    fn is_plain_success(&self) -> bool {
+        false
+    }
 }
 
 impl Classify for () {
     #[inline]
     fn classify(&self) -> Verdict {
         Verdict::success()
+    }
+
+    #[inline]
+    fn is_plain_success(&self) -> bool {
+        true
     }
 }
 
@@ -419,6 +431,11 @@ impl<T, E: Error + 'static> Classify<by::Type> for Result<T, E> {
             Err(error) => known_errors::outcome(error),
         }
     }
+
+    #[inline]
+    fn is_plain_success(&self) -> bool {
+        self.is_ok()
+    }
 }
 
 macro_rules! classify_by_source {
@@ -438,6 +455,11 @@ macro_rules! classify_by_source {
                     Ok(_) => Outcome::Success,
                     Err(error) => known_errors::outcome(&**error),
                 }
+            }
+
+            #[inline]
+            fn is_plain_success(&self) -> bool {
+                self.is_ok()
             }
         }
     )+};
@@ -488,6 +510,11 @@ impl<T, E: ErrorText> Classify<by::Text> for Result<T, E> {
             Err(_) => Outcome::Failure(ErrorKind::Other),
         }
     }
+
+    #[inline]
+    fn is_plain_success(&self) -> bool {
+        self.is_ok()
+    }
 }
 
 #[cold]
@@ -522,6 +549,9 @@ pub trait Judge<R, M>: sealed::Sealed {
 
     /// Returns the outcome alone.
     fn outcome(self, result: &R) -> Outcome;
+
+    /// Returns whether the result is a success that needs no judging.
+    fn is_plain_success(&self, result: &R) -> bool;
 }
 
 /// The rule of calls that are judged by the type of their result, through [`Classify`].
@@ -540,6 +570,11 @@ impl<R: Classify<M>, M> Judge<R, M> for ByType {
     fn outcome(self, result: &R) -> Outcome {
         result.outcome()
     }
+
+    #[inline]
+    fn is_plain_success(&self, result: &R) -> bool {
+        result.is_plain_success()
+    }
 }
 
 /// A rule of the host's own; see [`CallBuilder::classify`](crate::CallBuilder::classify).
@@ -557,6 +592,11 @@ impl<R, F: FnOnce(&R) -> Verdict> Judge<R, ()> for ByRule<F> {
     #[inline]
     fn outcome(self, result: &R) -> Outcome {
         (self.0)(result).outcome()
+    }
+
+    #[inline]
+    fn is_plain_success(&self, _: &R) -> bool {
+        false
     }
 }
 
