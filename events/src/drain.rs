@@ -8,17 +8,17 @@
 //! on stripe 0 and ends on stripe 1, then read stripe 1 (its end). A round therefore does this:
 //!
 //! 1. read the clock: `T`;
-//! 2. read how many tickets every ring gave: `A`;
-//! 3. read how many tickets every ring gave again: `B`, and take what is complete below `B`;
-//! 4. an event **may go** if it was taken in an earlier round, is a `Started`, or has a ticket below
-//!    the `A` of its ring. The others are held; in the next round they may go;
+//! 2. read how many positions every ring gave: `A`;
+//! 3. read how many positions every ring gave again: `B`, and take what is complete below `B`;
+//! 4. an event **may go** if it was taken in an earlier round, is a `Started`, or has a position
+//!    below the `A` of its ring. The others are held; in the next round they may go;
 //! 5. an event that may go is delivered if its time is at most `T - hold_back`. The others are
 //!    held, unless the round lets go (see below): then all that may go is delivered.
 //!
-//! > Let an end be delivered in a round: it may go. If it was taken in this round, its ticket is
-//! > below `A`: it was taken before step 3 began. If it was held, it was taken in an earlier round,
-//! > which is earlier still. The call's `Started` was complete in its ring before the end took its
-//! > ticket (the call happened in that order, whichever threads it crossed), so step 3 sees it: it
+//! > Let an end be delivered in a round: it may go. If it was taken in this round, its position is
+//! > below `A`: it was given before step 3 began. If it was held, it was taken in an earlier round,
+//! > which is earlier still. The call's `Started` was complete in its ring before the end got its
+//! > position (the call happened in that order, whichever threads it crossed), so step 3 sees it: it
 //! > is taken in this round at the latest, and it may go. If the round lets go, it is delivered in
 //! > this round, unless it was before. If not, the end's time is at most `T - hold_back`. The
 //! > start's time is not above it, since the end's is the start plus the latency. So the start is
@@ -131,9 +131,9 @@ pub struct Drain {
     /// The time of the newest event delivered.
     newest_ns: u64,
     finished: bool,
-    /// For each stripe, the ticket below which no event is in the ring any more.
+    /// For each stripe, the position below which no event is in the ring any more.
     taken: Vec<u64>,
-    /// Tickets given, first and second reading; kept to keep their memory.
+    /// Positions given, first and second reading; kept to keep their memory.
     first: Vec<u64>,
     second: Vec<u64>,
 }
@@ -185,7 +185,7 @@ impl Drain {
         self.round_with_hooks(now, || {}, hook)
     }
 
-    /// A round, with what a test does between the two readings of the tickets, and between
+    /// A round, with what a test does between the two readings of the positions, and between
     /// taking and counting.
     #[inline]
     fn round_with_hooks(
@@ -204,9 +204,9 @@ impl Drain {
         let is_ahead = |event: &Event| event.time_ns() > newest_credible;
         let mut let_go = false;
 
-        self.rings.tickets(&mut self.first);
+        self.rings.entered(&mut self.first);
         between();
-        self.rings.tickets(&mut self.second);
+        self.rings.entered(&mut self.second);
         let most = self.rings.capacity() as u64;
         let new = self.second.iter().zip(&self.taken);
         let new: u64 = new.map(|(given, taken)| (given - taken).min(most)).sum();
@@ -224,19 +224,21 @@ impl Drain {
         for stripe in 0..self.second.len() {
             let first = self.first[stripe];
             let mut taken = 0;
-            let none_at =
-                self.rings
-                    .take(stripe, self.taken[stripe]..self.second[stripe], |event| {
-                        taken += 1;
-                        if event.number().ticket() >= first && event.kind() != EventKind::Started {
-                            may_not_go.push(Held::from(event));
-                        } else if is_old(&event) {
-                            events.push(event);
-                        } else {
-                            let_go |= is_ahead(&event);
-                            self.held.push(Held::from(event));
-                        }
-                    });
+            let none_at = self.rings.take(
+                stripe,
+                self.taken[stripe]..self.second[stripe],
+                |position, event| {
+                    taken += 1;
+                    if position >= first && event.kind() != EventKind::Started {
+                        may_not_go.push(Held::from(event));
+                    } else if is_old(&event) {
+                        events.push(event);
+                    } else {
+                        let_go |= is_ahead(&event);
+                        self.held.push(Held::from(event));
+                    }
+                },
+            );
             if taken > 0 {
                 taken_uncounted();
                 self.rings.count_drained(stripe, taken);
@@ -288,11 +290,14 @@ impl Drain {
         let held = std::mem::take(&mut self.held);
         let mut events: Vec<_> = held.into_iter().map(|held| held.event).collect();
         loop {
-            self.rings.tickets(&mut self.second);
+            self.rings.entered(&mut self.second);
             for stripe in 0..self.second.len() {
                 let before = events.len();
-                let tickets = self.taken[stripe]..self.second[stripe];
-                self.taken[stripe] = self.rings.take(stripe, tickets, |event| events.push(event));
+                let positions = self.taken[stripe]..self.second[stripe];
+                let none_at = self
+                    .rings
+                    .take(stripe, positions, |_, event| events.push(event));
+                self.taken[stripe] = none_at;
                 if events.len() > before {
                     self.rings
                         .count_drained(stripe, (events.len() - before) as u64);

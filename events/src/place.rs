@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //!
-//! - Nobody waits. Who finds the place held by another gives up, and is told.
+//! - No thread waits. One that finds the place held by another gives up, and is told.
 //! - The drain holds a place only when its event is complete. So a producer finds its place held
 //!   only by one that is half way through putting an event in, or through taking one out.
 //! - What was put in is taken once, whole.
@@ -12,52 +12,54 @@
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
 //! | `event` | `try_lock` | the lock's | itself | `a_gap_in_the_numbers_is_a_counted_loss` |
-//! | `full` | all | Relaxed | a hint; the lock has the event | |
+//! | `holds` | all | Relaxed | a hint; the lock has the event | |
 //!
 //! That the hint is seen in time: the drain looks for the start of a call whose end it has seen,
-//! through a ticket or through the lock of the end's place, and the hint of the start was set before
-//! that. It is cleared while the place is held, so never after another event was put in.
+//! through the count of positions or through the lock of the end's place, and the hint of the start
+//! was set before that. It is set only by the thread that put the event in, after it did so, and
+//! cleared while the place is held, so never after another event was put in.
 
 use crate::{
     event::Event,
-    sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed},
+    sync::{Mutex, MutexGuard, Ordering::Relaxed, Word},
 };
 use std::sync::TryLockError;
 
 #[derive(Default)]
 pub(crate) struct Place {
-    /// The event is complete.
-    full: AtomicBool,
+    /// One more than the position of the event that is complete here, or 0.
+    holds: Word,
     event: Mutex<Option<Event>>,
 }
 
 impl Place {
-    /// Puts an event in; gives it back if the place is not free.
+    /// Puts the event of this position in; gives it back if the place is not free.
     #[inline]
-    pub(crate) fn put(&self, event: Event) -> Result<(), Event> {
+    pub(crate) fn put(&self, position: u64, event: Event) -> Result<(), Event> {
         let Some(mut place) = self.try_hold().filter(|place| place.is_none()) else {
             return Err(event);
         };
         *place = Some(event);
         drop(place);
-        self.full.store(true, Relaxed);
+        self.holds.store(position + 1, Relaxed);
         Ok(())
     }
 
-    /// Takes the event out, if it is complete.
+    /// Takes the event out with its position, if it is complete and its position is below `end`.
     #[inline]
-    pub(crate) fn take(&self) -> Option<Event> {
-        if !self.is_full() {
+    pub(crate) fn take_below(&self, end: u64) -> Option<(u64, Event)> {
+        let holds = self.holds.load(Relaxed);
+        if holds == 0 || holds > end {
             return None;
         }
         let mut place = self.try_hold()?;
-        self.full.store(false, Relaxed);
-        place.take()
+        self.holds.store(0, Relaxed);
+        place.take().map(|event| (holds - 1, event))
     }
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Relaxed)
+        self.holds.load(Relaxed) != 0
     }
 
     #[inline]
@@ -72,7 +74,7 @@ impl Place {
     /// Holds the place, as one that is half way through does.
     #[cfg(all(test, not(toolmeter_loom)))]
     pub(crate) fn hold(&self) -> MutexGuard<'_, Option<Event>> {
-        self.try_hold().expect("nobody holds it")
+        self.try_hold().expect("no thread holds it")
     }
 }
 
@@ -92,22 +94,32 @@ mod tests {
     #[test]
     fn it_has_room_for_one_event() {
         let place = Place::default();
-        assert!(place.take().is_none());
-        assert!(place.put(event()).is_ok());
-        assert!(place.put(event()).is_err() && place.is_full());
-        assert!(place.take().is_some() && place.take().is_none());
+        assert!(place.take_below(9).is_none());
+        assert!(place.put(0, event()).is_ok());
+        assert!(place.put(4, event()).is_err() && place.is_full());
+        assert_eq!(place.take_below(9).map(|(position, _)| position), Some(0));
+        assert!(place.take_below(9).is_none());
+    }
+
+    #[test]
+    fn the_event_of_a_later_position_stays() {
+        let place = Place::default();
+        assert!(place.put(4, event()).is_ok());
+        assert!(place.take_below(4).is_none() && place.is_full());
+        assert_eq!(place.take_below(5).map(|(position, _)| position), Some(4));
+        assert!(!place.is_full());
     }
 
     #[test]
     fn whoever_finds_it_held_gives_up() {
         let place = Place::default();
         let held = place.hold();
-        assert!(place.put(event()).is_err() && place.take().is_none());
+        assert!(place.put(0, event()).is_err() && place.take_below(9).is_none());
         drop(held);
-        assert!(place.put(event()).is_ok());
+        assert!(place.put(0, event()).is_ok());
         let held = place.hold();
-        assert!(place.put(event()).is_err() && place.take().is_none());
+        assert!(place.put(4, event()).is_err() && place.take_below(9).is_none());
         drop(held);
-        assert!(place.take().is_some());
+        assert!(place.take_below(9).is_some());
     }
 }

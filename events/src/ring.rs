@@ -12,15 +12,19 @@
 //! > `admitted <= m + 1 - lost_m <= capacity + drained_m`: never more than `capacity` events
 //! > are between their admission and the moment when the drain counts them as taken.
 //!
-//! An offer that is admitted puts its event into the place `n` modulo the number of places, which is
-//! a power of two and at least the capacity (`place.rs`). It never waits there: a place that is
-//! not free costs the event, which is counted as lost. That takes an event that was held up half way
-//! into this place, as many tickets ago as there are places, while those after it were drained.
+//! An offer that is admitted takes the next position, `p = entered.fetch_add(1)`, and puts its event
+//! into the place `p` modulo the number of places, which is a power of two and at least the capacity
+//! (`place.rs`). Losers take no position, so the events in the ring lie side by side, and the place
+//! is free. The one exception is an event that was held up half way into this place, a full turn of
+//! positions ago, while those after it were drained. An offer does not wait for it: it counts its
+//! own event as lost.
 //!
 //! So an offer waits for nothing: not for a drain stopped with an event half taken, and not for
 //! another offer stopped with an event half put. And the drain waits for no offer: it takes what
 //! is complete, whatever lies before it. An event held up half way costs one place until its
-//! producer goes on, and is drained after that.
+//! producer goes on, and is drained after that. (A ready-made queue was here before: the consumer of
+//! crossbeam's bounded channel waits without a limit for an element that is half put, with the lock
+//! of the pump held.)
 //!
 //! `n` is also the event's number. Once nothing is under way, a gap in a stripe's numbers is a
 //! loss, and `offered = lost + drained` holds exactly.
@@ -64,8 +68,8 @@
 //! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `closing_loses_nothing_uncounted` |
 //! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing_loses_nothing_uncounted` |
 //! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `no_wake_up_is_lost` |
-//! | `offered` | `fetch_add(1)`, by an offer | Release | `load`, by the drain | `a_start_never_comes_after_its_end` |
-//! | `offered` | `load`, by the drain | Acquire | the above: what was put before is seen | `a_start_never_comes_after_its_end` |
+//! | `entered` | `fetch_add(1)`, by an offer | Release | `load`, by the drain | `a_start_never_comes_after_its_end` |
+//! | `entered` | `load`, by the drain | Acquire | the above: what was put before is seen | `a_start_never_comes_after_its_end` |
 //! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `no_wake_up_is_lost` |
 //! | `offered` | `fetch_add(0)`, by `floors` | Release | `fetch_add(1)` | see below |
 //! | `offered` | `fetch_or`, other `load`s | Relaxed | order of the one word | |
@@ -86,7 +90,7 @@ use crate::{
     place::Place,
     sync::{
         AtomicUsize,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
         Word,
     },
     wake::SleepMark,
@@ -180,6 +184,8 @@ struct Stripe {
 struct Tickets {
     /// Tickets given, and the bit that closes the stripe.
     offered: Word,
+    /// Positions given: one for each event that was admitted.
+    entered: Word,
     /// Events that were refused. In a sealed stripe it is no longer read.
     lost: Word,
 }
@@ -248,14 +254,15 @@ impl Rings {
         let index = stripe & (self.stripes.len() - 1);
         let stripe = &self.stripes[index];
         let gone = stripe.gone();
-        let ticket = stripe.tickets.offered.fetch_add(1, AcqRel);
+        let ticket = stripe.tickets.offered.fetch_add(1, Acquire);
         let number = EventNumber::new(index as u8, ticket);
         let call = call.unwrap_or(CallId::from(number));
         // A closed or a sealed stripe makes the difference huge.
         if ticket.wrapping_sub(gone) < self.capacity
             && let Some(places) = stripe.places.get()
         {
-            match place_of(places, ticket).put(draft.into_event(number, call)) {
+            let position = stripe.tickets.entered.fetch_add(1, Release);
+            match place_of(places, position).put(position, draft.into_event(number, call)) {
                 Ok(()) if !self.gate.sleep.is_set() => {}
                 Ok(()) => self.gate.sleep.wake(),
                 Err(refused) => stripe.count_refused(refused),
@@ -340,40 +347,41 @@ impl Rings {
         floors
     }
 
-    /// Reads how many tickets each stripe gave, in the order of the stripes. For the drain.
-    pub(crate) fn tickets(&self, tickets: &mut Vec<u64>) {
-        let given = |stripe: &Stripe| stripe.tickets.offered.load(Acquire) & !CLOSED;
-        tickets.clear();
-        tickets.extend(self.stripes.iter().map(given));
+    /// Reads how many positions each stripe gave, in the order of the stripes. For the drain.
+    pub(crate) fn entered(&self, entered: &mut Vec<u64>) {
+        let given = |stripe: &Stripe| stripe.tickets.entered.load(Acquire);
+        entered.clear();
+        entered.extend(self.stripes.iter().map(given));
     }
 
-    /// Takes the events that are complete in the places of these tickets, in the order of the
-    /// tickets, and returns the first ticket whose place held none. For the drain; never waits.
+    /// Takes the events that are complete in the places of these positions, and returns the first
+    /// position whose place held none. For the drain; never waits.
     ///
-    /// That place's event was lost, or is half put. An event taken may be of a later ticket, which
-    /// has the same place.
+    /// The event of that position was lost, or is half put. An event that was held up may come here
+    /// with a position before the first. One of a later position, which has the same place, stays
+    /// there: a round takes no more than what entered before it looked.
     pub(crate) fn take(
         &self,
         stripe: usize,
-        tickets: Range<u64>,
-        mut each: impl FnMut(Event),
+        positions: Range<u64>,
+        mut each: impl FnMut(u64, Event),
     ) -> u64 {
         let Some(places) = self.stripes[stripe].places.get() else {
-            return tickets.end;
+            return positions.end;
         };
-        let mut none_at = tickets.end;
-        // In more tickets than there are places, each place would come twice.
-        let first = tickets.end.saturating_sub(places.len() as u64);
-        for ticket in tickets.start.max(first)..tickets.end {
-            match place_of(places, ticket).take() {
-                Some(event) => each(event),
-                None => none_at = none_at.min(ticket),
+        let mut none_at = positions.end;
+        // In more positions than there are places, each place would come twice.
+        let first = positions.end.saturating_sub(places.len() as u64);
+        for at in positions.start.max(first)..positions.end {
+            match place_of(places, at).take_below(positions.end) {
+                Some((position, event)) => each(position, event),
+                None => none_at = none_at.min(at),
             }
         }
         none_at
     }
 
-    /// Returns how many tickets this stripe gave, if each of them is drained or lost.
+    /// Returns how many positions this stripe gave, if each of its tickets is drained or lost.
     pub(crate) fn settled(&self, stripe: usize) -> Option<u64> {
         self.stripes[stripe].settled()
     }
@@ -396,9 +404,9 @@ impl Rings {
     }
 }
 
-/// Returns the place of this ticket.
-fn place_of(places: &[Place], ticket: u64) -> &Place {
-    &places[ticket as usize & (places.len() - 1)]
+/// Returns the place of this position.
+fn place_of(places: &[Place], position: u64) -> &Place {
+    &places[position as usize & (places.len() - 1)]
 }
 
 impl Stripe {
@@ -431,11 +439,13 @@ impl Stripe {
         self.tickets.offered.fetch_add(0, Release) & !CLOSED == gone & !SEALED
     }
 
-    /// Returns how many tickets were given, if nothing is under way.
+    /// Returns how many positions were given, if nothing is under way. Read before the tickets: each
+    /// of these positions has a ticket among those.
     fn settled(&self) -> Option<u64> {
+        let entered = self.tickets.entered.load(Acquire);
         let gone = self.gone();
         let given = self.tickets.offered.load(Relaxed) & !CLOSED;
-        (given == gone).then_some(given)
+        (given == gone).then_some(entered)
     }
 
     fn waiting(&self) -> usize {
@@ -488,11 +498,12 @@ impl Rings {
         draft: Draft,
     ) -> (impl Drop + '_, impl FnOnce() -> bool + '_) {
         let at = &self.stripes[stripe];
-        let ticket = at.tickets.offered.fetch_add(1, AcqRel);
+        let ticket = at.tickets.offered.fetch_add(1, Acquire);
         let number = EventNumber::new(stripe as u8, ticket);
         let event = draft.into_event(number, CallId::from(number));
-        let place = place_of(at.places.get().unwrap(), ticket);
-        (place.hold(), move || place.put(event).is_ok())
+        let position = at.tickets.entered.fetch_add(1, Release);
+        let place = place_of(at.places.get().unwrap(), position);
+        (place.hold(), move || place.put(position, event).is_ok())
     }
 }
 
@@ -522,17 +533,17 @@ mod tests {
         rings
     }
 
-    /// All tickets that a stripe gave.
+    /// All positions that a stripe gave.
     fn given(rings: &Rings, stripe: usize) -> Range<u64> {
-        let mut tickets = Vec::new();
-        rings.tickets(&mut tickets);
-        0..tickets[stripe]
+        let mut entered = Vec::new();
+        rings.entered(&mut entered);
+        0..entered[stripe]
     }
 
     /// Takes and counts what waits in a stripe.
     fn empty(rings: &Rings, stripe: usize) -> Vec<u64> {
         let mut taken = Vec::new();
-        rings.take(stripe, given(rings, stripe), |event| {
+        rings.take(stripe, given(rings, stripe), |_, event| {
             taken.push(event.number().ticket());
         });
         rings.count_drained(stripe, taken.len() as u64);
@@ -591,7 +602,7 @@ mod tests {
         let rings = open(1, 1);
         rings.offer(0, started(), None);
         let mut taken = 0;
-        rings.take(0, given(&rings, 0), |_| taken += 1);
+        rings.take(0, given(&rings, 0), |_, _| taken += 1);
         assert_eq!(taken, 1);
         rings.offer(0, started(), None);
         assert_eq!((rings.accounting().lost, rings.waiting()), (1, 0));
@@ -614,7 +625,7 @@ mod tests {
         let call = rings.offer(1, started(), None);
         assert_eq!(rings.offer(0, started(), Some(call)), call);
         let mut calls = Vec::new();
-        rings.take(0, given(&rings, 0), |event| calls.push(event.call()));
+        rings.take(0, given(&rings, 0), |_, event| calls.push(event.call()));
         assert_eq!(calls, [call]);
     }
 
@@ -712,17 +723,48 @@ mod tests {
         assert_eq!(rings.settled(0), Some(6));
     }
 
+    /// Losses shift nothing: what is admitted finds its place free, wherever the drain stands.
     #[test]
-    fn the_first_ticket_without_an_event_is_told() {
+    fn there_is_room_for_as_many_as_were_counted() {
         let rings = open(1, 4);
-        let none_at = |tickets| rings.take(0, tickets, drop);
+        let offer = |times| {
+            for _ in 0..times {
+                rings.offer(0, started(), None);
+            }
+        };
+        offer(2);
+        rings.take(0, given(&rings, 0), |_, _| {});
+        offer(4);
+        assert_eq!((rings.accounting().lost, rings.waiting()), (2, 2));
+        rings.count_drained(0, 2);
+        offer(2);
+        assert_eq!((rings.accounting().lost, rings.waiting()), (2, 4));
+        assert_eq!(empty(&rings, 0), [2, 3, 6, 7]);
+    }
+
+    #[test]
+    fn what_entered_after_the_look_stays() {
+        let rings = open(1, 1);
+        rings.offer(0, started(), None);
+        let looked = given(&rings, 0);
+        assert_eq!(empty(&rings, 0), [0]);
+        rings.offer(0, started(), None);
+        let later = |_, _| panic!("a later event");
+        assert_eq!(rings.take(0, looked, later), 0);
+        assert_eq!(empty(&rings, 0), [1]);
+    }
+
+    #[test]
+    fn the_first_position_without_an_event_is_told() {
+        let rings = open(1, 4);
+        let none_at = |positions| rings.take(0, positions, |_, _| {});
         assert_eq!(none_at(0..0), 0);
         for _ in 0..4 {
             rings.offer(0, started(), None);
         }
         assert_eq!(none_at(1..3), 3);
         assert_eq!(none_at(0..4), 1);
-        // Of tickets that have no place of their own any more the last ones are told.
+        // Of positions that have no place of their own any more the last ones are told.
         assert_eq!(none_at(0..9), 5);
     }
 }
