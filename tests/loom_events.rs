@@ -16,14 +16,14 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc as StdArc,
+        Arc as StdArc, Condvar, Mutex as StdMutex,
         atomic::{
             AtomicBool,
             Ordering::{Relaxed, SeqCst},
         },
     },
     task::{Context, Wake},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use toolmeter_core::{Finish, Outcome, Word};
 use toolmeter_events::{
@@ -326,13 +326,31 @@ fn a_call_across_stripes_never_comes_without_its_end() {
     });
 }
 
-/// Sets a flag when it wakes. The model need not see it: it is read once all others are done.
+/// Remembers that it was woken. The model need not see it: it is read once all others are done.
 #[derive(Default)]
-struct Flag(AtomicBool);
+struct Woken {
+    was: StdMutex<bool>,
+    changed: Condvar,
+}
 
-impl Wake for Flag {
+impl Wake for Woken {
     fn wake(self: StdArc<Self>) {
-        self.0.store(true, SeqCst);
+        *self.was.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Woken {
+    /// Returns whether it was woken; without loom, where a thread of its own calls the waker,
+    /// waits for it.
+    fn was(&self) -> bool {
+        let mut was = self.was.lock().unwrap();
+        if cfg!(not(toolmeter_loom)) {
+            let limit = Duration::from_secs(30);
+            let waited = self.changed.wait_timeout_while(was, limit, |was| !*was);
+            was = waited.unwrap().0;
+        }
+        *was
     }
 }
 
@@ -349,14 +367,14 @@ fn a_waiting_receiver_is_woken_for_a_batch() {
             let (hub, mut drain) = (hub.clone(), Drain::new(&rings, 0));
             thread::spawn(move || fan_out(&hub, round(&mut drain)))
         };
-        let flag = StdArc::new(Flag::default());
-        let waker = StdArc::clone(&flag).into();
+        let woken = StdArc::new(Woken::default());
+        let waker = StdArc::clone(&woken).into();
         let mut context = Context::from_waker(&waker);
         let mut receiving = pin!(subscription.recv_async());
         let waits = receiving.as_mut().poll(&mut context).is_pending();
         pump.join().unwrap();
         if waits {
-            assert!(flag.0.load(SeqCst), "the receiver was not woken");
+            assert!(woken.was(), "the receiver was not woken");
             assert!(receiving.poll(&mut context).is_ready());
         }
     });
