@@ -286,7 +286,9 @@ impl RegistryBuilder {
     /// Sets where the time of day comes from, as it stands in snapshots and batches. Default: the
     /// operating system; with a manual clock, the time of building and that clock from there on.
     ///
-    /// A panic of `now` is caught; the time is then told by the registry's clock.
+    /// A panic of `now` is caught; the time is then told by the registry's clock. So it is where
+    /// `now` itself asks the registry for something that needs the time. `now` is read at each
+    /// round of the pump and never under a lock; while it does not return, the pump stands still.
     ///
     /// # Examples
     ///

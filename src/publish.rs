@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use toolmeter_events::ToolId;
+use toolmeter_events::{Moment, ToolId};
 
 /// The snapshot that was published last; see [`Registry::published`](crate::Registry::published).
 ///
@@ -116,13 +116,14 @@ enum Part {
 }
 
 impl Publisher {
-    /// Makes a snapshot and publishes it.
-    pub(crate) fn publish(&mut self, shared: &Shared) {
-        let snapshot = self.snapshot(shared);
+    /// Makes a snapshot and publishes it. `read` is a reading of the clocks from before the pump's
+    /// lock was taken.
+    pub(crate) fn publish(&mut self, shared: &Shared, read: Moment) {
+        let snapshot = self.snapshot(shared, read);
         shared.published.store(Arc::new(snapshot));
     }
 
-    fn snapshot(&mut self, shared: &Shared) -> Snapshot {
+    fn snapshot(&mut self, shared: &Shared, read: Moment) -> Snapshot {
         let baselines = shared.baselines.load_full();
         let same_baselines = self
             .baselines
@@ -148,7 +149,7 @@ impl Publisher {
                 })),
             }
         });
-        let clocks = shared.clocks();
+        let clocks = shared.clocks_since(read);
         self.tools = parts
             .into_iter()
             .map(|(id, part)| (id, Last::new(part, shared, &baselines, &clocks)))

@@ -15,18 +15,23 @@
 //!
 //! # What it must not do
 //!
+//! No code of the host runs under the pump's lock: the time of day is read before it is taken, and
+//! receivers are woken after it is released. If a clock of the host's own does not return, the
+//! pump stands still; others may then make its rounds, and the end waits for its thread for
+//! a second at most.
+//!
 //! Tools that are gone are freed in parts of 2 ms at most (`reclaim.rs`), so that thousands of
 //! them do not keep a round, and the events that wait for it.
 
 use crate::contain::contained;
 use crate::publish::Publisher;
-use crate::shared::Shared;
+use crate::shared::{Clocks, Shared};
 use crate::stripe;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use toolmeter_core::Clock;
-use toolmeter_events::{Drain, Round, Wakeups};
+use toolmeter_events::{Drain, Moment, Round, Wakeups};
 
 /// The rest between rounds.
 const REST: Duration = Duration::from_millis(1);
@@ -160,21 +165,21 @@ impl Pumping {
         if self.shared.process.is_forked() {
             return 0;
         }
+        // Renews the pairing of the clocks. Before the lock: the time of day may be the host's code.
+        let read = self.shared.now();
         let mut state = lock(&self.state);
         if state.closed {
             return 0;
         }
         let clock = &self.shared.meter.clock;
-        // Renews the pairing of the clocks.
-        self.shared.now();
         let round = state
             .drain
             .round_with_hook(|| clock.now_ns(), taken_uncounted);
         let events = round.events.len();
-        let wakeups = fan_out(&self.shared, round);
+        let wakeups = fan_out(&self.shared, round, read);
         let now_ns = clock.now_ns();
         if self.due_ns(&state, now_ns) == 0 {
-            state.publisher.publish(&self.shared);
+            state.publisher.publish(&self.shared, read);
             state.published_ns = Some(now_ns);
             stripe::renew(self.shared.meter.rings.stripes());
         }
@@ -199,8 +204,9 @@ impl Pumping {
         if self.shared.process.is_forked() {
             return;
         }
+        let read = self.shared.now();
         let mut state = lock(&self.state);
-        state.publisher.publish(&self.shared);
+        state.publisher.publish(&self.shared, read);
         state.published_ns = Some(self.shared.meter.clock.now_ns());
     }
 
@@ -254,6 +260,9 @@ impl Pumping {
 
     /// The last round: closes the rings, delivers what is in them and ends every subscription.
     pub(crate) fn finish(&self) {
+        // A clock of the host that does not return must not keep the end.
+        let clock = &self.shared.meter.clock;
+        let read = self.shared.wall.now_without_the_host(clock);
         let mut state = lock(&self.state);
         if state.closed {
             return;
@@ -261,10 +270,10 @@ impl Pumping {
         state.closed = true;
         let began = Instant::now();
         let round = state.drain.finish(|| began.elapsed() >= LAST_DRAIN);
-        let wakeups = fan_out(&self.shared, round);
+        let wakeups = fan_out(&self.shared, round, read);
         let ended = self.shared.hub.close();
         self.shared.listeners.hear(&self.shared);
-        state.publisher.publish(&self.shared);
+        state.publisher.publish(&self.shared, read);
         drop(state);
         wake(wakeups);
         ended.wake();
@@ -274,14 +283,13 @@ impl Pumping {
 /// Hands a round to the subscribers, with the names of all tools that it may speak of: a tool has
 /// its name before its handle is given out, and a name is forgotten long after the last event of
 /// its tool. Returns whom to wake, once the pump's lock is released: a waker may want it.
-fn fan_out(shared: &Shared, round: Round) -> Option<Wakeups> {
+fn fan_out(shared: &Shared, round: Round, read: Moment) -> Option<Wakeups> {
     shared.late.fetch_add(round.late as u64, Ordering::Relaxed);
     let names = lock(&shared.names).of_round();
     if round.events.is_empty() {
         return None;
     }
-    let now = shared.now();
-    let timeline = shared.wall.timeline();
+    let Clocks { now, timeline } = shared.clocks_since(read);
     let wakeups = shared.hub.fan_out(round, &names, &timeline, now);
     shared.listeners.hear(shared);
     Some(wakeups)

@@ -22,9 +22,10 @@ use crate::tool::{Tool, ToolSpec};
 use std::collections::HashSet;
 use std::io;
 use std::mem;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use toolmeter_events::{Filter, SubscribeError, Subscription};
 
 /// The tools of a host, and what is known of them.
@@ -52,7 +53,41 @@ pub struct Registry(Arc<Owner>);
 struct Owner {
     shared: Arc<Shared>,
     pumping: Arc<Pumping>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<PumpThread>>,
+}
+
+/// The background thread of the pump.
+#[derive(Debug)]
+struct PumpThread {
+    thread: JoinHandle<()>,
+    /// Disconnected when the thread holds nothing of the registry any more.
+    ended: Receiver<()>,
+}
+
+/// How long the end of a registry waits for the thread of its pump.
+const LAST_ROUND: Duration = Duration::from_secs(1);
+
+impl PumpThread {
+    fn start(pumping: Arc<Pumping>) -> io::Result<Self> {
+        let (ends, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("toolmeter-pump".into())
+            .spawn(move || {
+                // Dropped in this order, the last first.
+                let _ends: Sender<()> = ends;
+                let pumping = pumping;
+                pumping.run();
+            })?;
+        Ok(Self { thread, ended })
+    }
+
+    /// Waits until the thread has ended, but not for a clock of the host that does not return.
+    fn join(self) {
+        if self.ended.recv_timeout(LAST_ROUND) == Err(RecvTimeoutError::Disconnected) {
+            // If the pump panicked, what it left is finished here all the same.
+            let _ = self.thread.join();
+        }
+    }
 }
 
 /// A reference to a registry that does not keep it alive, for whatever lives within the registry
@@ -87,11 +122,8 @@ impl Registry {
         pump: Pump,
     ) -> io::Result<Self> {
         let thread = if pump.is_background {
-            let run = Arc::clone(&pumping);
-            let thread = std::thread::Builder::new()
-                .name("toolmeter-pump".into())
-                .spawn(move || run.run())?;
-            let pump_thread = thread.thread().clone();
+            let thread = PumpThread::start(Arc::clone(&pumping))?;
+            let pump_thread = thread.thread.thread().clone();
             shared.meter.rings.set_waker(move || pump_thread.unpark());
             Some(thread)
         } else {
@@ -250,10 +282,11 @@ impl Registry {
         for (spec, _) in &tools {
             spec.check()?;
         }
+        let now = shared.now().wall();
         let mut reclaim = lock(&shared.registration);
         // What is not registered after all is dropped when the lock is released.
         check_names(&tools, shared)?;
-        let slots = take_slots(&tools, shared, &mut reclaim)?;
+        let slots = take_slots(&tools, now, shared, &mut reclaim)?;
         let mut handles = Vec::with_capacity(tools.len());
         for ((_, body), slot) in tools.into_iter().zip(slots) {
             handles.push(register_slot(shared, &mut reclaim, slot, body));
@@ -548,7 +581,7 @@ impl Registry {
     ///
     /// Handles go on counting, and [`metrics`](Self::metrics) shows it; events offered from now
     /// on are counted as lost. Happens by itself when the last owner goes. Waits at most 100 ms
-    /// for calls that are just offering an event.
+    /// for calls that are just offering an event, and at most a second for the pump's thread.
     ///
     /// In a forked child, where the pump's thread is not, nothing is delivered any more; the child
     /// may count, read, shut down and drop.
@@ -609,13 +642,12 @@ impl Owner {
             return;
         }
         let thread = lock(&self.thread).take();
-        if let Some(thread) = thread {
+        if let Some(pump) = thread {
             self.pumping.stop();
-            thread.thread().unpark();
-            // The pump runs code of the host only to drop it, and that could drop a registry.
-            if thread.thread().id() != std::thread::current().id() {
-                // If the pump panicked, what it left is finished here all the same.
-                let _ = thread.join();
+            pump.thread.thread().unpark();
+            // The pump reads a clock of the host, which could drop a registry.
+            if pump.thread.thread().id() != std::thread::current().id() {
+                pump.join();
             }
         }
         self.pumping.finish();
@@ -658,6 +690,7 @@ enum Taken {
 /// A slot for each of these tools; or none, and nothing has changed.
 fn take_slots(
     tools: &[(ToolSpec, Option<Body>)],
+    now: SystemTime,
     shared: &Shared,
     reclaim: &mut Reclaim,
 ) -> Result<Vec<Taken>, RegisterError> {
@@ -675,7 +708,6 @@ fn take_slots(
         let name = name.into();
         return Err(RegisterError::TooManyTools { name, limit });
     }
-    let now = shared.now().wall();
     let mut slots = Vec::with_capacity(tools.len());
     for (spec, _) in tools {
         let slot = match roster.find_retired(spec.name()) {

@@ -117,10 +117,11 @@ impl RunningCalls {
     #[must_use]
     pub fn list(&self) -> Running {
         self.pumping.round();
+        let read = self.shared.now();
         let mut heard = lock(&self.heard);
         heard.hear();
         let (missed_starts, missed_ends) = heard.compare(&self.shared);
-        let clocks = self.shared.clocks();
+        let clocks = self.shared.clocks_since(read);
         let mut calls: Vec<_> = heard
             .calls
             .iter()

@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use toolmeter_core::Clock;
 use toolmeter_events::{Filter, Hub, Moment, SubscribeError, Subscription, ToolId};
 
 pub(crate) struct Shared {
@@ -259,16 +260,25 @@ impl Baselines {
 }
 
 impl Shared {
-    /// Both clocks, now.
+    /// Both clocks, now. Not for whom holds a lock: it runs the host's code.
     pub(crate) fn now(&self) -> Moment {
         self.wall.now(&self.meter.clock)
     }
 
-    /// Both clocks, and how the times of one are told by the other.
+    /// Both clocks, and how the times of one are told by the other. Not for whom holds a lock.
     pub(crate) fn clocks(&self) -> Clocks {
         let now = self.now();
         Clocks {
             now,
+            timeline: self.wall.timeline(),
+        }
+    }
+
+    /// The same under a lock, by a reading from before it was taken.
+    pub(crate) fn clocks_since(&self, read: Moment) -> Clocks {
+        let clock_ns = self.meter.clock.now_ns();
+        Clocks {
+            now: Moment::new(read.wall_time(clock_ns), clock_ns),
             timeline: self.wall.timeline(),
         }
     }

@@ -8,6 +8,12 @@
 //! The pairing is renewed whenever both clocks are read, which the pump does in each round. It is
 //! replaced only if the clocks moved apart, as after a suspend, or when somebody set the time.
 //!
+//! The host's clock is the host's code: it may take any time, panic, and ask the registry for
+//! whatever it likes, also for something that needs the time of day. So it is read while no lock of
+//! ours is held, never again while it is being read on the same thread, and not at the end of the
+//! registry. Under a lock the time follows from a reading that was made before, and the
+//! registry's clock.
+//!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
@@ -17,6 +23,7 @@
 use crate::clock::HostClock;
 use crate::contain::{contained, discard};
 use crate::swap::ArcSwap;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -50,6 +57,19 @@ impl fmt::Debug for WallSource {
     }
 }
 
+/// What the host's clock says, unless it panics, or is just being read on this thread.
+fn read_host(read: &ReadWall) -> Option<SystemTime> {
+    thread_local! {
+        static IS_READ: Cell<bool> = const { Cell::new(false) };
+    }
+    if IS_READ.replace(true) {
+        return None;
+    }
+    let told = contained(|| read()).ok();
+    IS_READ.set(false);
+    told
+}
+
 /// The time of day of one registry.
 #[derive(Debug)]
 pub(crate) struct WallClock {
@@ -71,7 +91,7 @@ impl WallClock {
     pub(crate) fn new(source: WallSource, clock: &HostClock) -> Self {
         let wall = match &source {
             WallSource::Default => SystemTime::now(),
-            WallSource::Host(read) => contained(|| read()).unwrap_or_else(|_| SystemTime::now()),
+            WallSource::Host(read) => read_host(read).unwrap_or_else(SystemTime::now),
         };
         let is_derived = clock.is_manual() && matches!(source, WallSource::Default);
         let first = Moment::new(wall, clock.now_ns());
@@ -82,16 +102,28 @@ impl WallClock {
         }
     }
 
-    /// Reads both clocks, and renews the pairing if they moved apart.
+    /// Reads both clocks, and renews the pairing if they moved apart. Not for whom holds a lock: it
+    /// runs the host's code.
     pub(crate) fn now(&self, clock: &HostClock) -> Moment {
+        let wall = match &self.source {
+            WallSource::Host(read) => read_host(read),
+            WallSource::Default => None,
+        };
+        self.renewed(wall, clock)
+    }
+
+    /// The same without the host's clock: its time follows from what it said last.
+    pub(crate) fn now_without_the_host(&self, clock: &HostClock) -> Moment {
+        self.renewed(None, clock)
+    }
+
+    fn renewed(&self, told_by_host: Option<SystemTime>, clock: &HostClock) -> Moment {
         let clock_ns = clock.now_ns();
         let timeline = self.timeline.load();
-        let wall = match &self.source {
-            _ if self.is_derived => timeline.wall_time(clock_ns),
-            WallSource::Default => SystemTime::now(),
-            WallSource::Host(read) => {
-                contained(|| read()).unwrap_or_else(|_| timeline.wall_time(clock_ns))
-            }
+        let wall = match (told_by_host, &self.source) {
+            (Some(wall), _) => wall,
+            (None, WallSource::Default) if !self.is_derived => SystemTime::now(),
+            (None, _) => timeline.wall_time(clock_ns),
         };
         let now = Moment::new(wall, clock_ns);
         if timeline.renewed(now).is_some() {

@@ -9,14 +9,15 @@ use serde_json::json;
 use std::future::Future;
 use std::panic::panic_any;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    ErrorKind, Invocation, Pump, RegisterError, Registry, Tool, ToolFuture, ToolSpec, WeakRegistry,
+    ClockSource, ErrorKind, Invocation, Pump, RegisterError, Registry, Tool, ToolFuture, ToolSpec,
+    WeakRegistry,
 };
 
 /// Far more than any scenario takes: it passes only where one hangs.
@@ -89,7 +90,9 @@ fn asks_for_everything(weak: &WeakRegistry, asked: &AtomicU32) {
     registry.pump();
     registry.publish();
     let _ = registry.running_calls().list();
-    let name = format!("from_a_destructor_{}", asked.load(Ordering::Relaxed));
+    // Two threads may ask at once.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("asks_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let handle = registry.register(name.clone()).unwrap();
     handle.start().succeed();
     registry.deregister(&name).unwrap();
@@ -221,6 +224,116 @@ fn a_redactor_and_a_clock_that_panic_however_they_can_cost_a_text_and_nothing_el
     });
 }
 
+/// A clock that asks the registry for its metrics is asked for the time by them.
+#[test]
+fn a_wall_clock_that_asks_the_registry_finds_no_lock_held() {
+    for pump in [Pump::manual(), Pump::background()] {
+        ends(move || {
+            let asked = Arc::new(AtomicU32::new(0));
+            let of_clock: Arc<OnceLock<WeakRegistry>> = Arc::default();
+            let (host, count) = (Arc::clone(&of_clock), Arc::clone(&asked));
+            let registry = Registry::builder()
+                .pump(pump)
+                .publish_every(Duration::ZERO)
+                .wall_clock(move || {
+                    if let Some(weak) = host.get() {
+                        asks_for_everything(weak, &count);
+                    }
+                    SystemTime::now()
+                })
+                .build()
+                .unwrap();
+            of_clock.set(registry.downgrade()).unwrap();
+            let events = registry.subscribe();
+            let all: [&dyn Fn(); 9] = [
+                &|| drop(registry.register("tool").unwrap()),
+                &|| drop(registry.get("tool").unwrap().start()),
+                &|| drop(registry.metrics()),
+                &|| drop(registry.reset_metrics()),
+                &|| drop(registry.running_calls().list()),
+                &|| registry.publish(),
+                &|| assert!(registry.pump() < 100),
+                &|| registry.deregister("tool").unwrap(),
+                &|| drop(registry.intervals().read()),
+            ];
+            for ask in all {
+                ask();
+            }
+            assert!(asked.load(Ordering::Relaxed) > 0);
+            registry.shutdown();
+            // The calls of the clock are among them.
+            assert!(events.iter().map(|batch| batch.len()).sum::<usize>() >= 2);
+            assert!(registry.get("tool").is_none());
+        });
+    }
+}
+
+/// A clock that shuts its registry down, on the pump's thread or in a call of the host's.
+#[test]
+fn a_wall_clock_may_shut_the_registry_down() {
+    for pump in [Pump::manual(), Pump::background()] {
+        ends(move || {
+            let of_clock: Arc<Mutex<Option<Registry>>> = Arc::default();
+            let host = Arc::clone(&of_clock);
+            let registry = Registry::builder()
+                .pump(pump)
+                .wall_clock(move || {
+                    // The last owner, once the host has dropped its own.
+                    let taken = host.lock().unwrap().take();
+                    if let Some(registry) = taken {
+                        registry.shutdown();
+                    }
+                    SystemTime::now()
+                })
+                .build()
+                .unwrap();
+            let events = registry.subscribe();
+            let tool = registry.register("tool").unwrap();
+            tool.start().succeed();
+            *of_clock.lock().unwrap() = Some(registry.clone());
+            registry.pump();
+            assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+        });
+    }
+}
+
+/// The pump reads the clock, too. While it does, the host goes on and can end.
+#[test]
+fn a_wall_clock_that_does_not_return_keeps_neither_the_host_nor_the_end() {
+    ends(|| {
+        let (stuck, is_stuck) = mpsc::channel();
+        let (never, blocks) = mpsc::channel::<()>();
+        let (stuck, blocks) = (Mutex::new(stuck), Mutex::new(blocks));
+        let registry = Registry::builder()
+            .clock(ClockSource::Manual(Arc::default()))
+            .pump(Pump::background())
+            .wall_clock(move || {
+                if thread::current().name() == Some("toolmeter-pump") {
+                    let _ = stuck.lock().unwrap().send(());
+                    let _ = blocks.lock().unwrap().recv();
+                }
+                SystemTime::now()
+            })
+            .build()
+            .unwrap();
+        is_stuck.recv_timeout(STUCK).unwrap();
+        let events = registry.subscribe();
+        let tool = registry.register("tool").unwrap();
+        tool.start().succeed();
+        assert_eq!(registry.pump(), 2, "by hand");
+        tool.start().succeed();
+        registry.publish();
+        assert_eq!(registry.published().tools["tool"].success(), 2);
+        assert_eq!(registry.running_calls().list().calls.len(), 0);
+        registry.deregister("tool").unwrap();
+        drop(tool);
+        registry.shutdown();
+        assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 4);
+        drop(registry);
+        drop(never);
+    });
+}
+
 /// The rules of a tool are the host's code, too.
 #[test]
 fn a_tool_that_panics_while_it_judges_an_answer_has_panicked() {
@@ -312,7 +425,7 @@ fn a_waker_that_does_not_return_keeps_neither_others_nor_the_end() {
         let events = registry.subscribe();
         let others = registry.subscribe();
         let (never, blocks) = mpsc::channel::<()>();
-        let blocks = std::sync::Mutex::new(blocks);
+        let blocks = Mutex::new(blocks);
         let waker = Waker::from(Arc::new(Runs(move || {
             let _ = blocks.lock().unwrap().recv();
         })));
@@ -345,7 +458,7 @@ fn a_waker_that_panics_is_counted_and_harms_no_one() {
             .unwrap();
         let others = registry.subscribe();
         let (called, was_called) = mpsc::channel();
-        let called = std::sync::Mutex::new(called);
+        let called = Mutex::new(called);
         let tool = registry.register("tool").unwrap();
         let events = registry.subscribe();
         let waker = Waker::from(Arc::new(Runs(move || {
