@@ -21,7 +21,7 @@
 
 use crate::classify::{Classify, Verdict};
 use crate::clock::{HostClock, Tick};
-use crate::contain::Panicked;
+use crate::contain::{Panicked, discard};
 use crate::handle::{ToolHandle, ToolState};
 use crate::last_error::ErrorRecord;
 use crate::stripe;
@@ -211,7 +211,9 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     /// # Ok::<(), toolmeter::RegisterError>(())
     /// ```
     pub fn fail(mut self, kind: ErrorKind, message: impl Display) -> Duration {
-        self.end(Outcome::Failure(kind), Some(Message::Shown(&message)))
+        let latency = self.end(Outcome::Failure(kind), Some(Message::Shown(&message)));
+        discard(message);
+        latency
     }
 
     /// Ends the call as cancelled, as dropping the guard does. Returns its latency.
@@ -255,6 +257,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     /// ```
     pub fn reject(mut self, message: impl Display) {
         self.end(Outcome::Rejected, Some(Message::Shown(&message)));
+        discard(message);
     }
 
     /// Ends the call as the verdict says. Returns the time since it began, which for a rejected

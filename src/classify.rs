@@ -17,12 +17,13 @@
 //! A classifier borrows the result, because metering gives back what the tool gave. A verdict owns
 //! what it keeps of it: it has a text on failures only, and that is bounded while it is formatted.
 
+use crate::contain::discard;
 use crate::known_errors;
 use crate::text::Excerpt;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::Deref;
 use std::process::{ExitStatus, Output};
 use toolmeter_core::{ErrorKind, Outcome};
@@ -116,6 +117,7 @@ impl Verdict {
         if self.outcome != Outcome::Success {
             self.message = Some(Box::new(Excerpt::new(&why)));
         }
+        discard(why);
         self
     }
 
@@ -185,9 +187,11 @@ impl Verdict {
     /// ```
     pub fn mcp(is_error: impl Into<Option<bool>>, text: impl Display) -> Self {
         if is_error.into() != Some(true) {
+            discard(text);
             return Self::success();
         }
         let message = Excerpt::new(&text);
+        discard(text);
         let kind = mcp_kind(&message.as_text());
         Self {
             outcome: Outcome::Failure(kind),
@@ -578,20 +582,50 @@ impl<R: Classify<M>, M> Judge<R, M> for ByType {
 }
 
 /// A rule of the host's own; see [`CallBuilder::classify`](crate::CallBuilder::classify).
-#[derive(Clone, Copy, Debug)]
-pub struct ByRule<F>(pub(crate) F);
+///
+/// A panic of what the rule holds, when that is dropped without having judged, goes no further.
+#[derive(Clone)]
+pub struct ByRule<F>(Option<F>);
+
+impl<F> ByRule<F> {
+    #[inline]
+    pub(crate) const fn new(rule: F) -> Self {
+        Self(Some(rule))
+    }
+
+    #[inline]
+    pub(crate) fn into_rule(mut self) -> F {
+        match self.0.take() {
+            Some(rule) => rule,
+            None => unreachable!("only this and the destructor take the rule"),
+        }
+    }
+}
+
+impl<F> Drop for ByRule<F> {
+    #[inline]
+    fn drop(&mut self) {
+        discard(self.0.take());
+    }
+}
+
+impl<F> fmt::Debug for ByRule<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByRule(..)")
+    }
+}
 
 impl<F> sealed::Sealed for ByRule<F> {}
 
 impl<R, F: FnOnce(&R) -> Verdict> Judge<R, ()> for ByRule<F> {
     #[inline]
     fn judge(self, result: &R) -> Verdict {
-        (self.0)(result)
+        self.into_rule()(result)
     }
 
     #[inline]
     fn outcome(self, result: &R) -> Outcome {
-        (self.0)(result).outcome()
+        self.into_rule()(result).outcome()
     }
 
     #[inline]

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -88,7 +88,14 @@ pub(crate) fn contained<R>(code: impl FnOnce() -> R) -> Result<R, Panicked> {
 ///
 /// The payload of such a panic is dropped in the same way; one whose own destructor panics, too,
 /// is leaked, so that this ends.
+#[inline]
 pub(crate) fn discard<T>(value: T) {
+    if needs_drop::<T>() {
+        drop_contained(value);
+    }
+}
+
+fn drop_contained<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         let payload = ManuallyDrop::new(payload);
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| {

@@ -56,7 +56,7 @@ impl JudgeAnswer for ByTool {
 
 impl<F: FnOnce(&Value) -> Verdict> JudgeAnswer for ByRule<F> {
     fn judge(self, _: &dyn Tool, answer: &Value) -> Verdict {
-        (self.0)(answer)
+        self.into_rule()(answer)
     }
 }
 
@@ -181,7 +181,7 @@ impl<'a, C> Invoke<'a, C> {
             name: self.name,
             args: self.args,
             options: self.options,
-            rule: ByRule(rule),
+            rule: ByRule::new(rule),
             #[cfg(feature = "tokio")]
             limit: self.limit,
             #[cfg(feature = "tokio")]

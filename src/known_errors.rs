@@ -3,7 +3,7 @@
 //! Any error is judged by the first one on its chain of sources that is known here. A chain may
 //! be of any length, and even go around in a circle: it is followed for [`MAX_LINKS`] links.
 
-use crate::contain::contained;
+use crate::contain::{contained, discard};
 use crate::error::{InvokeError, ToolError};
 use crate::text::Excerpt;
 use std::error::Error;
@@ -212,7 +212,10 @@ impl ToolError {
 
 impl From<io::Error> for ToolError {
     fn from(error: io::Error) -> Self {
-        Self::from_error(&error)
+        let told = Self::from_error(&error);
+        // It may hold an error of the host.
+        discard(error);
+        told
     }
 }
 
@@ -235,7 +238,9 @@ impl From<InvokeError> for ToolError {
 
 impl From<Box<dyn Error + Send + Sync>> for ToolError {
     fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self::from_error(&*error)
+        let told = Self::from_error(&*error);
+        discard(error);
+        told
     }
 }
 

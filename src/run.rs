@@ -10,7 +10,7 @@
 
 use crate::call::{self, Call, CallGuard, CallOptions, OwnedCall};
 use crate::classify::{ByRule, ByType, Judge, Verdict};
-use crate::contain::{Contained, Panicked, contained};
+use crate::contain::{Contained, Panicked, contained, discard};
 #[cfg(feature = "tokio")]
 use crate::error::TimeLimitExceeded;
 use crate::handle::ToolHandle;
@@ -202,7 +202,7 @@ impl<'a, C> CallBuilder<'a, C> {
         CallBuilder {
             handle: self.handle,
             options: self.options,
-            rule: ByRule(rule),
+            rule: ByRule::new(rule),
         }
     }
 
@@ -263,6 +263,7 @@ impl<'a, C> CallBuilder<'a, C> {
     /// ```
     pub fn reject(self, message: impl Display) {
         call::reject(self.handle, self.options, &message);
+        discard(message);
     }
 
     /// Runs a tool; see [`ToolHandle::run`].

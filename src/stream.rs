@@ -178,7 +178,7 @@ where
             Some(item) => {
                 this.time_to_first_item
                     .get_or_insert_with(|| call.elapsed());
-                judged(call, this.rule.clone(), item)
+                contained(|| this.rule.clone()).and_then(|rule| judged(call, rule, item))
             }
         };
         let goes_on = matches!(&verdict, Ok(verdict) if verdict.outcome() == Outcome::Success);

@@ -5,19 +5,20 @@
 //! changes a count. Each scenario runs on a thread of its own, so that one that hangs fails.
 #![cfg(not(toolmeter_loom))]
 
-use serde_json::json;
-use std::future::Future;
-use std::panic::panic_any;
+use serde_json::{Value, json};
+use std::fmt::{self, Display};
+use std::future::{Future, IntoFuture};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    ClockSource, ErrorKind, Invocation, Pump, RegisterError, Registry, Tool, ToolFuture, ToolSpec,
-    WeakRegistry,
+    ClockSource, ErrorKind, Invocation, InvokeError, Pump, RegisterError, Registry, Tool,
+    ToolError, ToolFuture, ToolSpec, Verdict, WeakRegistry, async_tool, sync_tool,
 };
 
 /// Far more than any scenario takes: it passes only where one hangs.
@@ -38,7 +39,12 @@ fn ends(scenario: impl FnOnce() + Send + 'static) {
         "the scenario hangs"
     );
     if let Err(panic) = scenario.join() {
-        std::panic::resume_unwind(panic);
+        if panic.is::<&str>() || panic.is::<String>() {
+            resume_unwind(panic);
+        }
+        // The test's thread would never end over such a payload.
+        std::mem::forget(panic);
+        panic!("a panic of the host's code came out");
     }
 }
 
@@ -331,6 +337,246 @@ fn a_wall_clock_that_does_not_return_keeps_neither_the_host_nor_the_end() {
         assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 4);
         drop(registry);
         drop(never);
+    });
+}
+
+/// A rule that holds something which panics when it is dropped, with the rule or within it.
+fn rule<R>(verdict: fn() -> Verdict) -> impl FnOnce(&R) -> Verdict {
+    let held = Bomb(2);
+    move |_| {
+        std::mem::forget(held);
+        verdict()
+    }
+}
+
+/// A future that gives nothing.
+async fn never<R>() -> R {
+    std::future::pending().await
+}
+
+/// Polls it once.
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Success, failure, cancelled and rejected.
+fn outcomes(registry: &Registry) -> [u64; 4] {
+    let metrics = registry.metrics();
+    let tool = &metrics.tools["tool"];
+    [
+        tool.success(),
+        tool.failure(),
+        tool.cancelled(),
+        tool.rejected,
+    ]
+}
+
+/// Where a call ends without asking its rule, the rule is dropped, and that panics.
+#[test]
+fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
+    ends(|| {
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        // Never run.
+        drop(tool.call().classify::<(), _>(rule(Verdict::success)));
+        let call = tool.call().classify(rule(Verdict::success));
+        drop(call.run_async(async {}));
+        // Run to an end, or not.
+        tool.call().classify(rule(Verdict::success)).run(|| ());
+        let call = tool.call().classify(rule(Verdict::success));
+        let mut running = Box::pin(call.run_async(never::<()>()));
+        assert!(poll(running.as_mut()).is_pending());
+        drop(running);
+        assert_eq!(outcomes(&registry), [1, 0, 1, 0]);
+        // The tool panics: its panic goes on, and no other one meets it.
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let call = tool.call().classify(rule::<()>(Verdict::success));
+            call.run(|| panic!("the tool's own"));
+        }));
+        assert_eq!(
+            panicked.unwrap_err().downcast_ref(),
+            Some(&"the tool's own")
+        );
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let call = tool.call().classify(rule::<()>(Verdict::success));
+            let mut running = Box::pin(call.run_async(async { panic!("the tool's own") }));
+            let _ = poll(running.as_mut());
+        }));
+        assert_eq!(
+            panicked.unwrap_err().downcast_ref(),
+            Some(&"the tool's own")
+        );
+        assert_eq!(outcomes(&registry), [1, 2, 1, 0]);
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_rule_of_a_call_by_name_that_panics_when_it_is_dropped_changes_nothing() {
+    ends(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        for is_blocking in [false, true] {
+            let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+            let gives = |call: Invocation| match call.args.as_str() {
+                Some("error") => Err(ToolError::new(ErrorKind::Network, "no route")),
+                Some("panic") => panic!("the tool's own"),
+                _ => Ok(call.args),
+            };
+            if is_blocking {
+                registry.register_tool(sync_tool("tool", gives)).unwrap();
+            } else {
+                let later = async_tool("tool", move |call| async move {
+                    if call.args == "never" {
+                        never::<()>().await;
+                    }
+                    gives(call)
+                });
+                registry.register_tool(later).unwrap();
+            }
+            let invoke = |args: Value| {
+                registry
+                    .invoke("tool", args)
+                    .classify(rule(Verdict::success))
+            };
+            let answer = runtime.block_on(async { invoke(json!("error")).await });
+            assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Network));
+            let answer = runtime.block_on(async { invoke(json!("panic")).await });
+            assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Panic));
+            assert_eq!(outcomes(&registry), [0, 2, 0, 0]);
+            // Not even begun.
+            drop(invoke(json!(1)));
+            drop(invoke(json!(1)).into_future());
+            registry.get("tool").unwrap().set_enabled(false);
+            let answer = runtime.block_on(async { invoke(json!(1)).await });
+            assert!(matches!(answer, Err(InvokeError::Disabled { .. })));
+            registry.get("tool").unwrap().set_enabled(true);
+            assert_eq!(outcomes(&registry), [0, 2, 0, 1]);
+            if !is_blocking {
+                let mut running = Box::pin(invoke(json!("never")).into_future());
+                let _entered = runtime.enter();
+                assert!(poll(running.as_mut()).is_pending());
+                drop(running);
+                let late = invoke(json!("never")).within(Duration::from_secs(1));
+                let answer = runtime.block_on(async { late.await });
+                assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Timeout));
+                assert_eq!(outcomes(&registry), [0, 3, 1, 1]);
+            }
+        }
+    });
+}
+
+/// At the time limit of the host.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_rule_that_panics_when_it_is_dropped_does_not_hide_a_time_out() {
+    ends(|| {
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let call = tool.call().classify(rule(Verdict::success));
+        let limited = call.within(Duration::from_secs(1));
+        let late = runtime.block_on(limited.run_async(never::<()>()));
+        assert!(late.is_err());
+        assert_eq!(outcomes(&registry), [0, 1, 0, 0]);
+    });
+}
+
+/// The rule of a stream is cloned for each item.
+#[cfg(feature = "stream")]
+#[test]
+fn a_rule_of_a_stream_that_panics_when_it_is_cloned_or_dropped_is_a_panic_once() {
+    use futures_util::{StreamExt, stream};
+    struct Held(bool);
+    impl Clone for Held {
+        fn clone(&self) -> Self {
+            if self.0 {
+                panic_any(Bomb(2));
+            }
+            Self(false)
+        }
+    }
+    impl Drop for Held {
+        fn drop(&mut self) {
+            if self.0 {
+                panic_any(Bomb(2));
+            }
+        }
+    }
+    ends(|| {
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        for panics in [false, true] {
+            let held = Held(panics);
+            let rule = move |_: &u8| {
+                let _kept = &held;
+                Verdict::success()
+            };
+            let call = tool.call().classify(rule);
+            let mut items =
+                Box::pin(call.run_stream(stream::iter([1_u8, 2]).chain(stream::empty())));
+            let mut next = || {
+                let item = AssertUnwindSafe(|| poll(pin!(items.next())));
+                catch_unwind(item)
+            };
+            let first = next();
+            if panics {
+                std::mem::forget(first.unwrap_err());
+            } else {
+                assert_eq!(first.unwrap(), Poll::Ready(Some(1)));
+                assert_eq!(next().unwrap(), Poll::Ready(Some(2)));
+                assert_eq!(next().unwrap(), Poll::Ready(None));
+            }
+            drop(items);
+        }
+        assert_eq!(outcomes(&registry), [1, 1, 0, 0]);
+    });
+}
+
+/// What a failure is told with is the host's: it is shown, and dropped.
+#[test]
+fn an_error_that_panics_when_it_is_dropped_is_counted_and_shown() {
+    struct Told(#[allow(dead_code, reason = "dropped with it")] Bomb);
+    impl Display for Told {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no route to host")
+        }
+    }
+    let told = || Told(Bomb(2));
+    ends(move || {
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        let silent = Registry::builder().without_error_text();
+        let silent = silent.pump(Pump::manual()).build().unwrap();
+        for registry in [registry, silent] {
+            let tool = registry.register("tool").unwrap();
+            tool.start().fail(ErrorKind::Network, told());
+            let why = Verdict::failure(ErrorKind::Network).because(told());
+            tool.start().finish(why);
+            tool.start().finish(Verdict::mcp(true, told()));
+            tool.start()
+                .finish(Verdict::json_rpc_error(-32_000, told()));
+            let _ = Verdict::mcp(false, told());
+            let _ = Verdict::success().because(told());
+            assert_eq!(outcomes(&registry), [0, 4, 0, 0]);
+            tool.start().reject(told());
+            tool.call().reject(told());
+            assert_eq!(outcomes(&registry), [0, 4, 0, 2]);
+            if let Some(message) = &registry.metrics().tools["tool"]
+                .last_error
+                .as_ref()
+                .unwrap()
+                .message
+            {
+                assert_eq!(&**message, "no route to host");
+            }
+        }
     });
 }
 

@@ -3,8 +3,8 @@
 //! Owns the wakers of one subscription, and the count of the batches that its receivers took. Wakers
 //! are code of the host. Promises:
 //!
-//! - No lock of this crate is held while a waker is cloned or dropped here. (`waking.rs` promises it
-//!   of calling one.)
+//! - No lock of this crate is held while a waker is cloned or dropped here, and the panic of one that
+//!   is dropped goes no further. (`waking.rs` promises both of calling one.)
 //! - A receiver that looked at the queue before a batch came is woken for it: it leaves its waker,
 //!   says that it waits, and then looks again, while the pump puts the batch in and then asks
 //!   whether anybody waits. Both are read-modify-writes of one word. Either the pump's comes later
@@ -26,10 +26,13 @@
 //! whatever order others see it. The pair makes the length that the pump reads as short as the count
 //! says.
 
-use crate::sync::{
-    AtomicBool, Mutex,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-    Word, lock,
+use crate::{
+    contain::contained,
+    sync::{
+        AtomicBool, Mutex,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Word, lock,
+    },
 };
 use std::{collections::BTreeMap, mem, task::Waker};
 
@@ -110,7 +113,7 @@ impl<'a> Receiving<'a> {
         let before = waiting.wakers.insert(key, waker);
         drop(waiting);
         self.arrivals.awaited.swap(true, AcqRel);
-        drop(before);
+        contained(|| drop(before));
     }
 }
 
@@ -118,7 +121,7 @@ impl Drop for Receiving<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let waker = lock(&self.arrivals.waiting).wakers.remove(&key);
-            drop(waker);
+            contained(|| drop(waker));
         }
     }
 }

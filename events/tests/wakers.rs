@@ -211,6 +211,52 @@ fn a_waker_that_panics_costs_no_other_anything() {
     drop(receivers);
 }
 
+/// Wakers are dropped where a receiver gives up, gets another waker, or is dropped while its thread
+/// unwinds.
+#[test]
+fn a_waker_that_panics_or_asks_when_it_is_dropped_harms_nobody() {
+    struct Asks(Hub, Arc<AtomicU32>);
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.1.fetch_add(self.0.subscriptions() as u32, Relaxed);
+            std::panic::panic_any(Bomb);
+        }
+    }
+    let mut house = House::new();
+    let subscription = house.subscribe();
+    let dropped = Arc::new(AtomicU32::new(0));
+    let waker = || Waker::from(Arc::new(Asks(house.hub.clone(), Arc::clone(&dropped))));
+    // What the test holds itself it lets go while the receiver has another.
+    let wait = |receiving: &mut Receiving<'_>| {
+        let waker = waker();
+        assert!(waits(receiving, &waker));
+        waker
+    };
+    let mut receiving: Receiving<'_> = Box::pin(subscription.recv_async());
+    drop(wait(&mut receiving));
+    drop(wait(&mut receiving));
+    assert_eq!(dropped.load(Relaxed), 1, "it is replaced");
+    drop(receiving);
+    assert_eq!(dropped.load(Relaxed), 2, "it goes with its receiver");
+
+    let unwinding = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut receiving: Receiving<'_> = Box::pin(subscription.recv_async());
+        drop(wait(&mut receiving));
+        panic!("the receiver's own");
+    }));
+    assert!(unwinding.unwrap_err().is::<&str>());
+    assert_eq!(dropped.load(Relaxed), 3);
+
+    // And where it is called: by then the receiver has taken none of it back.
+    let mut receiving: Receiving<'_> = Box::pin(subscription.recv_async());
+    drop(wait(&mut receiving));
+    house.event(1).wake();
+    until(|| dropped.load(Relaxed) == 4 && house.hub.waker_panics() == 1);
+}
+
 #[test]
 fn a_waker_may_call_the_hub() {
     let mut house = House::new();
