@@ -9,7 +9,8 @@
 //! A drain that never rests fights the producers for their cache lines, so between rounds the
 //! thread rests 1 ms, or 0.2 ms when a round found a quarter of a ring's capacity. When no event
 //! came for 100 ms it marks itself asleep and sleeps until the next snapshot is due, 1 s at most;
-//! the next offer sees the mark and wakes it. That no wake-up is lost is shown in
+//! the next offer sees the mark and wakes it. It does not fall asleep while an event is held back or
+//! is half put, but rests then, too. That no wake-up is lost is shown in
 //! `toolmeter_events`' ring. So a registry in which nothing happens wakes its pump once a second,
 //! or as often as it publishes.
 //!
@@ -229,11 +230,13 @@ impl Pumping {
             } else {
                 REST
             };
-            if last_event.is_some_and(|at| at.elapsed() < AWAKE) {
-                std::thread::park_timeout(rest);
-            } else if let Some(sleep) = self.fall_asleep() {
-                // `stop` sets the flag first and unparks then, so it does not wait for this.
-                std::thread::park_timeout(sleep.max(REST));
+            // It rests also where it may not sleep, since an event is under way: for how long, its
+            // producer alone knows.
+            let is_awake = last_event.is_some_and(|at| at.elapsed() < AWAKE);
+            let sleep = if is_awake { None } else { self.fall_asleep() };
+            // `stop` sets the flag first and unparks then, so it does not wait for this.
+            std::thread::park_timeout(sleep.map_or(rest, |sleep| sleep.max(REST)));
+            if sleep.is_some() {
                 rings.stay_awake();
             }
         }
@@ -329,11 +332,14 @@ fn reclaim(shared: &Shared) {
 
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
-    use crate::{ClockSource, Pump, Registry};
-    use std::sync::mpsc;
+    use super::{REST, SLEEP, SLEEP_BY_HAND};
+    use crate::sync::lock;
+    use crate::{ClockSource, Pump, Registry, stripe};
+    use std::sync::{Arc, Barrier, mpsc};
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
     use toolmeter_core::ManualClock;
+    use toolmeter_events::Drain;
 
     const CALLS: u64 = 1_000;
     /// Far more than a thousand calls take: it passes only if a call waits for the pump.
@@ -391,5 +397,85 @@ mod tests {
         assert_eq!((account.offered, account.drained), (8 + 2 * CALLS, 8));
         assert_eq!(account.lost_in_rings, 2 * CALLS);
         assert_eq!(events.try_recv().unwrap().len(), 8);
+    }
+
+    /// An event that may not be delivered yet, or one that its producer is held up with, keeps the
+    /// pump from falling asleep. It keeps it from resting no more than that.
+    #[test]
+    fn the_pump_rests_while_it_may_not_sleep() {
+        let registry = Registry::builder()
+            .clock(ClockSource::Manual(ManualClock::new().into()))
+            .pump(Pump::manual())
+            .build()
+            .unwrap();
+        let pumping = registry.pumping();
+        // It holds what comes for 64 rounds, whatever the clock says.
+        lock(&pumping.state).drain = Drain::new(&registry.shared().meter.rings, u64::MAX);
+        let tool = registry.register("tool").unwrap();
+        let events = registry.subscribe();
+        tool.start().succeed();
+        thread::scope(|scope| {
+            let began = Instant::now();
+            scope.spawn(|| pumping.run());
+            let heard = events.recv_timeout(STUCK);
+            let took = began.elapsed();
+            pumping.stop();
+            assert_eq!(heard.unwrap().len(), 2);
+            assert!(took >= 60 * REST, "64 rounds in {took:?}");
+        });
+    }
+
+    /// Nothing is subscribed and a tool is busy: what keeps the pump awake is its publishing alone.
+    #[test]
+    fn the_pump_sleeps_until_a_snapshot_is_due_and_no_longer() {
+        const EVERY: Duration = Duration::from_millis(10);
+        for (publish_every, longest) in [(EVERY, EVERY), (Duration::MAX, SLEEP)] {
+            let registry = Registry::builder()
+                .clock(ClockSource::OperatingSystem)
+                .pump(Pump::manual())
+                .publish_every(publish_every)
+                .build()
+                .unwrap();
+            let tool = registry.register("tool").unwrap();
+            for _ in 0..5 {
+                tool.start().succeed();
+                registry.pump();
+                let sleep = registry.pumping().fall_asleep().unwrap();
+                assert!(sleep <= longest, "{sleep:?} of {longest:?}");
+            }
+            let by_hand = Registry::builder().clock(ClockSource::Manual(Arc::default()));
+            let by_hand = by_hand.pump(Pump::manual()).build().unwrap();
+            assert_eq!(by_hand.pumping().fall_asleep(), Some(SLEEP_BY_HAND));
+        }
+    }
+
+    /// The busy registry's own pump gives the stripes of quiet threads to others, as it publishes.
+    #[test]
+    fn a_pump_that_publishes_frees_the_stripes_of_quiet_threads() {
+        const QUIET: usize = 300;
+        let registry = Registry::builder()
+            .clock(ClockSource::Manual(ManualClock::new().into()))
+            .publish_every(Duration::ZERO)
+            .pump(Pump::manual())
+            .stripes(16)
+            .build()
+            .unwrap();
+        let tool = registry.register("tool").unwrap();
+        let (called, may_end) = (Barrier::new(QUIET + 1), Barrier::new(QUIET + 1));
+        thread::scope(|scope| {
+            for _ in 0..QUIET {
+                scope.spawn(|| {
+                    tool.start().succeed();
+                    called.wait();
+                    may_end.wait();
+                });
+            }
+            called.wait();
+            registry.pump();
+            let index = thread::spawn(stripe::current).join().unwrap();
+            may_end.wait();
+            // The other tests of this process run at the same time, with few threads each.
+            assert!(index < QUIET / 2, "{index}");
+        });
     }
 }
