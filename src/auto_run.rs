@@ -19,8 +19,8 @@
 //! * Waiting for approval or for a permit is reported apart and is never part of a latency.
 //! * Dropping the run drops its calls, which are then counted as cancelled.
 //! * The report tells every attempt that was begun, however its call ended.
-//! * Nothing here panics, and a panic of an approver or of a backoff goes no further, but a panic
-//!   of the model goes on unwinding.
+//! * Nothing here panics, and a panic of an approver or of a backoff, of what they leave behind, too,
+//!   goes no further, but a panic of the model goes on unwinding.
 
 mod call;
 mod driver;
@@ -33,6 +33,7 @@ pub use call::{Approval, CallResult, ToolCall};
 pub use report::{Report, StopReason};
 pub use tokio_util::sync::CancellationToken;
 
+use crate::contain::discard;
 use crate::registry::Registry;
 use driver::{CANCELLED, Driven, Driver, so_far};
 use report::Tally;
@@ -119,10 +120,19 @@ type Approver = dyn Fn(ToolCall) -> ApprovalFuture + Send + Sync;
 struct Settings {
     time_limit: Option<Duration>,
     max_attempts: u16,
-    backoff: Arc<Backoffs>,
+    /// Always there, but for the end.
+    backoff: Option<Arc<Backoffs>>,
     retry_on: Arc<[ErrorKind]>,
     approver: Option<Arc<Approver>>,
     cancel_token: CancellationToken,
+}
+
+/// Dropping the host's closures runs the host's code.
+impl Drop for Settings {
+    fn drop(&mut self) {
+        discard(self.backoff.take());
+        discard(self.approver.take());
+    }
 }
 
 /// A run changes none of its settings, and makes an answer of an approver's panic. What is left is
@@ -200,7 +210,7 @@ impl AutoRun {
             settings: Settings {
                 time_limit: None,
                 max_attempts: 1,
-                backoff: backoffs(ExponentialBuilder::default().without_max_times()),
+                backoff: Some(backoffs(ExponentialBuilder::default().without_max_times())),
                 retry_on: Arc::new([
                     ErrorKind::Timeout,
                     ErrorKind::RateLimited,
@@ -457,7 +467,7 @@ impl AutoRun {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn backoff(mut self, backoff: impl BackoffBuilder + Clone + 'static) -> Self {
-        self.settings.backoff = backoffs(backoff);
+        discard(self.settings.backoff.replace(backoffs(backoff)));
         self
     }
 
@@ -524,7 +534,8 @@ impl AutoRun {
         F: Fn(ToolCall) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Approval> + Send + 'static,
     {
-        self.settings.approver = Some(Arc::new(move |call| Box::pin(approver(call))));
+        let approver: Arc<Approver> = Arc::new(move |call| Box::pin(approver(call)));
+        discard(self.settings.approver.replace(approver));
         self
     }
 

@@ -1134,6 +1134,56 @@ async fn a_call_whose_approver_panics_is_rejected() {
     }
 }
 
+/// An approver and a backoff that panic when they are dropped: with the run or when others take their
+/// place, with a payload that panics, too.
+#[tokio::test(start_paused = true)]
+async fn an_approver_and_a_backoff_that_panic_when_they_are_dropped_change_nothing() {
+    #[derive(Clone, Debug)]
+    struct Bomb(Option<Arc<AtomicUsize>>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if let Some(dropped) = &self.0 {
+                dropped.fetch_add(1, Ordering::Relaxed);
+                std::panic::panic_any(Bomb(None));
+            }
+            panic!("the last");
+        }
+    }
+    impl BackoffBuilder for Bomb {
+        type Backoff = Held;
+        fn build(self) -> Held {
+            Held(self)
+        }
+    }
+    struct Held(#[allow(dead_code, reason = "dropped with it")] Bomb);
+    impl Iterator for Held {
+        type Item = Duration;
+        fn next(&mut self) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let bomb = || Bomb(Some(Arc::clone(&dropped)));
+    let approver = || {
+        let held = bomb();
+        move |_: ToolCall| {
+            let _kept = &held;
+            std::future::ready(Approval::Approved)
+        }
+    };
+    let registry = with_wait();
+    let run = AutoRun::new(&registry).max_attempts(2);
+    let run = run.approve_with(approver()).backoff(bomb());
+    let run = run.approve_with(approver()).backoff(bomb());
+    assert_eq!(dropped.load(Ordering::Relaxed), 2, "those before");
+    let mut model = Script::new([vec![wait(1)]]);
+    let report = run.run(&mut model).await;
+    assert_eq!(report.stop, StopReason::Done(json!("done")));
+    assert_eq!((report.attempts, report.rejected), (1, 0));
+    drop(run);
+    assert_eq!(dropped.load(Ordering::Relaxed), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_is_cancelled_while_an_approver_does_not_answer() {
     let (registry, clock) = registry();

@@ -297,7 +297,8 @@ impl Rings {
 
     /// Gives the rings what wakes their pump. Once: false, and no change, if they have it.
     ///
-    /// An offer calls it on its own thread, so it must be short and must not wait.
+    /// An offer calls it on its own thread, so it must be short and must not wait. Its panic goes no
+    /// further.
     pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) -> bool {
         self.gate.sleep.set_waker(Box::new(waker))
     }

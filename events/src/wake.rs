@@ -17,7 +17,10 @@
 //! | `asleep` | `load`, `swap`, by an offer | Relaxed | the same | `no_wake_up_is_lost` |
 //! | `waker` | `OnceLock` | its own | set before the first sleep | |
 
-use crate::sync::{AtomicBool, Ordering::Relaxed};
+use crate::{
+    contain::contained,
+    sync::{AtomicBool, Ordering::Relaxed},
+};
 use std::{
     panic::{RefUnwindSafe, UnwindSafe},
     sync::OnceLock,
@@ -63,7 +66,8 @@ impl SleepMark {
         if self.asleep.swap(false, Relaxed)
             && let Some(waker) = self.waker.get()
         {
-            waker();
+            // The offer is a call of some tool, and the waker is not of its making.
+            contained(waker);
         }
     }
 }

@@ -155,7 +155,8 @@ impl Driver {
             if is_last || !self.is_retryable(invoked.outcome) {
                 return ended;
             }
-            let pauses = pauses.get_or_insert_with(|| Pauses::new(&*self.settings.backoff));
+            let pauses =
+                pauses.get_or_insert_with(|| Pauses::new(self.settings.backoff.as_deref()));
             match pauses.next() {
                 None => return ended,
                 Some(pause) => tokio::time::sleep(pause).await,
@@ -204,8 +205,8 @@ struct Pauses(Option<Box<Backoff>>);
 
 impl Pauses {
     /// A backoff that panics when it is built is one that has ended.
-    fn new(backoffs: &Backoffs) -> Self {
-        Self(contained(backoffs).ok())
+    fn new(backoffs: Option<&Backoffs>) -> Self {
+        Self(backoffs.and_then(|backoffs| contained(backoffs).ok()))
     }
 
     /// Returns the next pause, unless the backoff has ended or panics, which ends it.
