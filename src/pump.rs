@@ -213,12 +213,16 @@ impl Pumping {
 
     /// The background thread.
     pub(crate) fn run(&self) {
+        self.run_rounds(|| self.round());
+    }
+
+    fn run_rounds(&self, round: impl Fn() -> usize) {
         let rings = &self.shared.meter.rings;
         let mut last_event: Option<Instant> = None;
         while !self.stopping.load(Ordering::Relaxed) {
             // All code of the host is contained where it is called, so no round should panic. If
             // one does all the same, the next goes on.
-            let events = contained(|| self.round()).unwrap_or_else(|_| {
+            let events = contained(&round).unwrap_or_else(|_| {
                 self.shared.pump_panics.fetch_add(1, Ordering::Relaxed);
                 0
             });
@@ -332,9 +336,10 @@ fn reclaim(shared: &Shared) {
 
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
-    use super::{REST, SLEEP, SLEEP_BY_HAND};
+    use super::{AWAKE, LAST_DRAIN, REST, SLEEP, SLEEP_BY_HAND};
     use crate::sync::lock;
     use crate::{ClockSource, Pump, Registry, stripe};
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Barrier, mpsc};
     use std::thread;
     use std::time::{Duration, Instant};
@@ -423,6 +428,75 @@ mod tests {
             assert_eq!(heard.unwrap().len(), 2);
             assert!(took >= 60 * REST, "64 rounds in {took:?}");
         });
+    }
+
+    /// A producer that is held up for ever: the pump rests, and the end waits for 100 ms.
+    #[test]
+    fn a_producer_that_is_held_up_keeps_neither_a_core_nor_the_end() {
+        let registry = Registry::builder()
+            .clock(ClockSource::Manual(ManualClock::new().into()))
+            .build()
+            .unwrap();
+        let tool = registry.register("tool").unwrap();
+        let events = registry.subscribe();
+        registry.shared().meter.rings.offer_and_stop(0);
+        tool.start().succeed();
+        let rounds = || lock(&registry.shared().names).rounds();
+        let (before, began) = (rounds(), Instant::now());
+        let mut heard = 0;
+        while heard < 2 {
+            heard += events.recv_timeout(STUCK).unwrap().len();
+        }
+        // Beyond the time for which it rests after an event anyway.
+        while began.elapsed() < 2 * AWAKE {
+            thread::park_timeout(AWAKE);
+        }
+        let made = u128::from(rounds() - before);
+        let most = began.elapsed().as_millis() + 100;
+        assert!(made <= most, "{made} rounds where {most} are the most");
+
+        let began = Instant::now();
+        registry.shutdown();
+        assert!(
+            began.elapsed() >= LAST_DRAIN,
+            "what is under way has a time"
+        );
+        assert!(began.elapsed() < STUCK / 3);
+        assert_eq!(events.iter().count(), 0);
+        let account = registry.event_accounting();
+        assert_eq!((account.offered, account.drained), (3, 2));
+        assert_eq!(account.lost_in_rings, 1);
+    }
+
+    #[test]
+    fn a_round_that_panics_is_told_and_the_next_goes_on() {
+        const PANICS: u64 = 3;
+        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+        let tool = registry.register("tool").unwrap();
+        let events = registry.subscribe();
+        tool.start().succeed();
+        let pumping = registry.pumping();
+        let rounds = AtomicU64::new(0);
+        let round = || {
+            if rounds.fetch_add(1, Ordering::Relaxed) < PANICS {
+                let _held = lock(&pumping.state);
+                panic!("in the middle of a round");
+            }
+            pumping.round()
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| pumping.run_rounds(round));
+            let mut heard = 0;
+            while heard < 2 {
+                let Ok(batch) = events.recv_timeout(STUCK) else {
+                    break;
+                };
+                heard += batch.len();
+            }
+            pumping.stop();
+            assert_eq!(heard, 2);
+        });
+        assert_eq!(registry.event_accounting().pump_panics, PANICS);
     }
 
     /// Nothing is subscribed and a tool is busy: what keeps the pump awake is its publishing alone.

@@ -102,6 +102,12 @@ impl Names {
         Arc::clone(&self.table)
     }
 
+    /// How many rounds took the table.
+    #[cfg(all(test, not(toolmeter_loom)))]
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
     pub(crate) fn insert(&mut self, slot: &ToolSlot) {
         Arc::make_mut(&mut self.table).insert(slot.id, Arc::clone(&slot.name));
     }

@@ -920,6 +920,41 @@ async fn the_ten_thousand_latest_calls_that_did_not_succeed_are_known() {
 }
 
 /// The thread of an attempt that has timed out is one of those that the limit is about.
+/// Each turn fails with other arguments of 100 KB, and the model keeps nothing.
+#[test]
+fn a_run_keeps_no_arguments() {
+    const TURNS: usize = 300;
+    const BYTES: usize = 100 << 10;
+    struct Forgets(usize);
+    impl Model for Forgets {
+        type Error = std::convert::Infallible;
+        async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
+            self.0 += 1;
+            Ok(if self.0 > TURNS {
+                Turn::Done(Value::Null)
+            } else {
+                let args = format!("{}{}", self.0, "x".repeat(BYTES));
+                Turn::Calls(vec![ToolCall::new("fails", json!(args))])
+            })
+        }
+    }
+    let (registry, _) = registry();
+    let fails = async_tool("fails", |_| async {
+        Err(ToolError::new(ErrorKind::Other, "it always does"))
+    });
+    registry.register_tool(fails).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    let mut report = None;
+    let taken = allocation_counter::measure(|| {
+        let mut model = Forgets(0);
+        report = Some(runtime.block_on(AutoRun::new(&registry).run(&mut model)));
+    });
+    assert_eq!(report.unwrap().failures_left, TURNS as u64);
+    let most = taken.bytes_max;
+    assert!(most < 20 * BYTES as u64, "{most} bytes at once");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_permit_is_held_until_the_thread_of_a_blocking_tool_is_free() {
     let (registry, clock) = registry();

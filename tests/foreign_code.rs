@@ -138,6 +138,55 @@ fn a_body_that_asks_the_registry_when_it_is_dropped_finds_no_lock_held() {
     }
 }
 
+/// The operating system has no memory for the counters of another tool.
+///
+/// In a process of its own, whose memory is limited to less than a chunk of slots takes.
+#[cfg(unix)]
+#[test]
+fn a_body_that_finds_no_memory_is_dropped_where_no_lock_is_held() {
+    const LIMITED: &str = "TOOLMETER_TEST_WITHOUT_MEMORY";
+    let name = "a_body_that_finds_no_memory_is_dropped_where_no_lock_is_held";
+    if std::env::var_os(LIMITED).is_none() {
+        let mut limited = std::process::Command::new("sh");
+        limited
+            .args(["-c", "ulimit -v 1500000 && exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(LIMITED, "");
+        assert!(limited.status().unwrap().success());
+        return;
+    }
+    ends(|| {
+        let builder = Registry::builder().pump(Pump::manual());
+        let registry = builder.precision(7).stripes(256).build().unwrap();
+        let asked = Arc::new(AtomicU32::new(0));
+        for number in 1..4 {
+            let (weak, count) = (registry.downgrade(), Arc::clone(&asked));
+            let on_drop = move || {
+                let registry = weak.upgrade().unwrap();
+                assert_eq!(registry.metrics().tools.len(), 0);
+                registry.reset_metrics();
+                registry.pump();
+                registry.publish();
+                let one_more = registry.register("one_more");
+                assert!(matches!(one_more, Err(RegisterError::OutOfMemory)));
+                count.fetch_add(1, Ordering::Relaxed);
+                panic_any(Bomb(2));
+            };
+            let on_drop = Box::new(on_drop);
+            let refused = registry.register_tool(Body {
+                name: "tool",
+                on_drop,
+            });
+            assert!(matches!(refused, Err(RegisterError::OutOfMemory)));
+            assert_eq!(asked.load(Ordering::Relaxed), number);
+        }
+        let refused = registry.register_all(["one", "two"]);
+        assert!(matches!(refused, Err(RegisterError::OutOfMemory)));
+        assert!(registry.get("tool").is_none());
+    });
+}
+
 /// Readers hold what they read while tools come and go: none of them ever drops a body.
 #[test]
 fn a_body_is_dropped_by_none_that_only_reads() {
@@ -655,6 +704,38 @@ fn a_waker_that_asks_the_registry_finds_no_lock_held() {
             });
             let after = registry.subscribe();
             assert!(after.recv().is_err(), "the waker shut it down");
+        });
+    }
+}
+
+/// The end joins the pump's thread, and the waker is on another.
+#[test]
+fn a_waker_may_drop_the_last_registry() {
+    for pump in [Pump::manual(), Pump::background()] {
+        ends(move || {
+            let registry = Registry::builder().pump(pump).build().unwrap();
+            let weak = registry.downgrade();
+            let tool = registry.register("tool").unwrap();
+            let events = registry.subscribe();
+            let others = registry.subscribe();
+            let last = Mutex::new(Some(registry.clone()));
+            let (dropped, is_dropped) = mpsc::channel();
+            let waker = Waker::from(Arc::new(Runs(move || {
+                drop(last.lock().unwrap().take());
+                let _ = dropped.send(());
+            })));
+            let mut batch = pin!(events.recv_async());
+            let mut context = Context::from_waker(&waker);
+            assert!(batch.as_mut().poll(&mut context).is_pending());
+            tool.start().succeed();
+            // By hand it has to be pumped, and is owned by that: it ends the events then.
+            registry.shutdown();
+            drop(registry);
+            is_dropped.recv_timeout(STUCK).unwrap();
+            while weak.upgrade().is_some() {
+                thread::yield_now();
+            }
+            assert_eq!(others.iter().map(|batch| batch.len()).sum::<usize>(), 2);
         });
     }
 }

@@ -265,6 +265,34 @@ fn under_load_every_call_is_counted_once_on_each_side() {
     assert_eq!(stats(&registry.metrics()).in_flight, 0);
 }
 
+/// A cursor keeps its own baseline, which goes with it.
+#[test]
+fn cursors_that_are_made_and_dropped_leave_nothing() {
+    let (registry, tool, _) = host();
+    tool.start().succeed();
+    let make = || {
+        for _ in 0..1_000 {
+            let mut cursor = registry.intervals();
+            assert_eq!(cursor.read().tools.len(), 1);
+        }
+    };
+    make();
+    let kept = allocation_counter::measure(make).bytes_current;
+    assert_eq!(kept, 0);
+    // Nor do those that are never read, while their tools come and go.
+    let come_and_go = || {
+        for _ in 0..100 {
+            let _unread = registry.intervals();
+            registry.register("short").unwrap().start().succeed();
+            registry.deregister("short").unwrap();
+            registry.pump();
+        }
+    };
+    come_and_go();
+    let kept = allocation_counter::measure(come_and_go).bytes_current;
+    assert!(kept.abs() < 16 << 10, "{kept}");
+}
+
 #[test]
 fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
     let (registry, tool, _) = host();

@@ -295,6 +295,15 @@ impl Rings {
         }
     }
 
+    /// What an offer does before it puts its event in, for tests of what happens when its producer
+    /// is held up there for ever.
+    #[doc(hidden)]
+    pub fn offer_and_stop(&self, stripe: usize) {
+        let stripe = &self.stripes[stripe & (self.stripes.len() - 1)];
+        stripe.tickets.offered.fetch_add(1, Acquire);
+        stripe.tickets.entered.fetch_add(1, Release);
+    }
+
     /// Gives the rings what wakes their pump. Once: false, and no change, if they have it.
     ///
     /// An offer calls it on its own thread, so it must be short and must not wait. Its panic goes no

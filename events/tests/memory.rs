@@ -3,9 +3,9 @@
 #![cfg(not(toolmeter_loom))]
 
 use allocation_counter::measure;
-use std::{sync::Arc, time::SystemTime};
+use std::{mem::size_of, sync::Arc, time::SystemTime};
 use toolmeter_events::{
-    Draft, Drain, Filter, Hub, Moment, NameTable, Rings, Subscription, Timeline, ToolId,
+    Draft, Drain, Event, Filter, Hub, Moment, NameTable, Rings, Subscription, Timeline, ToolId,
 };
 
 const SUBSCRIPTIONS: usize = 10_000;
@@ -72,4 +72,108 @@ fn a_queue_takes_memory_as_it_fills_and_gives_it_back() {
     assert_eq!((stats.delivered, stats.lost), (BATCHES as u64, 100));
     let emptied = measure(|| while subscription.try_recv().is_ok() {});
     assert!(-emptied.bytes_current > all / 2, "{emptied:?} of {all}");
+}
+
+/// Batches of one event, of a subscriber that is behind: what waits keeps no round alive.
+#[test]
+fn what_waits_keeps_no_more_than_twice_its_size() {
+    const WAITING: usize = 1_024;
+    const ROUND: usize = 4_096;
+    for batch_size in [1, 16, WAITING] {
+        let rings = Arc::new(Rings::new(1, ROUND).unwrap());
+        let mut drain = Drain::new(&rings, 0);
+        let hub = Hub::new(1, batch_size).unwrap();
+        let capacity = WAITING / batch_size;
+        let subscription = hub
+            .subscribe(&rings, Filter::new(), Some(capacity))
+            .unwrap();
+        let now = Moment::new(SystemTime::UNIX_EPOCH, 0);
+        let (names, timeline) = (NameTable::default(), Timeline::new(now));
+        let (names, timeline) = (Arc::new(names), Arc::new(timeline));
+        let mut rounds = |rounds| {
+            for _ in 0..rounds {
+                for _ in 0..ROUND {
+                    rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
+                }
+                let round = drain.round(|| 1_000);
+                hub.fan_out(round, &names, &timeline, now).wake();
+            }
+        };
+        rounds(1);
+        while subscription.try_recv().is_ok() {}
+        let kept = measure(|| rounds(4)).bytes_current;
+        assert_eq!(subscription.stats().delivered, 2 * WAITING as u64);
+        let events = (WAITING * size_of::<Event>()) as i64;
+        // For each batch what it has besides, and the queue's place for it.
+        let besides = (capacity * 128) as i64;
+        assert!(
+            kept <= 2 * events + besides + 8_192,
+            "{kept} bytes for {events} of {batch_size}"
+        );
+        println!("{kept} bytes for {events} in batches of {batch_size}");
+    }
+}
+
+/// The same where each batch is of another round, most of which the subscriber does not want.
+#[test]
+fn what_is_wanted_of_a_round_keeps_no_more_than_itself() {
+    const ROUNDS: usize = 1_024;
+    const ROUND: u32 = 256;
+    let rings = Arc::new(Rings::new(1, ROUND as usize).unwrap());
+    let mut drain = Drain::new(&rings, 0);
+    let hub = Hub::new(ROUNDS, 1_024).unwrap();
+    let wanted = Filter::new().tools([ToolId::new(ROUND / 2)]);
+    let subscription = hub.subscribe(&rings, wanted, None).unwrap();
+    let now = Moment::new(SystemTime::UNIX_EPOCH, 0);
+    let (names, timeline) = (NameTable::default(), Timeline::new(now));
+    let (names, timeline) = (Arc::new(names), Arc::new(timeline));
+    let mut rounds = |rounds| {
+        for _ in 0..rounds {
+            for tool in 0..ROUND {
+                rings.offer(0, Draft::started(ToolId::new(tool), 1, 100, None), None);
+            }
+            let round = drain.round(|| 1_000);
+            hub.fan_out(round, &names, &timeline, now).wake();
+        }
+    };
+    rounds(1);
+    let kept = measure(|| rounds(ROUNDS - 1)).bytes_current;
+    assert_eq!(subscription.stats().delivered, ROUNDS as u64);
+    let most = (ROUNDS * (2 * size_of::<Event>() + 128)) as i64;
+    assert!(kept <= most, "{kept} bytes where {most} are the most");
+}
+
+/// A round for ten thousand subscriptions takes memory for its events once.
+#[test]
+fn a_round_for_ten_thousand_subscriptions_is_shared() {
+    const ROUND: usize = 2_000;
+    let rings = Arc::new(Rings::new(1, ROUND).unwrap());
+    let mut drain = Drain::new(&rings, 0);
+    let hub = Hub::new(64, 1_024).unwrap();
+    let subscriptions: Vec<_> = (0..SUBSCRIPTIONS)
+        .map(|_| hub.subscribe(&rings, Filter::new(), None).unwrap())
+        .collect();
+    let now = Moment::new(SystemTime::UNIX_EPOCH, 0);
+    let (names, timeline) = (NameTable::default(), Timeline::new(now));
+    let (names, timeline) = (Arc::new(names), Arc::new(timeline));
+    let mut round = || {
+        for _ in 0..ROUND {
+            rings.offer(0, Draft::started(ToolId::new(1), 1, 100, None), None);
+        }
+        let round = drain.round(|| 1_000);
+        let began = std::time::Instant::now();
+        hub.fan_out(round, &names, &timeline, now).wake();
+        println!("{:?} for a round", began.elapsed());
+    };
+    // The first takes what a queue takes as it fills.
+    round();
+    let taken = measure(&mut round);
+    assert!(taken.count_total < 100, "{taken:?}");
+    assert!(
+        taken.bytes_total < 4 * (ROUND * size_of::<Event>()) as u64,
+        "{taken:?}"
+    );
+    for subscription in &subscriptions {
+        assert_eq!(subscription.stats().delivered, 2 * ROUND as u64);
+    }
 }
