@@ -629,6 +629,41 @@ fn an_error_that_panics_when_it_is_dropped_is_counted_and_shown() {
     });
 }
 
+/// The future of a tool is dropped when it has given its answer, wherever the tool runs.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_future_that_panics_when_it_is_dropped_is_what_it_was_on_a_blocking_thread_too() {
+    struct Gives(Bomb);
+    impl Future for Gives {
+        type Output = Result<Value, ToolError>;
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(json!(self.0.0)))
+        }
+    }
+    struct Leaves(bool);
+    impl Tool for Leaves {
+        fn spec(&self) -> ToolSpec {
+            "tool".into()
+        }
+        fn call(&self, _: Invocation) -> ToolFuture {
+            Box::pin(Gives(Bomb(2)))
+        }
+        fn is_blocking(&self) -> bool {
+            self.0
+        }
+    }
+    for is_blocking in [false, true] {
+        ends(move || {
+            let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+            registry.register_tool(Leaves(is_blocking)).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let call = async { registry.invoke("tool", json!({})).await };
+            assert_eq!(runtime.unwrap().block_on(call).unwrap(), json!(2));
+            assert_eq!(outcomes(&registry), [1, 0, 0, 0]);
+        });
+    }
+}
+
 /// The rules of a tool are the host's code, too.
 #[test]
 fn a_tool_that_panics_while_it_judges_an_answer_has_panicked() {

@@ -16,7 +16,7 @@
 use super::{Given, Held, Invoked, JudgeAnswer, Limit, judge, time_out};
 use crate::call::{self, CallGuard, CallOptions, OwnedCall};
 use crate::clock::Tick;
-use crate::contain::{contained, discard};
+use crate::contain::{Contained, contained, discard};
 use crate::error::InvokeError;
 use crate::handle::ToolHandle;
 use crate::tool::Invocation;
@@ -115,7 +115,8 @@ fn run(
     let body = state.body.as_ref()?;
     // Dropped when the tool has returned and what it gave is discarded, if it is.
     let _held = shared.begin(|| CallGuard::begin(handle, options))?;
-    let given = contained(|| pollster::block_on(body.tool().call(invocation)));
+    let future = contained(|| body.tool().call(invocation));
+    let given = future.and_then(|future| pollster::block_on(Contained::new(future)));
     let at = state.meter.clock.tick();
     match shared.replace(Stage::Ended) {
         Stage::Running(call) => Some(Done { call, given, at }),
