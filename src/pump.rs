@@ -338,9 +338,9 @@ fn reclaim(shared: &Shared) {
 mod tests {
     use super::{AWAKE, LAST_DRAIN, REST, SLEEP, SLEEP_BY_HAND};
     use crate::sync::lock;
-    use crate::{ClockSource, Pump, Registry, stripe};
+    use crate::{ClockSource, Pump, Registry};
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, Barrier, mpsc};
+    use std::sync::{Arc, mpsc};
     use std::thread;
     use std::time::{Duration, Instant};
     use toolmeter_core::ManualClock;
@@ -521,35 +521,5 @@ mod tests {
             let by_hand = by_hand.pump(Pump::manual()).build().unwrap();
             assert_eq!(by_hand.pumping().fall_asleep(), Some(SLEEP_BY_HAND));
         }
-    }
-
-    /// The busy registry's own pump gives the stripes of quiet threads to others, as it publishes.
-    #[test]
-    fn a_pump_that_publishes_frees_the_stripes_of_quiet_threads() {
-        const QUIET: usize = 300;
-        let registry = Registry::builder()
-            .clock(ClockSource::Manual(ManualClock::new().into()))
-            .publish_every(Duration::ZERO)
-            .pump(Pump::manual())
-            .stripes(16)
-            .build()
-            .unwrap();
-        let tool = registry.register("tool").unwrap();
-        let (called, may_end) = (Barrier::new(QUIET + 1), Barrier::new(QUIET + 1));
-        thread::scope(|scope| {
-            for _ in 0..QUIET {
-                scope.spawn(|| {
-                    tool.start().succeed();
-                    called.wait();
-                    may_end.wait();
-                });
-            }
-            called.wait();
-            registry.pump();
-            let index = thread::spawn(stripe::current).join().unwrap();
-            may_end.wait();
-            // The other tests of this process run at the same time, with few threads each.
-            assert!(index < QUIET / 2, "{index}");
-        });
     }
 }

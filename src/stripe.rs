@@ -131,8 +131,10 @@ impl Drop for Lease {
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
     use super::*;
-    use std::sync::Barrier;
+    use crate::{ClockSource, Pump, Registry};
+    use std::sync::{Arc, Barrier};
     use std::thread;
+    use std::time::Duration;
 
     /// Held by tests that say which indices are given out.
     static ALONE: Mutex<()> = Mutex::new(());
@@ -209,6 +211,37 @@ mod tests {
             // The other tests of this process run at the same time, with few threads each.
             assert!(late < QUIET / 2, "{late}");
             assert!(unchanged, "there are stripes for all");
+        });
+    }
+
+    /// What `renew` does for the stripes, the pump of a registry does as it publishes.
+    #[test]
+    fn a_pump_that_publishes_frees_the_stripes_of_quiet_threads() {
+        const QUIET: usize = 300;
+        let _alone = alone();
+        let registry = Registry::builder()
+            .clock(ClockSource::Manual(Arc::default()))
+            .publish_every(Duration::ZERO)
+            .pump(Pump::manual())
+            .stripes(16)
+            .build()
+            .unwrap();
+        let tool = registry.register("tool").unwrap();
+        let (called, may_end) = (Barrier::new(QUIET + 1), Barrier::new(QUIET + 1));
+        thread::scope(|scope| {
+            for _ in 0..QUIET {
+                scope.spawn(|| {
+                    tool.start().succeed();
+                    called.wait();
+                    may_end.wait();
+                });
+            }
+            called.wait();
+            registry.pump();
+            let index = thread::spawn(current).join().unwrap();
+            may_end.wait();
+            // The other tests of this process run at the same time, with few threads each.
+            assert!(index < QUIET / 2, "{index}");
         });
     }
 

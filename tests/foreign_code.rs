@@ -5,9 +5,9 @@
 //! changes a count. Each scenario runs on a thread of its own, so that one that hangs fails.
 #![cfg(not(toolmeter_loom))]
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::{self, Display};
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,8 +17,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    ClockSource, ErrorKind, Invocation, InvokeError, Pump, RegisterError, Registry, Tool,
-    ToolError, ToolFuture, ToolSpec, Verdict, WeakRegistry, async_tool, sync_tool,
+    ClockSource, ErrorKind, Invocation, Pump, RegisterError, Registry, Tool, ToolFuture, ToolSpec,
+    Verdict, WeakRegistry,
 };
 
 /// Far more than any scenario takes: it passes only where one hangs.
@@ -404,7 +404,7 @@ async fn never<R>() -> R {
 }
 
 /// Polls it once.
-fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -456,85 +456,6 @@ fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
             Some(&"the tool's own")
         );
         assert_eq!(outcomes(&registry), [1, 2, 1, 0]);
-    });
-}
-
-#[cfg(feature = "tokio")]
-#[test]
-fn a_rule_of_a_call_by_name_that_panics_when_it_is_dropped_changes_nothing() {
-    ends(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        for is_blocking in [false, true] {
-            let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
-            let gives = |call: Invocation| match call.args.as_str() {
-                Some("error") => Err(ToolError::new(ErrorKind::Network, "no route")),
-                Some("panic") => panic!("the tool's own"),
-                _ => Ok(call.args),
-            };
-            if is_blocking {
-                registry.register_tool(sync_tool("tool", gives)).unwrap();
-            } else {
-                let later = async_tool("tool", move |call| async move {
-                    if call.args == "never" {
-                        never::<()>().await;
-                    }
-                    gives(call)
-                });
-                registry.register_tool(later).unwrap();
-            }
-            let invoke = |args: Value| {
-                registry
-                    .invoke("tool", args)
-                    .classify(rule(Verdict::success))
-            };
-            let answer = runtime.block_on(async { invoke(json!("error")).await });
-            assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Network));
-            let answer = runtime.block_on(async { invoke(json!("panic")).await });
-            assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Panic));
-            assert_eq!(outcomes(&registry), [0, 2, 0, 0]);
-            // Not even begun.
-            drop(invoke(json!(1)));
-            drop(invoke(json!(1)).into_future());
-            registry.get("tool").unwrap().set_enabled(false);
-            let answer = runtime.block_on(async { invoke(json!(1)).await });
-            assert!(matches!(answer, Err(InvokeError::Disabled { .. })));
-            registry.get("tool").unwrap().set_enabled(true);
-            assert_eq!(outcomes(&registry), [0, 2, 0, 1]);
-            if !is_blocking {
-                let mut running = Box::pin(invoke(json!("never")).into_future());
-                let _entered = runtime.enter();
-                assert!(poll(running.as_mut()).is_pending());
-                drop(running);
-                let late = invoke(json!("never")).within(Duration::from_secs(1));
-                let answer = runtime.block_on(async { late.await });
-                assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Timeout));
-                assert_eq!(outcomes(&registry), [0, 3, 1, 1]);
-            }
-        }
-    });
-}
-
-/// At the time limit of the host.
-#[cfg(feature = "tokio")]
-#[test]
-fn a_rule_that_panics_when_it_is_dropped_does_not_hide_a_time_out() {
-    ends(|| {
-        let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
-        let tool = registry.register("tool").unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let call = tool.call().classify(rule(Verdict::success));
-        let limited = call.within(Duration::from_secs(1));
-        let late = runtime.block_on(limited.run_async(never::<()>()));
-        assert!(late.is_err());
-        assert_eq!(outcomes(&registry), [0, 1, 0, 0]);
     });
 }
 
@@ -627,41 +548,6 @@ fn an_error_that_panics_when_it_is_dropped_is_counted_and_shown() {
             }
         }
     });
-}
-
-/// The future of a tool is dropped when it has given its answer, wherever the tool runs.
-#[cfg(feature = "tokio")]
-#[test]
-fn a_future_that_panics_when_it_is_dropped_is_what_it_was_on_a_blocking_thread_too() {
-    struct Gives(Bomb);
-    impl Future for Gives {
-        type Output = Result<Value, ToolError>;
-        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-            Poll::Ready(Ok(json!(self.0.0)))
-        }
-    }
-    struct Leaves(bool);
-    impl Tool for Leaves {
-        fn spec(&self) -> ToolSpec {
-            "tool".into()
-        }
-        fn call(&self, _: Invocation) -> ToolFuture {
-            Box::pin(Gives(Bomb(2)))
-        }
-        fn is_blocking(&self) -> bool {
-            self.0
-        }
-    }
-    for is_blocking in [false, true] {
-        ends(move || {
-            let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
-            registry.register_tool(Leaves(is_blocking)).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().build();
-            let call = async { registry.invoke("tool", json!({})).await };
-            assert_eq!(runtime.unwrap().block_on(call).unwrap(), json!(2));
-            assert_eq!(outcomes(&registry), [1, 0, 0, 0]);
-        });
-    }
 }
 
 /// The rules of a tool are the host's code, too.
@@ -848,4 +734,123 @@ fn a_waker_that_panics_is_counted_and_harms_no_one() {
             thread::yield_now();
         }
     });
+}
+
+#[cfg(feature = "tokio")]
+mod with_tokio {
+    use super::*;
+    use serde_json::Value;
+    use std::future::IntoFuture;
+    use toolmeter::{InvokeError, ToolError, async_tool, sync_tool};
+
+    #[test]
+    fn a_rule_of_a_call_by_name_that_panics_when_it_is_dropped_changes_nothing() {
+        ends(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            for is_blocking in [false, true] {
+                let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+                let gives = |call: Invocation| match call.args.as_str() {
+                    Some("error") => Err(ToolError::new(ErrorKind::Network, "no route")),
+                    Some("panic") => panic!("the tool's own"),
+                    _ => Ok(call.args),
+                };
+                if is_blocking {
+                    registry.register_tool(sync_tool("tool", gives)).unwrap();
+                } else {
+                    let later = async_tool("tool", move |call| async move {
+                        if call.args == "never" {
+                            never::<()>().await;
+                        }
+                        gives(call)
+                    });
+                    registry.register_tool(later).unwrap();
+                }
+                let invoke = |args: Value| {
+                    registry
+                        .invoke("tool", args)
+                        .classify(rule(Verdict::success))
+                };
+                let answer = runtime.block_on(async { invoke(json!("error")).await });
+                assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Network));
+                let answer = runtime.block_on(async { invoke(json!("panic")).await });
+                assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Panic));
+                assert_eq!(outcomes(&registry), [0, 2, 0, 0]);
+                // Not even begun.
+                drop(invoke(json!(1)));
+                drop(invoke(json!(1)).into_future());
+                registry.get("tool").unwrap().set_enabled(false);
+                let answer = runtime.block_on(async { invoke(json!(1)).await });
+                assert!(matches!(answer, Err(InvokeError::Disabled { .. })));
+                registry.get("tool").unwrap().set_enabled(true);
+                assert_eq!(outcomes(&registry), [0, 2, 0, 1]);
+                if !is_blocking {
+                    let mut running = Box::pin(invoke(json!("never")).into_future());
+                    let _entered = runtime.enter();
+                    assert!(poll(running.as_mut()).is_pending());
+                    drop(running);
+                    let late = invoke(json!("never")).within(Duration::from_secs(1));
+                    let answer = runtime.block_on(async { late.await });
+                    assert_eq!(answer.unwrap_err().kind(), Some(ErrorKind::Timeout));
+                    assert_eq!(outcomes(&registry), [0, 3, 1, 1]);
+                }
+            }
+        });
+    }
+
+    /// At the time limit of the host.
+    #[test]
+    fn a_rule_that_panics_when_it_is_dropped_does_not_hide_a_time_out() {
+        ends(|| {
+            let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+            let tool = registry.register("tool").unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let call = tool.call().classify(rule(Verdict::success));
+            let limited = call.within(Duration::from_secs(1));
+            let late = runtime.block_on(limited.run_async(never::<()>()));
+            assert!(late.is_err());
+            assert_eq!(outcomes(&registry), [0, 1, 0, 0]);
+        });
+    }
+
+    /// The future of a tool is dropped when it has given its answer, wherever the tool runs.
+    #[test]
+    fn a_future_that_panics_when_it_is_dropped_is_what_it_was_on_a_blocking_thread_too() {
+        struct Gives(Bomb);
+        impl Future for Gives {
+            type Output = Result<Value, ToolError>;
+            fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+                Poll::Ready(Ok(json!(self.0.0)))
+            }
+        }
+        struct Leaves(bool);
+        impl Tool for Leaves {
+            fn spec(&self) -> ToolSpec {
+                "tool".into()
+            }
+            fn call(&self, _: Invocation) -> ToolFuture {
+                Box::pin(Gives(Bomb(2)))
+            }
+            fn is_blocking(&self) -> bool {
+                self.0
+            }
+        }
+        for is_blocking in [false, true] {
+            ends(move || {
+                let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+                registry.register_tool(Leaves(is_blocking)).unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build();
+                let call = async { registry.invoke("tool", json!({})).await };
+                assert_eq!(runtime.unwrap().block_on(call).unwrap(), json!(2));
+                assert_eq!(outcomes(&registry), [1, 0, 0, 0]);
+            });
+        }
+    }
 }
