@@ -204,6 +204,7 @@ fn a_call_after_the_subscription_comes_whole() {
         let hub = Hub::new(4, 4).unwrap();
         assert!(!rings.is_open());
         let other = hub.subscribe(&rings, Filter::new(), None).unwrap();
+        let before = start(&rings, 0);
         let pump = {
             let (hub, mut drain) = (hub.clone(), Drain::new(&rings, 0));
             thread::spawn(move || {
@@ -212,13 +213,12 @@ fn a_call_after_the_subscription_comes_whole() {
             })
         };
 
-        let before = start(&rings, 0);
         let subscription = hub.subscribe(&rings, Filter::new(), None).unwrap();
         assert!(rings.is_open());
         end(&rings, 0, Some(before));
         let after = start(&rings, 0);
-        end(&rings, 0, Some(after));
         let mut drain = pump.join().unwrap();
+        end(&rings, 0, Some(after));
         drop(other);
         assert!(rings.is_open());
         fan_out(&hub, round(&mut drain));

@@ -300,8 +300,7 @@ impl Rings {
     #[doc(hidden)]
     pub fn offer_and_stop(&self, stripe: usize) {
         let stripe = &self.stripes[stripe & (self.stripes.len() - 1)];
-        stripe.tickets.offered.fetch_add(1, Acquire);
-        stripe.tickets.entered.fetch_add(1, Release);
+        stripe.enter();
     }
 
     /// Gives the rings what wakes their pump. Once: false, and no change, if they have it.
@@ -436,6 +435,12 @@ impl Stripe {
         (drained, self.tickets.lost.load(Acquire))
     }
 
+    /// Takes a ticket and a position, for tests. Relaxed: nothing is put in before.
+    fn enter(&self) -> (u64, u64) {
+        let ticket = self.tickets.offered.fetch_add(1, Relaxed);
+        (ticket, self.tickets.entered.fetch_add(1, Relaxed))
+    }
+
     /// Returns how many tickets need no place any more.
     #[inline]
     fn gone(&self) -> u64 {
@@ -508,10 +513,9 @@ impl Rings {
         draft: Draft,
     ) -> (impl Drop + '_, impl FnOnce() -> bool + '_) {
         let at = &self.stripes[stripe];
-        let ticket = at.tickets.offered.fetch_add(1, Acquire);
+        let (ticket, position) = at.enter();
         let number = EventNumber::new(stripe as u8, ticket);
         let event = draft.into_event(number, CallId::from(number));
-        let position = at.tickets.entered.fetch_add(1, Release);
         let place = place_of(at.places.get().unwrap(), position);
         (place.hold(), move || place.put(position, event).is_ok())
     }
