@@ -14,6 +14,12 @@ impl Process {
         Self(id())
     }
 
+    /// Another process.
+    #[cfg(all(test, not(toolmeter_loom)))]
+    pub(crate) fn other() -> Self {
+        Self(id() ^ 1)
+    }
+
     /// Whether the caller is in another process, a forked child of this one.
     pub(crate) fn is_forked(self) -> bool {
         self != Self::current()

@@ -15,18 +15,24 @@
 //! loads and one comparison. The destructor that returns the index sits in a second
 //! thread-local, which only the first call of a thread in a generation touches.
 //!
+//! A forked child may find the pool locked by a thread that is not in it. So each process has a
+//! pool of its own, which is made where the one that is there is another process's.
+//!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
 //! | `GENERATION` | `load` by a call, `store` under the pool's lock | `Relaxed` | orders nothing: a thread that sees it late writes the stripe that it had | |
-//! | `POOL` | `lock` | the lock's | itself | |
+//! | `POOL` | arc-swap's `load_full` and `compare_and_swap` | its own | each other | |
+//! | `Pool::indices` | `lock` | the lock's | itself | |
 
+use crate::process::Process;
+use arc_swap::ArcSwapOption;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An index, and the generation in which it was taken.
 #[derive(Clone, Copy)]
@@ -72,58 +78,109 @@ fn assign() -> usize {
 /// Frees all indices, if more threads have one than there are `stripes`. Threads that still call
 /// take the lowest again.
 pub(crate) fn renew(stripes: usize) {
-    let mut pool = pool();
-    if pool.next > stripes {
-        *pool = Pool {
-            free: BinaryHeap::new(),
-            next: 0,
-            generation: pool.generation.wrapping_add(1).max(FIRST_GENERATION),
-        };
-        GENERATION.store(pool.generation, Ordering::Relaxed);
+    let pool = Pool::of(Process::current());
+    let mut indices = pool.indices();
+    if indices.next > stripes {
+        *indices = Indices::new(after(indices.generation));
+        GENERATION.store(indices.generation, Ordering::Relaxed);
     }
+}
+
+/// The generation after this one.
+fn after(generation: usize) -> usize {
+    generation.wrapping_add(1).max(FIRST_GENERATION)
 }
 
 /// An index that returns to the pool when it is dropped.
 struct Lease(Index);
 
-/// The indices that were given back, and the lowest that was never given out.
+/// The indices of a process.
 struct Pool {
+    process: Process,
+    indices: Mutex<Indices>,
+}
+
+/// The indices that were given back, and the lowest that was never given out.
+struct Indices {
     free: BinaryHeap<Reverse<usize>>,
     next: usize,
     generation: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool {
-    free: BinaryHeap::new(),
-    next: 0,
-    generation: FIRST_GENERATION,
-});
+static POOL: ArcSwapOption<Pool> = ArcSwapOption::const_empty();
 
-fn pool() -> MutexGuard<'static, Pool> {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+impl Indices {
+    fn new(generation: usize) -> Self {
+        Self {
+            free: BinaryHeap::new(),
+            next: 0,
+            generation,
+        }
+    }
+}
+
+impl Pool {
+    /// The pool of this process. If there is one of another process, this is a forked child: its
+    /// pool begins with the generation after that of the other, in which all indices are free.
+    fn of(process: Process) -> Arc<Self> {
+        loop {
+            let found = POOL.load_full();
+            if let Some(pool) = &found
+                && pool.process == process
+            {
+                return Arc::clone(pool);
+            }
+            let generation = if found.is_some() {
+                after(GENERATION.load(Ordering::Relaxed))
+            } else {
+                FIRST_GENERATION
+            };
+            let made = Arc::new(Self {
+                process,
+                indices: Mutex::new(Indices::new(generation)),
+            });
+            // Locked until it is told, so that no later generation is told before.
+            let indices = made.indices();
+            let before = POOL.compare_and_swap(&found, Some(Arc::clone(&made)));
+            if before.as_ref().map(Arc::as_ptr) == found.as_ref().map(Arc::as_ptr) {
+                GENERATION.store(indices.generation, Ordering::Relaxed);
+                drop(indices);
+                return made;
+            }
+        }
+    }
+
+    fn indices(&self) -> MutexGuard<'_, Indices> {
+        self.indices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Lease {
     fn take() -> Self {
-        let mut pool = pool();
-        let index = pool.free.pop().map_or_else(
+        Self::take_from(&Pool::of(Process::current()))
+    }
+
+    fn take_from(pool: &Pool) -> Self {
+        let mut indices = pool.indices();
+        let index = indices.free.pop().map_or_else(
             || {
-                pool.next += 1;
-                pool.next - 1
+                indices.next += 1;
+                indices.next - 1
             },
             |Reverse(index)| index,
         );
-        let generation = pool.generation;
+        let generation = indices.generation;
         Self(Index { index, generation })
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut pool = pool();
+        let pool = Pool::of(Process::current());
+        let mut indices = pool.indices();
         // An index of an earlier generation is free already.
-        if self.0.generation == pool.generation {
-            pool.free.push(Reverse(self.0.index));
+        if self.0.generation == indices.generation {
+            indices.free.push(Reverse(self.0.index));
         }
     }
 }
@@ -243,6 +300,23 @@ mod tests {
             // The other tests of this process run at the same time, with few threads each.
             assert!(index < QUIET / 2, "{index}");
         });
+    }
+
+    /// As in a child that was forked while another thread had the pool locked.
+    #[test]
+    fn a_pool_of_another_process_is_not_waited_for() {
+        let _alone = alone();
+        let parents = Pool::of(Process::current());
+        let locked = parents.indices();
+        let childs = Pool::of(Process::other());
+        let leases = [(); 2].map(|()| Lease::take_from(&childs));
+        let [first, second] = [leases[0].0, leases[1].0];
+        assert_eq!((first.index, second.index), (0, 1));
+        assert!(first.generation > locked.generation);
+        assert!(GENERATION.load(Ordering::Relaxed) >= first.generation);
+        // They do not return to the pool that is locked.
+        drop(leases);
+        drop(locked);
     }
 
     #[test]

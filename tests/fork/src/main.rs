@@ -22,8 +22,10 @@ use toolmeter::{
 
 /// How long a child may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How often the process forks under load: 200 times for each thing that a child does.
-const FORKS: u64 = 800;
+/// How many things a child may do under load.
+const KINDS: u64 = 5;
+/// How often the process forks under load: 200 times for each of them.
+const FORKS: u64 = 200 * KINDS;
 
 /// How a child ended.
 #[derive(Debug, PartialEq)]
@@ -291,6 +293,12 @@ impl Load {
             }
         }));
         if churns {
+            let tool = registry.register("short_lived").expect("the name is free");
+            spawn(Box::new(move || {
+                let tool = tool.clone();
+                let thread = thread::spawn(move || tool.start().succeed());
+                thread.join().expect("it succeeds");
+            }));
             let host = registry.clone();
             let mut number = 0_u64;
             spawn(Box::new(move || {
@@ -344,10 +352,11 @@ fn under_load(faults: &mut Faults, churns: bool) {
         "resets",
         "shuts down and drops",
         "drops",
+        "counts in a thread's first call",
     ]
     .map(|child| (child, 0_u64, Vec::new()));
     for number in 0..FORKS {
-        let kind = (number % 4) as usize;
+        let kind = (number % KINDS) as usize;
         // Hung children take long: a few of a kind tell enough.
         if told[kind].2.len() >= 3 {
             continue;
@@ -360,9 +369,17 @@ fn under_load(faults: &mut Faults, churns: bool) {
                 // SAFETY: the child leaves by `_exit`, and never looks at `host` again.
                 unsafe { std::ptr::read(&raw const host) }.end();
             }),
-            _ => in_child(|| {
+            3 => in_child(|| {
                 // SAFETY: as above.
                 drop(unsafe { std::ptr::read(&raw const host) });
+            }),
+            _ => thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    in_child(|| {
+                        host.tool.start().succeed();
+                    })
+                });
+                thread.join().expect("it waits for its child")
             }),
         };
         match ended {
@@ -374,8 +391,8 @@ fn under_load(faults: &mut Faults, churns: bool) {
         for (number, ended) in &wrong {
             println!("  {name}, {child}, fork {number}: {ended:?}");
         }
-        let what = format!("{name}: {child} ({right} of {} forks)", FORKS / 4);
-        faults.check_that(&what, wrong.is_empty() && right == FORKS / 4);
+        let what = format!("{name}: {child} ({right} of {} forks)", FORKS / KINDS);
+        faults.check_that(&what, wrong.is_empty() && right == FORKS / KINDS);
     }
 
     // The parent goes on.
