@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-Loads one registry in every way at once, and compares toolmeter's counts with its own.
+Loads some registries in every way at once, and compares toolmeter's counts with its own.
 
 Usage: soak [--seconds N] [--json]
 

@@ -224,13 +224,36 @@ pub(crate) enum Did {
     Interval,
     /// A subscriber joined, and left again.
     Left,
+    /// A redactor panicked.
+    RedactorPanicked,
+    /// A redactor called back.
+    RedactorCalledBack,
+    /// A waker panicked.
+    WakerPanicked,
+    /// A waker called back.
+    WakerCalledBack,
+    /// A waker was called that does not return before the end.
+    WakerHeld,
+    /// A body panicked when it was called, or when it was dropped.
+    BodyPanicked,
+    /// A body called back when it was called, or when it was dropped.
+    BodyCalledBack,
+    /// A receiver stopped half way.
+    Halted,
+    /// A clock stepped forwards.
+    SteppedForwards,
+    /// A clock stepped backwards.
+    SteppedBackwards,
+    /// The process forked.
+    #[cfg(unix)]
+    Forked,
 }
 
 impl Did {
-    const COUNT: usize = 12;
+    const COUNT: usize = Self::ALL.len();
 
     /// All of them.
-    pub(crate) const ALL: [Self; Self::COUNT] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::Thread,
         Self::NeverPolled,
         Self::DroppedPolled,
@@ -243,6 +266,18 @@ impl Did {
         Self::Reset,
         Self::Interval,
         Self::Left,
+        Self::RedactorPanicked,
+        Self::RedactorCalledBack,
+        Self::WakerPanicked,
+        Self::WakerCalledBack,
+        Self::WakerHeld,
+        Self::BodyPanicked,
+        Self::BodyCalledBack,
+        Self::Halted,
+        Self::SteppedForwards,
+        Self::SteppedBackwards,
+        #[cfg(unix)]
+        Self::Forked,
     ];
 
     /// What it is called.
@@ -260,6 +295,18 @@ impl Did {
             Self::Reset => "resets",
             Self::Interval => "intervals read",
             Self::Left => "subscribers that joined and left",
+            Self::RedactorPanicked => "redactors that panicked",
+            Self::RedactorCalledBack => "redactors that called back",
+            Self::WakerPanicked => "wakers that panicked",
+            Self::WakerCalledBack => "wakers that called back",
+            Self::WakerHeld => "wakers that did not return",
+            Self::BodyPanicked => "bodies that panicked",
+            Self::BodyCalledBack => "bodies that called back",
+            Self::Halted => "receivers that stopped half way",
+            Self::SteppedForwards => "clocks that stepped forwards",
+            Self::SteppedBackwards => "clocks that stepped backwards",
+            #[cfg(unix)]
+            Self::Forked => "forks",
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Books {
             caller.call();
         }
         caller.host.rest(Duration::from_micros(500));
-        caller.host.wait_for_fast();
+        caller.host.wait_for_receivers();
     }
     caller.books
 }

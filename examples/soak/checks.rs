@@ -13,10 +13,17 @@
 
 use crate::books::{self, Books, Did, FIELDS, Tally};
 use crate::crowd;
+#[cfg(unix)]
+use crate::forks;
+use crate::guests::Guests;
+use crate::halting::{Halted, Halting};
 use crate::listeners::{Heard, Listener};
 use crate::load::Run;
 use crate::roomy::Counted;
+use crate::rude;
+use crate::stepping;
 use crate::tools::{FIXED, NAMES, TOOLS};
+use crate::wakers::HOLDING;
 use serde::Serialize;
 use toolmeter::{ErrorKind, EventKind};
 
@@ -52,9 +59,16 @@ impl Checks {
             checks.subscriber(run, heard);
         }
         checks.fast(run);
-        checks.guests(run);
-        checks.roomy(&run.roomy);
+        checks.guests("guests", &run.guests);
+        checks.roomy("roomy", &run.roomy);
         checks.crowd(&run.crowd);
+        checks.rude(&run.rude);
+        checks.stepping(&run.stepping);
+        #[cfg(unix)]
+        checks.forks(&run.forks);
+        if let Some(left) = run.threads_left {
+            checks.add("threads of toolmeter's that are left", 0, left);
+        }
         checks.0
     }
 
@@ -164,37 +178,104 @@ impl Checks {
         }
     }
 
-    fn guests(&mut self, run: &Run) {
-        let guests = &run.guests;
-        let drained = guests.drained;
-        self.add("guests: drained", drained, guests.accounted);
-        self.add("guests: received, not delivered", 0, guests.undelivered);
-        self.add("guests: from before they came", 0, guests.too_early);
-        self.add("guests: own events missing", 0, guests.missing);
-        self.add("guests: own events doubled", 0, guests.doubled);
-        self.add("guests: counted after they left", 0, guests.haunted);
+    fn guests(&mut self, who: &str, guests: &Guests) {
+        for (what, books, toolmeter) in [
+            ("drained", guests.drained, guests.accounted),
+            ("received, not delivered", 0, guests.undelivered),
+            ("from before they came", 0, guests.too_early),
+            ("own events missing", 0, guests.missing),
+            ("own events doubled", 0, guests.doubled),
+            ("counted after they left", 0, guests.haunted),
+        ] {
+            self.add(format!("{who}: {what}"), books, toolmeter);
+        }
     }
 
     /// Where nothing is lost, what was received is what was done.
-    fn roomy(&mut self, roomy: &Counted) {
+    fn roomy(&mut self, host: &str, roomy: &Counted) {
         let (books, heard, events) = (&roomy.books, &roomy.heard, &roomy.events);
-        self.tallies("roomy", books, &roomy.metrics);
+        self.tallies(host, books, &roomy.metrics);
         let offered = books.sum(0..TOOLS).events();
-        self.add("roomy: offered", offered, events.offered);
-        self.add("roomy: drained", offered, events.drained);
-        self.add("roomy: lost in rings", 0, events.lost_in_rings);
-        self.add("roomy: lost", 0, heard.stats.read().lost);
-        self.add("roomy: late", heard.late, events.late);
-        self.add("roomy: out of order", 0, heard.out_of_order);
-        self.add("roomy: without a name", 0, heard.unnamed);
+        for (what, books, toolmeter) in [
+            ("offered", offered, events.offered),
+            ("drained", offered, events.drained),
+            ("lost in rings", 0, events.lost_in_rings),
+            ("lost", 0, heard.stats.read().lost),
+            ("late", heard.late, events.late),
+            ("out of order", 0, heard.out_of_order),
+            ("without a name", 0, heard.unnamed),
+            ("rounds of the pump that panicked", 0, events.pump_panics),
+        ] {
+            self.add(format!("{host}: {what}"), books, toolmeter);
+        }
         for kind in EventKind::ALL {
             let done = |tool| books.tool(tool).by_event()[kind as usize];
             let all = (0..TOOLS).map(done).sum();
-            self.add(format!("roomy: {kind}"), all, heard.of_kind(kind));
+            self.add(format!("{host}: {kind}"), all, heard.of_kind(kind));
         }
         let (excess, lack) = compare(books, heard);
-        self.add("roomy: more of a kind than was done", 0, excess);
-        self.add("roomy: less of a kind than was done", 0, lack);
+        self.add(format!("{host}: more of a kind than was done"), 0, excess);
+        self.add(format!("{host}: less of a kind than was done"), 0, lack);
+    }
+
+    /// Whatever code of the host did, nothing is missing, and what it did is told.
+    fn rude(&mut self, rude: &rude::Counted) {
+        self.roomy("rude", &rude.roomy);
+        self.tallies("rude, a cursor", &rude.roomy.books, &rude.cursor);
+        self.guests("rude, wakers", &rude.visits.guests);
+        self.add("rude: wakers that were not called", 0, rude.visits.unwoken);
+        self.add("rude: wakers called in vain", 0, rude.visits.in_vain);
+        let panics = rude.roomy.books.times(Did::WakerPanicked);
+        self.add(
+            "rude: wakers that panicked",
+            panics,
+            rude.events.waker_panics,
+        );
+        // A waker that was only kept from a core for long may be taken for one that holds.
+        let holding = HOLDING as u64;
+        let stuck = rude.events.stuck_wakers.min(holding);
+        self.add("rude: wakers that did not return", holding, stuck);
+        let [made, dropped] = rude.bodies;
+        self.add("rude: bodies dropped", made, dropped);
+        self.add("rude: messages not redacted", 0, rude.strange_messages);
+        for halted in &rude.halted {
+            let Halted { who, stats, .. } = halted;
+            let accounted = stats.delivered + stats.filtered + stats.lost;
+            let heard = &rude.roomy.heard;
+            let (wanted, lost) = match who {
+                Halting::Full => (heard.events(), stats.lost),
+                Halting::Ample | Halting::Polled => (heard.of_kind(EventKind::Failed), 0),
+            };
+            for (what, books, toolmeter) in [
+                ("drained", rude.roomy.events.drained, stats.drained),
+                ("delivered, filtered and lost", stats.drained, accounted),
+                ("received", halted.received, stats.delivered),
+                ("what it wanted", wanted, stats.delivered + stats.lost),
+                ("lost", lost, stats.lost),
+                (
+                    "told to be lost, beyond what was",
+                    0,
+                    halted.told_too_much(),
+                ),
+            ] {
+                self.add(format!("rude, {}: {what}", who.name()), books, toolmeter);
+            }
+        }
+    }
+
+    /// Whatever clocks said, nothing is missing or held.
+    fn stepping(&mut self, stepping: &stepping::Counted) {
+        self.roomy("stepping", &stepping.roomy);
+        self.add("stepping: not published", 0, stepping.unpublished);
+        self.add("stepping: held at rest", 0, stepping.held);
+    }
+
+    #[cfg(unix)]
+    fn forks(&mut self, forks: &forks::Counted) {
+        let forked = forks.books.times(Did::Forked);
+        self.add("forks: children that ended well", forked, forks.right);
+        self.add("forks: children that hung", 0, forks.hung);
+        self.add("forks: calls of the parent", forks.calls, forks.counted);
     }
 }
 
@@ -255,10 +336,10 @@ fn compare(books: &Books, heard: &Heard) -> (u64, u64) {
 
 /// What the run should have done and did not.
 pub(crate) fn not_done(run: &Run) -> Vec<&'static str> {
-    let all = Did::ALL.into_iter();
+    let all = Did::ALL.iter();
     let mut missing: Vec<_> = all
-        .filter(|&did| run.done(did) == 0)
-        .map(Did::name)
+        .filter(|&&did| run.done(did) == 0)
+        .map(|did| did.name())
         .collect();
     let rules = [
         ("events lost in rings", run.events.lost_in_rings),
@@ -272,6 +353,11 @@ pub(crate) fn not_done(run: &Run) -> Vec<&'static str> {
         ),
         ("running calls listed", run.crowd.listed),
         ("cursors never read", run.crowd.unread),
+        ("messages of the rude host", run.rude.messages),
+        (
+            "events lost by a receiver that stopped half way",
+            run.rude.halted.iter().map(|halted| halted.stats.lost).sum(),
+        ),
         (
             "events lost by the slow subscriber",
             lost_by(run, Listener::Slow),

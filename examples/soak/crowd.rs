@@ -40,8 +40,8 @@ const HOLDERS: usize = 2;
 const HELD: usize = 3;
 /// Cursors that live and are never read.
 const UNREAD: usize = 16;
-/// More events than come while the pump waits for a core.
-const RING_CAPACITY: usize = 16_384;
+/// More events than may wait. All of it is soon touched.
+const RING_CAPACITY: usize = 1_024;
 /// How many events may wait before no more names are used. As a tool without a name is known to
 /// subscribers until as many others as the limit have lost theirs, each event has a name then.
 const MAX_BEHIND: u64 = 256;

@@ -134,7 +134,8 @@ impl Guests {
         self.leave(subscription, own.received);
     }
 
-    fn leave(&mut self, subscription: Subscription, received: u64) {
+    /// Drops the subscription, of which so many events were received.
+    pub(crate) fn leave(&mut self, subscription: Subscription, received: u64) {
         let handle = subscription.stats_handle();
         drop(subscription);
         let stats = handle.read();
@@ -148,7 +149,7 @@ impl Guests {
     }
 
     /// Looks again at all but the last `keep` of those who left.
-    fn look_back(&mut self, keep: usize) {
+    pub(crate) fn look_back(&mut self, keep: usize) {
         while self.gone.len() > keep {
             if let Some((handle, then)) = self.gone.pop_front() {
                 self.haunted += u64::from(handle.read() != then);

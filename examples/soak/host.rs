@@ -4,16 +4,21 @@
 //! overflow; a snapshot published often, so that deregistered tools are freed while it runs.
 
 use crate::books::{Books, Open};
-use crate::tools::{self, BLOCKING, BY_NAME, FIXED, NAMES, REFUSED, TOOLS};
+use crate::tools::{self, BLOCKING, BY_NAME, FIXED, NAMES, PLAIN, REFUSED, TOOLS};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::{Arc, Barrier, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
-use toolmeter::{Call, ErrorKind, Outcome, Registry, StatsHandle, ToolHandle, ToolSpec};
+use toolmeter::{
+    Call, ErrorKind, EventAccounting, Filter, Outcome, Registry, RegistryBuilder, StatsHandle,
+    ToolHandle, ToolSpec,
+};
 
 /// Fewer than the threads that call.
 pub(crate) const STRIPES: usize = 4;
+/// How often a snapshot is published.
+pub(crate) const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 /// The warm-up makes calls of this many times of 8 us doubled: up to 65 ms, longer than nearly all
 /// that follow.
 const OCTAVES: u32 = 14;
@@ -26,7 +31,7 @@ const OUTCOMES: [Outcome; 4] = [
 ];
 /// By how much the load is heavier at first.
 const RAMP: u32 = 4;
-/// How many events the subscriber that loses nothing may be behind before callers wait for it.
+/// How many events a subscriber that loses nothing may be behind before callers wait for it.
 const MAX_BEHIND: u64 = 2_048;
 
 /// What everybody shares.
@@ -38,24 +43,41 @@ pub(crate) struct Host {
     calm: AtomicBool,
     over: AtomicBool,
     quiet: AtomicBool,
-    fast: OnceLock<StatsHandle>,
-    received: AtomicU64,
+    followed: RwLock<Vec<(StatsHandle, Received)>>,
+}
+
+/// How many events a subscriber received. Nothing is compared with this number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received(Arc<AtomicU64>);
+
+impl Received {
+    /// It has received so many by now.
+    pub(crate) fn set(&self, events: u64) {
+        self.0.store(events, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Host {
-    /// A registry with all tools that stay, and rings for so many events.
+    /// What a registry is built with.
+    pub(crate) fn builder() -> RegistryBuilder {
+        Registry::builder()
+            .instance("soak")
+            .stripes(STRIPES)
+            .precision(3)
+            .publish_every(PUBLISH_EVERY)
+    }
+
+    /// A registry with all tools that stay.
     ///
     /// # Errors
     ///
     /// If the registry cannot be built.
-    pub(crate) fn new(ring_capacity: usize) -> Result<Arc<Self>, Box<dyn Error>> {
-        let registry = Registry::builder()
-            .instance("soak")
-            .stripes(STRIPES)
-            .ring_capacity(ring_capacity)
-            .precision(3)
-            .publish_every(Duration::from_millis(20))
-            .build()?;
+    pub(crate) fn new(builder: RegistryBuilder) -> Result<Arc<Self>, Box<dyn Error>> {
+        let registry = builder.build()?;
         let fixed = (0..FIXED).map(|place| match place {
             BY_NAME | REFUSED => registry.register_tool(tools::obedient(NAMES[place])),
             BLOCKING => registry.register_tool(tools::blocking(NAMES[place])),
@@ -67,8 +89,7 @@ impl Host {
             calm: AtomicBool::new(false),
             over: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
-            fast: OnceLock::new(),
-            received: AtomicU64::new(0),
+            followed: RwLock::default(),
         }))
     }
 
@@ -102,32 +123,32 @@ impl Host {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Whose events [`wait_for_fast`](Self::wait_for_fast) waits for.
-    pub(crate) fn follow(&self, fast: StatsHandle) {
-        // It is set once.
-        let _ = self.fast.set(fast);
+    /// Callers wait from now on for this subscriber, who says how much it received.
+    pub(crate) fn follow(&self, stats: StatsHandle) -> Received {
+        let received = Received::default();
+        let mut followed = self
+            .followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        followed.push((stats, received.clone()));
+        received
     }
 
-    /// The subscriber that loses nothing has received so many events. Nothing is compared with
-    /// this number.
-    pub(crate) fn received(&self, events: u64) {
-        self.received.store(events, Ordering::Relaxed);
-    }
-
-    /// Waits until few events are in the rings and in the queue of the subscriber that loses
-    /// nothing: they take memory, and a core that it does not get must not look like a leak.
-    pub(crate) fn wait_for_fast(&self) {
-        let Some(fast) = self.fast.get() else { return };
+    /// Waits until few events are in the rings and in the queues of the subscribers that lose
+    /// nothing: they take memory, and a core that one does not get must not look like a leak.
+    pub(crate) fn wait_for_receivers(&self) {
         let is_behind = || {
             let most = if self.is_calm() {
                 MAX_BEHIND
             } else {
                 u64::from(RAMP) * MAX_BEHIND
             };
-            let received = self.received.load(Ordering::Relaxed);
             let events = self.registry.event_accounting();
             let undelivered = events.offered - events.lost_in_rings - events.drained;
-            fast.read().delivered.saturating_sub(received) + undelivered > most
+            let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+            followed.iter().any(|(stats, received)| {
+                stats.read().delivered.saturating_sub(received.get()) + undelivered > most
+            })
         };
         while is_behind() && !self.is_over() {
             thread::sleep(Duration::from_micros(200));
@@ -167,6 +188,39 @@ impl Host {
             self.registry.deregister(name)?;
         }
         Ok(books)
+    }
+}
+
+impl Host {
+    /// Makes so many events in every stripe while a subscription lasts, so that all memory of
+    /// rings of that capacity is touched. Returns when they are gone, with the account of them.
+    ///
+    /// # Errors
+    ///
+    /// None, as the queue is within its limits.
+    pub(crate) fn fill_rings(&self, capacity: usize) -> Result<EventAccounting, Box<dyn Error>> {
+        let subscription = self.registry.subscribe_with(Filter::new(), Some(1))?;
+        let all_have_called = Barrier::new(STRIPES);
+        thread::scope(|scope| {
+            for _ in 0..STRIPES {
+                scope.spawn(|| {
+                    self.tool(PLAIN).run(|| ());
+                    all_have_called.wait();
+                    for _ in 0..capacity / 2 {
+                        self.tool(PLAIN).run(|| ());
+                    }
+                });
+            }
+        });
+        loop {
+            self.registry.pump();
+            let events = self.registry.event_accounting();
+            if events.offered == events.lost_in_rings + events.drained {
+                drop(subscription);
+                return Ok(events);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

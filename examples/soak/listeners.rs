@@ -11,7 +11,7 @@
 //! What was lost is told with the next batch. So once all is at rest and the queues are empty, one
 //! more call, the bell, makes every account complete.
 
-use crate::host::Host;
+use crate::host::{Host, Received};
 use crate::tools::{self, TOOLS};
 use crate::window::{CallWindow, Order};
 use std::sync::Barrier;
@@ -24,6 +24,9 @@ use toolmeter::{SubscribeError, Subscription};
 const LONG_QUEUE: usize = 65_536;
 /// Room for the events of the bell, in two batches at most.
 const SHORT_QUEUE: usize = 2;
+
+/// How many events out of order are shown, of each subscriber.
+const MOST_TOLD: u64 = 3;
 
 /// How a subscriber listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +82,21 @@ impl Listener {
         host.registry.subscribe_with(filter, Some(queue))
     }
 
+    /// Lets callers wait for it, if it must not lose anything.
+    pub(crate) fn follow(self, host: &Host, subscription: &Subscription) -> Option<Received> {
+        let is_followed = matches!(self, Self::Fast | Self::Failures);
+        is_followed.then(|| host.follow(subscription.stats_handle()))
+    }
+
     /// Receives until there is nothing more. At `bell` it waits once, with an empty queue, for
     /// all others and for the bell.
-    pub(crate) fn listen(self, host: &Host, subscription: &Subscription, bell: &Barrier) -> Heard {
+    pub(crate) fn listen(
+        self,
+        host: &Host,
+        subscription: &Subscription,
+        received: Option<&Received>,
+        bell: &Barrier,
+    ) -> Heard {
         let mut heard = Heard::new(self, subscription.stats_handle());
         let mut has_waited = false;
         if self == Self::Dead {
@@ -95,8 +110,8 @@ impl Listener {
             match subscription.recv_timeout(Duration::from_millis(20)) {
                 Ok(batch) => {
                     heard.take(&batch);
-                    if self == Self::Fast {
-                        host.received(heard.events());
+                    if let Some(received) = received {
+                        received.set(heard.events());
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if is_quiet && !has_waited => {
@@ -177,7 +192,12 @@ impl Heard {
             self.retries += u64::from(event.is_retry());
             match self.window.see(event) {
                 Order::Right => {}
-                Order::Wrong => self.out_of_order += 1,
+                Order::Wrong(what) => {
+                    self.out_of_order += 1;
+                    if self.out_of_order <= MOST_TOLD {
+                        eprintln!("soak: {}: {what}: {event:?}", self.listener.name());
+                    }
+                }
                 Order::Forgotten => self.forgotten += 1,
             }
             let Some(tool) = batch.name(event.tool()).and_then(tools::place) else {

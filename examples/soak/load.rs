@@ -8,11 +8,16 @@
 use crate::books::{Books, Did};
 use crate::crossing::{crossing, end_calls};
 use crate::crowd::{self, Crowd};
+#[cfg(unix)]
+use crate::forks::{self, Forks};
 use crate::guests::{Guests, join_and_leave, listen_and_leave};
 use crate::host::{Host, STRIPES};
 use crate::listeners::{Heard, Listener};
 use crate::memory::{Memory, resident_bytes};
-use crate::roomy::{Counted, Roomy};
+use crate::remains;
+use crate::roomy::{self, Others, Roomy, Warm};
+use crate::rude::{self, Rude};
+use crate::stepping::{self, Stepping};
 use crate::tools::{BELL, FIXED, TIMED, TOOLS};
 use crate::{agents, calls, churn, readers, tasks, threads};
 use std::error::Error;
@@ -68,7 +73,16 @@ pub(crate) struct Run {
     /// What became of all events.
     pub(crate) events: EventAccounting,
     /// What was counted on the host whose rings have room for everything.
-    pub(crate) roomy: Counted,
+    pub(crate) roomy: roomy::Counted,
+    /// What was counted on the host whose own code is hostile.
+    pub(crate) rude: rude::Counted,
+    /// What was counted on the host whose clocks step.
+    pub(crate) stepping: stepping::Counted,
+    /// What forked children did.
+    #[cfg(unix)]
+    pub(crate) forks: forks::Counted,
+    /// Threads of toolmeter's that are left when every registry is shut down, where that is known.
+    pub(crate) threads_left: Option<u64>,
     /// What was counted where more names come and go than are remembered.
     pub(crate) crowd: crowd::Counted,
     /// What the process took.
@@ -76,11 +90,26 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// All calls, on whichever host.
+    pub(crate) fn calls(&self) -> u64 {
+        let hosts = [&self.roomy, &self.rude.roomy, &self.stepping.roomy];
+        let elsewhere: u64 = hosts.iter().map(|host| host.books.calls()).sum();
+        self.books.calls() + elsewhere + self.crowd.books.calls()
+    }
+
     /// How often this was done, by whomever.
     pub(crate) fn done(&self, did: Did) -> u64 {
         let readers = [&self.cursors[0], &self.cursors[1], &self.resets];
         let by_readers: u64 = readers.iter().map(|books| books.times(did)).sum();
-        self.books.times(did) + by_readers
+        let elsewhere = [&self.rude.roomy, &self.stepping.roomy];
+        let elsewhere: u64 = elsewhere.iter().map(|host| host.books.times(did)).sum();
+        let halted = self.rude.halted.iter().map(|halted| &halted.books);
+        let by_halted: u64 = halted.map(|books| books.times(did)).sum();
+        #[cfg(unix)]
+        let by_forks = self.forks.books.times(did);
+        #[cfg(not(unix))]
+        let by_forks = 0;
+        self.books.times(did) + by_readers + elsewhere + by_halted + by_forks
     }
 }
 
@@ -90,7 +119,10 @@ impl Run {
 ///
 /// If something cannot be set up, or a thread of the load panicked, which it has said by then.
 pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
-    let host = Host::new(RING_CAPACITY)?;
+    let roomy = Warm::up(Host::builder())?;
+    let rude = Rude::warm()?;
+    let stepping = Stepping::warm()?;
+    let host = Host::new(Host::builder().ring_capacity(RING_CAPACITY))?;
     let registry = &host.registry;
     let cursors = CURSORS.map(|_| registry.intervals());
     let mut books = host.warm_up()?;
@@ -105,12 +137,10 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     for listener in Listener::ALL {
         let subscription = listener.subscribe(&host)?;
         stats.push(subscription.stats_handle());
-        if listener == Listener::Fast {
-            host.follow(subscription.stats_handle());
-        }
+        let received = listener.follow(&host, &subscription);
         let (host, bell) = (Arc::clone(&host), Arc::clone(&bell));
         listeners.push(thread::spawn(move || {
-            listener.listen(&host, &subscription, &bell)
+            listener.listen(&host, &subscription, received.as_ref(), &bell)
         }));
     }
     for (open, call) in early {
@@ -118,19 +148,30 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     }
 
     let team = Team::start(&host, cursors)?;
-    let roomy = Roomy::start()?;
+    let roomy = Roomy::start(roomy)?;
     let crowd = Crowd::start()?;
+    let rude = Rude::start(rude)?;
+    let stepping = Stepping::start(stepping)?;
+    #[cfg(unix)]
+    let forks = Forks::start([Arc::clone(&host), Arc::clone(rude.host())])?;
     thread::sleep(load / 4);
     host.calm_down();
     roomy.host.calm_down();
+    rude.calm_down();
+    stepping.calm_down();
     thread::sleep(load / 3 - load / 4);
     let after_a_third = resident_bytes();
     thread::sleep(load - load / 3);
     let at_the_end = resident_bytes();
     host.end();
+    // It forks until it is ended, with the others still at work.
+    #[cfg(unix)]
+    let forks = forks.end()?;
     let mut team = team.join(&mut books)?;
-    let roomy = roomy.end()?;
+    let roomy = roomy.end(|_| Ok(Others::default()))?;
     let crowd = crowd.end()?;
+    let rude = rude.end()?;
+    let stepping = stepping.end()?;
 
     come_to_rest(&host, &mut team, &stats);
     host.be_quiet();
@@ -177,6 +218,11 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
         lost_after: [LATE, events.lost_in_rings - lost],
         events,
         roomy,
+        rude,
+        stepping,
+        #[cfg(unix)]
+        forks,
+        threads_left: remains::threads_left(REST),
         crowd,
         memory: Memory {
             after_a_third,

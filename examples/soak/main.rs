@@ -18,28 +18,43 @@
 //! | `churn.rs` | tools that come and go |
 //! | `roomy.rs` | a second registry, whose rings lose nothing |
 //! | `crowd.rs` | a third one, where more names come and go than it remembers |
+//! | `rude.rs` | a fourth one, whose host is hostile |
+//! | `foreign.rs` | what hostile code does, in `redactors.rs`, `wakers.rs` and `bodies.rs` |
+//! | `halting.rs` | receivers that stop half way |
+//! | `stepping.rs` | a fifth registry, whose clocks step |
+//! | `forks.rs` | forked children, and what they do with these registries |
 //! | `readers.rs` | cursors, resets, snapshots |
 //! | `listeners.rs`, `window.rs`, `guests.rs` | subscribers, and the order of what they receive |
-//! | `books.rs`, `memory.rs`, `checks.rs` | what is counted, and how it is compared |
+//! | `books.rs`, `memory.rs`, `remains.rs`, `checks.rs` | what is counted, and how it is compared |
 
 mod agents;
 mod args;
+mod bodies;
 mod books;
 mod calls;
 mod checks;
 mod churn;
 mod crossing;
 mod crowd;
+mod foreign;
+#[cfg(unix)]
+mod forks;
 mod guests;
+mod halting;
 mod host;
 mod listeners;
 mod load;
 mod memory;
 mod readers;
+mod redactors;
+mod remains;
 mod roomy;
+mod rude;
+mod stepping;
 mod tasks;
 mod threads;
 mod tools;
+mod wakers;
 mod window;
 
 use args::Args;
@@ -144,7 +159,7 @@ impl Report {
         Self {
             ok: differences == 0 && not_done.is_empty() && !memory.grew(),
             seconds: args.seconds,
-            calls: run.books.calls() + run.roomy.books.calls() + run.crowd.books.calls(),
+            calls: run.calls(),
             nameless_tools: run.crowd.nameless,
             events_offered: run.events.offered,
             events_lost_in_rings: run.events.lost_in_rings,
@@ -154,7 +169,10 @@ impl Report {
             differences,
             not_done,
             resident_bytes: memory,
-            did: Did::ALL.map(|did| (did.name(), run.done(did))).into(),
+            did: Did::ALL
+                .iter()
+                .map(|&did| (did.name(), run.done(did)))
+                .collect(),
             checks,
         }
     }

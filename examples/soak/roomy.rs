@@ -1,6 +1,6 @@
-//! A second host beside the one under load, whose rings have room for everything.
+//! Hosts beside the one under load, whose rings have room for everything.
 //!
-//! Its callers wait for its pump and for its one subscriber before a ring could be full. So no
+//! A host's callers wait for its pump and for its one subscriber before a ring could be full. So no
 //! event is lost, and what was received must equal the books of each tool and each kind.
 
 use crate::books::Books;
@@ -11,7 +11,7 @@ use crate::listeners::{Heard, Listener};
 use std::error::Error;
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
-use toolmeter::EventAccounting;
+use toolmeter::{EventAccounting, RegistryBuilder};
 
 /// Above what callers let wait, even if all of it were in one ring.
 const RING_CAPACITY: usize = 16_384;
@@ -24,6 +24,7 @@ const BURST: u32 = 32;
 pub(crate) struct Roomy {
     /// Shared by its threads.
     pub(crate) host: Arc<Host>,
+    before: EventAccounting,
     threads: Vec<JoinHandle<Books>>,
     listener: JoinHandle<Heard>,
 }
@@ -33,31 +34,62 @@ pub(crate) struct Roomy {
 pub(crate) struct Counted {
     /// What the load did since somebody subscribed.
     pub(crate) books: Books,
-    /// The metrics since then.
+    /// The metrics since then, with what resets handed back.
     pub(crate) metrics: Books,
     /// What the subscriber received.
     pub(crate) heard: Heard,
-    /// What became of the events.
+    /// What became of the events since then.
     pub(crate) events: EventAccounting,
 }
 
-impl Roomy {
-    /// Starts it.
+/// What others counted on the same host.
+#[derive(Debug, Default)]
+pub(crate) struct Others {
+    /// What they did.
+    pub(crate) books: Books,
+    /// What their resets handed back.
+    pub(crate) resets: Books,
+}
+
+/// A host that is warm, and has counted nothing since. It is made before threads of other hosts
+/// call, so that those of its warm-up touch every stripe.
+pub(crate) struct Warm {
+    /// The host.
+    pub(crate) host: Arc<Host>,
+    /// What became of the events of the warm-up.
+    before: EventAccounting,
+}
+
+impl Warm {
+    /// Warms a host up.
     ///
     /// # Errors
     ///
     /// If it cannot be set up.
-    pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
-        let host = Host::new(RING_CAPACITY)?;
+    pub(crate) fn up(builder: RegistryBuilder) -> Result<Self, Box<dyn Error>> {
+        let host = Host::new(builder.ring_capacity(RING_CAPACITY))?;
         host.warm_up()?;
+        let before = host.fill_rings(RING_CAPACITY)?;
         host.registry.reset_metrics();
+        Ok(Self { host, before })
+    }
+}
+
+impl Roomy {
+    /// Starts to load a host.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be set up.
+    pub(crate) fn start(warm: Warm) -> Result<Self, Box<dyn Error>> {
+        let Warm { host, before } = warm;
         let subscription = Listener::Fast.subscribe(&host)?;
-        host.follow(subscription.stats_handle());
+        let received = Listener::Fast.follow(&host, &subscription);
         let listening = Arc::clone(&host);
         let listener = thread::spawn(move || {
             // Nobody else is waited for: nothing is lost that a bell would have to tell.
             let bell = Barrier::new(1);
-            Listener::Fast.listen(&listening, &subscription, &bell)
+            Listener::Fast.listen(&listening, &subscription, received.as_ref(), &bell)
         });
         let (finisher, handed) = crossing();
         let mut threads = vec![thread::spawn(move || end_calls(&handed))];
@@ -67,32 +99,44 @@ impl Roomy {
         }
         Ok(Self {
             host,
+            before,
             threads,
             listener,
         })
     }
 
-    /// Ends it: what is in the rings is delivered, then its subscriber is told that this is all.
+    /// Ends it, together with `others` that use its host: what is in the rings is delivered, then
+    /// its subscriber is told that this is all.
     ///
     /// # Errors
     ///
     /// If one of its threads panicked, which it has said by then.
-    pub(crate) fn end(self) -> Result<Counted, Box<dyn Error>> {
+    pub(crate) fn end(
+        self,
+        others: impl FnOnce(&Host) -> Result<Others, Box<dyn Error>>,
+    ) -> Result<Counted, Box<dyn Error>> {
         self.host.end();
         let mut books = Books::default();
         for thread in self.threads {
             books.add(&thread.join().map_err(|_| "a thread of the load panicked")?);
         }
+        let others = others(&self.host)?;
+        books.add(&others.books);
         let registry = &self.host.registry;
         registry.shutdown();
         let heard = self.listener.join();
-        let mut metrics = Books::default();
+        let mut metrics = others.resets;
         metrics.add_snapshot(&registry.metrics());
+        let mut events = registry.event_accounting();
+        events.offered -= self.before.offered;
+        events.lost_in_rings -= self.before.lost_in_rings;
+        events.drained -= self.before.drained;
+        events.late -= self.before.late;
         Ok(Counted {
             books,
             metrics,
             heard: heard.map_err(|_| "a subscriber panicked")?,
-            events: registry.event_accounting(),
+            events,
         })
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn come_and_go(host: &Arc<Host>, finisher: &Finisher) -> Books {
         books.add(&hung.join().expect("a hung thread panicked"));
         books.did(Did::Thread);
         host.rest(Duration::from_millis(1));
-        host.wait_for_fast();
+        host.wait_for_receivers();
     }
     books
 }

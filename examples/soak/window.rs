@@ -18,7 +18,7 @@ pub(crate) enum Order {
     /// It is the start, and nothing of its call came before; or the end, and none came before.
     Right,
     /// A second start, a second end, or a start after the end.
-    Wrong,
+    Wrong(&'static str),
     /// The call is too old to be remembered.
     Forgotten,
 }
@@ -67,8 +67,11 @@ impl Lane {
         }
         let (word, bit) = place(ticket);
         let (started, ended) = (self.started[word] & bit != 0, self.ended[word] & bit != 0);
-        if ended || (is_start && started) {
-            return Order::Wrong;
+        match (is_start, started, ended) {
+            (true, true, _) => return Order::Wrong("a second start"),
+            (true, _, true) => return Order::Wrong("a start after its end"),
+            (false, _, true) => return Order::Wrong("a second end"),
+            _ => {}
         }
         if is_start {
             self.started[word] |= bit;

@@ -1,0 +1,268 @@
+//! Children that the process forks now and then, whatever its other threads are at.
+//!
+//! A child has one thread, and copies of all registries as they were at that moment. It counts and
+//! reads, resets, shuts down or drops, and exits with 0. One that is not done in time hangs: it
+//! is killed and counted as a difference, as is one that panics.
+//!
+//! It becomes `true` to exit: an exit of the process itself takes a lock of std's that a thread which
+//! was just starting or ending has locked for ever.
+//!
+//! A child touches nothing of the soak's own that other threads lock: those locks may be locked in
+//! it for ever. So no text of it goes to the redactor that keeps books.
+
+use crate::books::{Books, Did};
+use crate::calls::book_answer;
+use crate::crossing::poll_once;
+use crate::host::Host;
+use crate::tools::{BY_NAME, NAMES, PLAIN, TIMED, ask};
+use fork::{ChildEvent, ProcessFork, ProcessId, Signal};
+use std::error::Error;
+use std::future::IntoFuture;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use toolmeter::{ErrorKind, Intervals, Registry, RunningCalls, Subscription, ToolHandle};
+
+/// How long a child may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Between two forks.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The number of the signal that ends a process at once.
+const SIGKILL: i32 = 9;
+/// The name of the tool of the registry that has no other owner.
+const OWN: &str = "own";
+/// Threads that call it.
+const CALLERS: usize = 2;
+
+/// The thread that forks.
+pub(crate) struct Forks {
+    over: Arc<AtomicBool>,
+    forker: JoinHandle<io::Result<(Counted, Own)>>,
+    callers: Vec<JoinHandle<u64>>,
+}
+
+/// What became of the children.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// How often the process forked.
+    pub(crate) books: Books,
+    /// Children that exited with 0.
+    pub(crate) right: u64,
+    /// Children that hung.
+    pub(crate) hung: u64,
+    /// Calls that the parent made of the tool whose registry has no other owner.
+    pub(crate) calls: u64,
+    /// What toolmeter counted of them.
+    pub(crate) counted: u64,
+}
+
+/// A registry with one owner, the thread that forks: a child can drop the last.
+struct Own {
+    registry: Registry,
+    tool: ToolHandle,
+    intervals: Intervals,
+    events: Subscription,
+    running: RunningCalls,
+}
+
+impl Forks {
+    /// Starts to fork. Children use these hosts, and one of their own.
+    ///
+    /// # Errors
+    ///
+    /// If the registry cannot be built.
+    pub(crate) fn start(hosts: [Arc<Host>; 2]) -> Result<Self, Box<dyn Error>> {
+        let registry = Registry::builder()
+            .instance("forks")
+            .stripes(2)
+            .ring_capacity(64)
+            .build()?;
+        let tool = registry.register(OWN)?;
+        let over = Arc::new(AtomicBool::new(false));
+        let callers = [(); CALLERS].map(|()| {
+            let (tool, over) = (tool.clone(), Arc::clone(&over));
+            thread::spawn(move || call(&tool, &over))
+        });
+        let own = Own {
+            intervals: registry.intervals(),
+            events: registry.subscribe(),
+            running: registry.running_calls(),
+            registry,
+            tool,
+        };
+        let is_over = Arc::clone(&over);
+        Ok(Self {
+            over,
+            forker: thread::spawn(move || fork_on(own, &hosts, &is_over)),
+            callers: callers.into(),
+        })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// If the process cannot fork, or a thread panicked, which it has said by then.
+    pub(crate) fn end(self) -> Result<Counted, Box<dyn Error>> {
+        self.over.store(true, Ordering::Relaxed);
+        let mut calls = 0;
+        for caller in self.callers {
+            calls += caller
+                .join()
+                .map_err(|_| "a thread of the forks panicked")?;
+        }
+        let forker = self.forker.join();
+        let (mut counted, own) = forker.map_err(|_| "the thread that forks panicked")??;
+        counted.calls = calls;
+        counted.counted = own.registry.totals().tools[OWN].finished();
+        own.registry.shutdown();
+        Ok(counted)
+    }
+}
+
+/// Calls until it is over; how often.
+fn call(tool: &ToolHandle, over: &AtomicBool) -> u64 {
+    let mut calls = 0;
+    while !over.load(Ordering::Relaxed) {
+        for _ in 0..10 {
+            tool.start().succeed();
+            tool.start().fail(ErrorKind::ToolError, "no such file");
+            calls += 2;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    calls
+}
+
+/// Forks until it is over.
+fn fork_on(own: Own, hosts: &[Arc<Host>; 2], over: &AtomicBool) -> io::Result<(Counted, Own)> {
+    let mut counted = Counted::default();
+    let mut number = 0_u64;
+    while !over.load(Ordering::Relaxed) {
+        match fork::fork_process()? {
+            ProcessFork::Child => live(own, hosts, number),
+            ProcessFork::Parent(child) => counted.wait_for(child)?,
+        }
+        while own.events.try_recv().is_ok() {}
+        number += 1;
+        thread::sleep(PAUSE);
+    }
+    Ok((counted, own))
+}
+
+impl Counted {
+    /// Waits until the child ends, or kills it.
+    fn wait_for(&mut self, child: ProcessId) -> io::Result<()> {
+        self.books.did(Did::Forked);
+        let began = Instant::now();
+        loop {
+            match fork::wait_event_nohang(child)? {
+                Some(ChildEvent::Exited { code, .. }) => {
+                    self.right += u64::from(code == 0);
+                    return Ok(());
+                }
+                Some(ChildEvent::Signalled { .. }) => return Ok(()),
+                None if began.elapsed() > LIMIT => break,
+                // It goes on, or was stopped and continued by whoever looks at this.
+                _ => thread::sleep(Duration::from_micros(500)),
+            }
+        }
+        self.hung += 1;
+        let kill = Signal::try_from(SIGKILL).map_err(io::Error::other)?;
+        fork::signal_process(child, kill)?;
+        while !fork::wait_event(child)?.is_terminal() {}
+        Ok(())
+    }
+}
+
+/// The life of a child.
+fn live(own: Own, hosts: &[Arc<Host>; 2], number: u64) -> ! {
+    let ended = catch_unwind(AssertUnwindSafe(|| match number % 4 {
+        0 => hosts.iter().for_each(|host| count_and_read(host)),
+        1 => own.reset(),
+        2 => {
+            for host in hosts {
+                host.registry.shutdown();
+                count_and_read(host);
+            }
+            own.end();
+        }
+        _ => drop(own),
+    }));
+    let status = if ended.is_ok() { "true" } else { "false" };
+    let failed = Command::new(status).exec();
+    panic!("`{status}` cannot be run: {failed}")
+}
+
+/// Counts calls, and looks at what was counted. No other thread counts in a child.
+fn count_and_read(host: &Host) {
+    let registry = &host.registry;
+    let successes = |place: usize| registry.metrics().tools[NAMES[place]].success();
+    let before = [PLAIN, BY_NAME].map(successes);
+    for _ in 0..50 {
+        host.tool(PLAIN).run(|| ());
+        drop(host.tool(TIMED).start());
+    }
+    let call = registry.invoke(NAMES[BY_NAME], ask::ANSWER.into());
+    let Poll::Ready(answer) = poll_once(pin!(call.into_future())) else {
+        panic!("`{}` did not answer at once", NAMES[BY_NAME]);
+    };
+    let mut books = Books::default();
+    book_answer(&mut books, BY_NAME, 1, &answer);
+    let after = [PLAIN, BY_NAME].map(successes);
+    assert_eq!(after, [before[0] + 50, before[1] + 1]);
+    let found = registry.get(NAMES[PLAIN]).expect("it stays registered");
+    found.start().succeed();
+    let totals = registry.totals();
+    assert!(totals.tools[NAMES[PLAIN]].success() > after[0]);
+    let mut cursor = registry.intervals();
+    host.tool(PLAIN).run(|| ());
+    assert_eq!(cursor.read().tools[NAMES[PLAIN]].success(), 1);
+    // It is as old as the fork, or older.
+    drop(registry.published());
+    registry.publish();
+    registry.pump();
+    let _ = registry.event_accounting();
+}
+
+impl Own {
+    /// A failure keeps its text; a reset starts from zero.
+    fn reset(mut self) {
+        self.tool.start().fail(ErrorKind::Network, "reset");
+        let metrics = self.registry.metrics();
+        let error = metrics.tools[OWN].last_error.as_ref();
+        let message = error.and_then(|error| error.message.as_deref());
+        assert_eq!(message, Some("reset"));
+        assert!(self.registry.reset_metrics().tools[OWN].failure() > 0);
+        assert_eq!(self.registry.metrics().tools[OWN].failure(), 0);
+        self.tool.start().succeed();
+        assert_eq!(self.registry.metrics().tools[OWN].success(), 1);
+        assert!(self.intervals.read().tools[OWN].failure() > 0);
+    }
+
+    /// Shuts down, counts on, and drops everything.
+    fn end(self) {
+        self.registry.shutdown();
+        self.registry.shutdown();
+        let before = self.registry.metrics().tools[OWN].success();
+        self.tool.start().succeed();
+        let after = self.registry.metrics().tools[OWN].success();
+        assert_eq!(after, before + 1);
+        let weak = self.registry.downgrade();
+        let call = self.tool.start_owned();
+        drop(self.running);
+        drop(self.events);
+        drop(self.registry);
+        drop(weak.upgrade());
+        drop(self.tool);
+        call.succeed();
+        drop(self.intervals);
+    }
+}

@@ -1,0 +1,194 @@
+//! Receivers that stop half way: they have begun to take a batch, and do not go on for a while.
+//!
+//! | who | wants | stops | its queue | so |
+//! | --- | --- | --- | --- | --- |
+//! | full | all | in the middle of a batch | fills meanwhile | loses what finds no room |
+//! | ample | failures | in the middle of a batch | does not | loses nothing |
+//! | polled | failures | between being woken and polling again | does not | loses nothing, whether it goes on or gives up |
+
+use crate::books::{Books, Did};
+use crate::foreign::Foreign;
+use crate::host::{Host, Received};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+use toolmeter::{
+    Batch, EventKind, Filter, RecvTimeoutError, SubscribeError, Subscription, SubscriptionStats,
+    TryRecvError,
+};
+
+/// How long they stop.
+const HALT: Duration = Duration::from_millis(50);
+/// Batches between two stops.
+const EVERY: u64 = 64;
+/// How long they wait for a batch before they look whether this is the end.
+const LOOK: Duration = Duration::from_millis(20);
+/// Longer than what comes while they stop.
+const LONG_QUEUE: usize = 65_536;
+
+/// How a receiver stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halting {
+    /// Its queue fills meanwhile.
+    Full,
+    /// Its queue has room.
+    Ample,
+    /// It was woken.
+    Polled,
+}
+
+/// What a receiver found.
+#[derive(Debug)]
+pub(crate) struct Halted {
+    /// Which it was.
+    pub(crate) who: Halting,
+    /// What it did.
+    pub(crate) books: Books,
+    /// Events that it received.
+    pub(crate) received: u64,
+    told_lost: u64,
+    /// What toolmeter says of it.
+    pub(crate) stats: SubscriptionStats,
+}
+
+impl Halting {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Ample, Self::Polled];
+
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Ample => "ample",
+            Self::Polled => "polled",
+        }
+    }
+
+    /// Subscribes.
+    ///
+    /// # Errors
+    ///
+    /// None, as the queues are within their limits.
+    pub(crate) fn subscribe(self, host: &Host) -> Result<Subscription, SubscribeError> {
+        // Callers wait for whom a queue has room for. Of failures alone, so that they seldom do.
+        let (filter, queue) = match self {
+            Self::Full => (Filter::new(), 1),
+            Self::Ample | Self::Polled => (Filter::new().kinds([EventKind::Failed]), LONG_QUEUE),
+        };
+        host.registry.subscribe_with(filter, Some(queue))
+    }
+
+    /// Lets callers wait for it, if it must not lose anything.
+    pub(crate) fn follow(self, host: &Host, subscription: &Subscription) -> Option<Received> {
+        (self != Self::Full).then(|| host.follow(subscription.stats_handle()))
+    }
+
+    /// Receives to the end.
+    pub(crate) fn receive(
+        self,
+        host: &Host,
+        foreign: &Foreign,
+        from: &Subscription,
+        received: Option<&Received>,
+    ) -> Halted {
+        let mut halted = Halted {
+            who: self,
+            books: Books::default(),
+            received: 0,
+            told_lost: 0,
+            stats: from.stats(),
+        };
+        let (mut since, mut stops_so_far) = (0, 0);
+        loop {
+            if let Some(received) = received {
+                received.set(halted.received);
+            }
+            match from.try_recv() {
+                Ok(batch) => {
+                    halted.take(&batch, foreign, false);
+                    since += 1;
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(_) => break,
+            }
+            // It has caught up, so what comes while it stops is not added to what came before.
+            let stops = since >= EVERY && !host.is_over();
+            if stops {
+                (since, stops_so_far) = (0, stops_so_far + 1);
+            }
+            let next = match self {
+                Self::Polled if stops => halted.poll(from, stops_so_far % 2 == 0),
+                _ => from.recv_timeout(LOOK),
+            };
+            match next {
+                Ok(batch) => halted.take(&batch, foreign, stops && self != Self::Polled),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(_) => break,
+            }
+        }
+        halted.stats = from.stats();
+        halted
+    }
+}
+
+impl Halted {
+    /// How many events it was told it lost beyond those that it did. The last may not be told.
+    pub(crate) fn told_too_much(&self) -> u64 {
+        self.told_lost.saturating_sub(self.stats.lost)
+    }
+}
+
+/// Lets a thread go on.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Halted {
+    fn take(&mut self, batch: &Batch, foreign: &Foreign, stops: bool) {
+        self.told_lost += batch.lost_before();
+        let half = batch.len() / 2;
+        for (place, event) in batch.iter().enumerate() {
+            if stops && place == half {
+                self.stop();
+            }
+            self.received += 1;
+            if let Some(message) = event.message() {
+                foreign.judge(message);
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        thread::sleep(HALT);
+        self.books.did(Did::Halted);
+    }
+
+    /// Waits until it is woken, and stops before it goes on, or gives up.
+    fn poll(&mut self, from: &Subscription, goes_on: bool) -> Result<Batch, RecvTimeoutError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut batch = pin!(from.recv_async());
+        let mut polled = batch.as_mut().poll(&mut context);
+        if polled.is_pending() {
+            thread::park_timeout(LOOK);
+            self.stop();
+            if goes_on {
+                polled = batch.as_mut().poll(&mut context);
+            }
+        }
+        match polled {
+            Poll::Ready(Ok(batch)) => Ok(batch),
+            Poll::Ready(Err(_)) => Err(RecvTimeoutError::Disconnected),
+            // What was there when it gave up is there still.
+            Poll::Pending => from.recv_timeout(LOOK),
+        }
+    }
+}

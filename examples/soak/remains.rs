@@ -1,0 +1,32 @@
+//! Threads of toolmeter's that are left once every registry is shut down: pumps and wakers that
+//! are stuck.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How the names of toolmeter's threads begin.
+const NAME: &str = "toolmeter-";
+
+/// How many are left, after waiting so long for the last to end; `None` where it is not known how
+/// to ask.
+pub(crate) fn threads_left(patience: Duration) -> Option<u64> {
+    let began = Instant::now();
+    loop {
+        let left = count()?;
+        if left == 0 || began.elapsed() > patience {
+            return Some(left);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn count() -> Option<u64> {
+    let mut count = 0;
+    for task in fs::read_dir("/proc/self/task").ok()? {
+        // A thread that has just ended has no name any more.
+        let name = fs::read_to_string(task.ok()?.path().join("comm"));
+        count += u64::from(name.is_ok_and(|name| name.starts_with(NAME)));
+    }
+    Some(count)
+}
