@@ -37,3 +37,14 @@ pub(crate) fn id() -> u32 {
 pub(crate) fn id() -> u32 {
     0
 }
+
+#[cfg(all(test, not(toolmeter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_is_a_fork() {
+        assert!(!Process::current().is_forked());
+        assert!(Process(id().wrapping_add(1)).is_forked());
+    }
+}

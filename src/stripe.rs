@@ -243,6 +243,29 @@ mod tests {
         assert!(highest < Some(200), "{highest:?}");
     }
 
+    /// Many threads come and go, and one comes after them.
+    #[test]
+    fn the_lowest_index_that_is_free_is_given_out() {
+        const MANY: usize = 300;
+        let _alone = alone();
+        let called = Barrier::new(MANY);
+        thread::scope(|scope| {
+            let threads = [(); MANY].map(|()| {
+                scope.spawn(|| {
+                    current();
+                    called.wait();
+                })
+            });
+            // A join waits for the destructors of thread-locals, too.
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+        let next = thread::spawn(current).join().unwrap();
+        // The other tests of this process run at the same time, with few threads each.
+        assert!(next < MANY / 2, "{next}");
+    }
+
     /// Many threads that called once and are quiet since, and one that begins to call.
     #[test]
     fn threads_that_are_quiet_keep_no_index_from_busy_ones() {

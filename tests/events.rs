@@ -375,6 +375,22 @@ fn a_dropped_subscriber_counts_no_further_and_nobody_offers() {
     assert_eq!(stats.read().drained, 2);
 }
 
+/// The account of what was offered is of whole calls, and a listener that comes meanwhile hears of
+/// the end.
+#[test]
+fn a_start_that_was_offered_is_followed_by_its_end_although_the_subscriber_left() {
+    let (registry, tool, _) = host();
+    let events = registry.subscribe();
+    let (succeeds, is_dropped) = (tool.start(), tool.start_owned());
+    drop(events);
+    succeeds.succeed();
+    drop(is_dropped);
+    assert_eq!(registry.event_accounting().offered, 4);
+    assert_eq!(registry.pump(), 4);
+    tool.start().succeed();
+    assert_eq!(registry.event_accounting().offered, 4, "nobody listens");
+}
+
 #[test]
 fn every_event_is_accounted_for_when_a_ring_is_full() {
     let (registry, tool, _) = host_with(|builder| builder.stripes(1).ring_capacity(4));

@@ -357,6 +357,17 @@ fn the_pump_publishes_when_it_is_time() {
     assert_eq!(counts(&registry.published()).0, 1);
 }
 
+#[test]
+fn what_was_counted_before_a_shutdown_is_published_by_it() {
+    let (registry, tool, _) = host();
+    registry.pump();
+    tool.start().succeed();
+    registry.pump();
+    assert_eq!(counts(&registry.published()).0, 0, "it is not due");
+    registry.shutdown();
+    assert_eq!(counts(&registry.published()).0, 1);
+}
+
 /// The real arc-swap under readers that hold more loans than it has fast slots for.
 #[test]
 fn readers_never_see_an_older_snapshot_after_a_newer_one() {

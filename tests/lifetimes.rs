@@ -614,6 +614,23 @@ fn a_tool_that_owns_its_registry_keeps_it_until_it_is_gone() {
 // ---------------------------------------------------------------------------------------------
 // What is told of tools and registries.
 
+/// With nothing to do, the pump sleeps for up to a second.
+#[test]
+fn a_shutdown_wakes_a_pump_that_sleeps() {
+    let mut waited = Duration::ZERO;
+    for _ in 0..8 {
+        let registry = Registry::new();
+        // It sleeps once it has published for the first time.
+        while registry.published().uptime.is_zero() {
+            thread::yield_now();
+        }
+        let began = Instant::now();
+        registry.shutdown();
+        waited += began.elapsed();
+    }
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
+}
+
 #[test]
 fn threads_that_register_a_tool_at_once_get_the_same() {
     let registry = registry();

@@ -72,6 +72,26 @@ fn two_cursors_and_a_reset_do_not_disturb_each_other() {
     });
 }
 
+/// A thread counts and resets while another reads: a snapshot is compared with a reset that was
+/// before it, never with one that took more than the snapshot has.
+#[test]
+fn a_snapshot_is_never_less_than_nothing() {
+    model("a_snapshot_is_never_less_than_nothing", || {
+        let registry = registry();
+        let resetter = {
+            let registry = registry.clone();
+            thread::spawn(move || {
+                registry.count_unknown_call();
+                registry.reset_metrics().unknown_tool_calls
+            })
+        };
+        let seen = registry.metrics().unknown_tool_calls;
+        assert!(seen <= 1, "{seen}");
+        assert_eq!(resetter.join().unwrap(), 1);
+        assert_eq!(registry.metrics().unknown_tool_calls, 0);
+    });
+}
+
 /// Calls of the tool `shell`, and those of it that are in flight; `None` if it is not visible.
 fn shell(snapshot: &Snapshot) -> Option<(u64, u64)> {
     let stats = snapshot.tools.get("shell")?;

@@ -403,6 +403,29 @@ fn registering_again_continues_the_counts_while_the_tool_is_held() {
     assert!(!host.registry.metrics().tools["shell"].retired);
 }
 
+/// A tool that is disabled goes, and another of its name comes: while a handle of the first is
+/// left, and after that.
+#[test]
+fn a_tool_that_is_registered_again_is_enabled_whether_or_not_it_departed() {
+    let host = Host::new();
+    let mut held = Vec::new();
+    for departs in [false, true] {
+        let shell = host.register("shell");
+        assert!(shell.is_enabled());
+        shell.set_enabled(false);
+        assert!(!shell.is_enabled());
+        host.registry.deregister("shell").unwrap();
+        held.push(shell);
+        if departs {
+            held.clear();
+            host.rounds();
+        }
+        let again = host.register("shell");
+        assert!(again.is_enabled(), "departed: {departs}");
+        host.registry.deregister("shell").unwrap();
+    }
+}
+
 #[test]
 fn registering_again_continues_the_counts_after_the_tool_departed() {
     let host = Host::new();
