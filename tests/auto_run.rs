@@ -268,6 +268,7 @@ async fn a_call_that_is_new_in_a_later_turn_is_no_retry() {
     let mut model = Script::new((1..=5).map(|ms| vec![wait(ms)]));
     let report = AutoRun::new(&registry).run(&mut model).await;
     assert_eq!((report.turns, report.retries), (5, 0));
+    assert_eq!((report.recovered, report.failures_left), (0, 0));
     assert!((0..5).all(|turn| model.results(turn)[0].attempt == 1));
     assert_eq!(registry.metrics().tools["wait"].retried, 0);
 }
