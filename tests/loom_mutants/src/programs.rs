@@ -1,6 +1,6 @@
-//! The loom models of a tree: building them, and running them one at a time.
+//! The tests of a tree: building them, and running them one at a time.
 //!
-//! Owns the calls of cargo. Promise: a model that failed is one that ran and said so; a tree that
+//! Owns the calls of cargo. Promise: a test that failed is one that ran and said so; a tree that
 //! does not build is an error, not a caught mutant.
 
 use serde_json::Value;
@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 /// How often a run looks whether it is over.
 const POLL: Duration = Duration::from_millis(20);
 
-/// One model: a test of a binary.
+/// One test of a binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Model {
+pub(crate) struct Test {
     binary: PathBuf,
+    /// The folder of its package, in which cargo would run it.
+    folder: PathBuf,
     /// What the test is called.
     pub(crate) name: String,
 }
 
-/// How a run of a model ended.
+/// How a run of a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// It held, and printed this.
@@ -31,51 +33,96 @@ pub(crate) enum Ended {
     TooLong,
 }
 
-/// Builds all models of the tree at `root` and lists them.
+/// Builds the loom models that `chosen` selects of the tree at `root`, and lists them.
 ///
 /// # Errors
 ///
 /// What cargo said if it did not build.
-pub(crate) fn build(root: &Path, target: &Path) -> Result<Vec<Model>, String> {
-    let output = Command::new(env!("CARGO"))
+pub(crate) fn build_models(root: &Path, target: &Path, chosen: &str) -> Result<Vec<Test>, String> {
+    let mut cargo = cargo_test(root, target);
+    cargo
+        .args(["--release", "--no-default-features", "--test", chosen])
+        .args(["--config", "build.rustflags=['--cfg', 'toolmeter_loom']"]);
+    build(cargo)
+}
+
+/// Builds a target of a package of the tree at `root`, with all features, and lists its tests.
+///
+/// # Errors
+///
+/// What cargo said if it did not build.
+pub(crate) fn build_tests(
+    root: &Path,
+    target: &Path,
+    package: &str,
+    tests: &str,
+) -> Result<Vec<Test>, String> {
+    let mut cargo = cargo_test(root, target);
+    cargo
+        .args(["--profile", "mutants", "--all-features"])
+        .args(["--package", package]);
+    match tests {
+        LIBRARY => cargo.arg("--lib"),
+        file => cargo.args(["--test", file]),
+    };
+    build(cargo)
+}
+
+/// Stands for the target with the unit tests of a package.
+pub(crate) const LIBRARY: &str = "lib";
+
+fn cargo_test(root: &Path, target: &Path) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
         .current_dir(root)
         .env_remove("RUSTFLAGS")
-        .args(["test", "--release", "--no-default-features", "--no-run"])
-        .args(["--message-format", "json", "--test", "loom_*"])
-        .args(["--config", "build.rustflags=['--cfg', 'toolmeter_loom']"])
+        .args(["test", "--no-run", "--message-format", "json"])
         .arg("--target-dir")
-        .arg(target)
+        .arg(target);
+    cargo
+}
+
+fn build(mut cargo: Command) -> Result<Vec<Test>, String> {
+    let output = cargo
         .stderr(Stdio::piped())
         .output()
         .map_err(|error| format!("cargo cannot be run: {error}"))?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    let mut models = Vec::new();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let mut tests = Vec::new();
+    let mut said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for line in stdout.lines() {
         let message: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
         if let Some(binary) = message["executable"].as_str() {
-            models.extend(list(Path::new(binary))?);
+            tests.extend(list(Path::new(binary), &message)?);
+        }
+        if message["message"]["level"] == "error" {
+            said.push_str(message["message"]["rendered"].as_str().unwrap_or_default());
         }
     }
-    Ok(models)
+    if output.status.success() {
+        Ok(tests)
+    } else {
+        Err(said)
+    }
 }
 
-fn list(binary: &Path) -> Result<Vec<Model>, String> {
+fn list(binary: &Path, message: &Value) -> Result<Vec<Test>, String> {
     let output = Command::new(binary)
         .args(["--list", "--format", "terse"])
         .output()
         .map_err(|error| format!("{}: {error}", binary.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
-    let model = |name: &str| Model {
+    let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+    let test = |name: &str| Test {
         binary: binary.to_path_buf(),
+        folder: manifest.parent().unwrap_or(Path::new(".")).to_path_buf(),
         name: name.to_owned(),
     };
-    Ok(names.map(model).collect())
+    let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(test).collect())
 }
 
-impl Model {
+impl Test {
     /// Runs it for at most `limit`.
     ///
     /// # Errors
@@ -85,6 +132,7 @@ impl Model {
         let said = |error: std::io::Error| format!("{}: {error}", self.name);
         let began = Instant::now();
         let mut child = Command::new(&self.binary)
+            .current_dir(&self.folder)
             .args(["--exact", &self.name, "--nocapture"])
             // loom would end a bounded search with success.
             .env_remove("LOOM_MAX_DURATION")

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
-/// What the models are built from.
+/// What the tests are built from.
 const PARTS: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -77,12 +77,25 @@ impl Tree {
         fs::read_to_string(self.root.join(file))
     }
 
-    /// Replaces the text of a file.
+    /// Returns what `built` does while `make` has changed the text of a file.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
-    pub(crate) fn write(&self, file: &Path, text: &str) -> io::Result<()> {
+    /// If the file cannot be read or written.
+    pub(crate) fn with<R>(
+        &self,
+        file: &Path,
+        make: impl FnOnce(&str) -> String,
+        built: impl FnOnce() -> R,
+    ) -> io::Result<R> {
+        let source = self.read(file)?;
+        self.write(file, &make(&source))?;
+        let result = built();
+        self.write(file, &source)?;
+        Ok(result)
+    }
+
+    fn write(&self, file: &Path, text: &str) -> io::Result<()> {
         fs::write(self.root.join(file), text)
     }
 }
