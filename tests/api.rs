@@ -325,3 +325,15 @@ fn what_is_held_by_the_thousands_is_small() {
     assert!(size_of::<toolmeter::Verdict>() <= 16);
     assert_eq!(size_of::<toolmeter::Event>(), 56);
 }
+
+/// What the host gave is not shown, but that it gave it is.
+#[test]
+fn debug_output_of_a_builder_says_whether_errors_are_redacted() {
+    let builder = toolmeter::Registry::builder();
+    let printed = format!("{builder:?}");
+    assert!(printed.contains("redactor: None"), "{printed}");
+    let builder = builder.redact_errors(|text| text.into());
+    let printed = format!("{builder:?}");
+    let named = "redactor: Some(RedactErrors(..))";
+    assert!(printed.contains(named), "{printed}");
+}

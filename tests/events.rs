@@ -518,6 +518,25 @@ fn names_of_deregistered_tools_resolve() {
     );
 }
 
+/// More tools are gone than the limit allows names for, while their events wait to be delivered.
+#[test]
+fn names_of_tools_that_departed_without_one_resolve_in_the_events_that_wait() {
+    let (registry, _, _) = host_with(|builder| builder.tool_limit(2));
+    let events = registry.subscribe();
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        registry.register(name).unwrap().run(|| ());
+        registry.deregister(name).unwrap();
+    }
+    let nameless = |registry: &Registry| registry.metrics().nameless.as_ref().map(|n| n.tools);
+    assert_eq!(nameless(&registry), Some(2), "the last did not depart yet");
+    assert_eq!(registry.pump(), 2 * names.len());
+    let batch = events.try_recv().unwrap();
+    let told: Vec<_> = batch.iter().map(|event| batch.name(event.tool())).collect();
+    let expected: Vec<_> = names.iter().flat_map(|&name| [Some(name); 2]).collect();
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn a_subscriber_that_panics_in_the_middle_touches_nobody() {
     let (registry, tool, _) = host();
