@@ -282,6 +282,14 @@ mod tests {
         assert_eq!(outcome(&io), Outcome::Failure(ErrorKind::Timeout));
     }
 
+    /// `io::Error::source` gives the cause of what it holds, and leaves that itself out.
+    #[test]
+    fn what_an_io_error_holds_is_looked_at_itself() {
+        let held = ToolError::new(ErrorKind::RateLimited, "in 30 s");
+        let error = io::Error::other(held);
+        assert_eq!(outcome(&error), Outcome::Failure(ErrorKind::RateLimited));
+    }
+
     #[test]
     fn the_whole_chain_is_shown_and_nothing_twice() {
         let error = wrapped(2, timed_out());

@@ -246,7 +246,7 @@ pub(crate) const CHANGES: [Change; 46] = [
             "        return inner.source();\n",
         ],
         In::Library,
-        "known_errors::tests::the_cause_is_found_at_any_depth",
+        "known_errors::tests::what_an_io_error_holds_is_looked_at_itself",
     ),
     seen(
         "after a step backwards of the clock the text of the last error is lost",
