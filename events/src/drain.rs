@@ -26,7 +26,9 @@
 //! > `Started` first.
 //!
 //! An event that its producer is still putting in is passed over, and taken in a later round: no
-//! round waits for a producer.
+//! round waits for a producer. An event that is complete can be passed over, too, where a producer
+//! that found no room looks into its place at that moment (`place.rs`). It may be the start of a
+//! call; so in such a round no end may go.
 //!
 //! No clock appears in the argument but as the number that a call carries: it holds whatever the
 //! clock did. (A `Started` that was lost is never delivered, so not after its end either.)
@@ -221,32 +223,35 @@ impl Drain {
         events.extend(old.map(|held| held.event));
         // Ends that were not below the first reading.
         let mut may_not_go = Vec::new();
+        let mut is_hidden = false;
         for stripe in 0..self.second.len() {
             let first = self.first[stripe];
             let mut taken = 0;
-            let none_at = self.rings.take(
-                stripe,
-                self.taken[stripe]..self.second[stripe],
-                |position, event| {
-                    taken += 1;
-                    if position >= first && event.kind() != EventKind::Started {
-                        may_not_go.push(Held::from(event));
-                    } else if is_old(&event) {
-                        events.push(event);
-                    } else {
-                        let_go |= is_ahead(&event);
-                        self.held.push(Held::from(event));
-                    }
-                },
-            );
+            let positions = self.taken[stripe]..self.second[stripe];
+            let passed = self.rings.take(stripe, positions, |position, event| {
+                taken += 1;
+                if position >= first && event.kind() != EventKind::Started {
+                    may_not_go.push(Held::from(event));
+                } else if is_old(&event) {
+                    events.push(event);
+                } else {
+                    let_go |= is_ahead(&event);
+                    self.held.push(Held::from(event));
+                }
+            });
+            is_hidden |= passed.is_hidden;
             if taken > 0 {
                 taken_uncounted();
                 self.rings.count_drained(stripe, taken);
             }
-            self.taken[stripe] = self.rings.settled(stripe).unwrap_or(none_at);
+            self.taken[stripe] = self.rings.settled(stripe).unwrap_or(passed.none_at);
         }
         if let_go {
             events.extend(self.held.drain(..).map(|held| held.event));
+        }
+        if is_hidden {
+            let ends = events.extract_if(.., |event| event.kind() != EventKind::Started);
+            may_not_go.extend(ends.map(Held::from));
         }
         self.held.append(&mut may_not_go);
         if self.held.len() <= KEPT_CAPACITY {
@@ -294,10 +299,10 @@ impl Drain {
             for stripe in 0..self.second.len() {
                 let before = events.len();
                 let positions = self.taken[stripe]..self.second[stripe];
-                let none_at = self
+                let passed = self
                     .rings
                     .take(stripe, positions, |_, event| events.push(event));
-                self.taken[stripe] = none_at;
+                self.taken[stripe] = passed.none_at;
                 if events.len() > before {
                     self.rings
                         .count_drained(stripe, (events.len() - before) as u64);
@@ -415,6 +420,31 @@ mod tests {
         let second = drain.round(|| 100);
         assert_eq!(second.events[0].kind(), EventKind::Succeeded);
         assert_eq!((second.events.len(), second.late, drain.held()), (1, 0, 0));
+    }
+
+    /// A producer that found no room looks into the place of a start, just as the drain comes to it.
+    #[test]
+    fn while_a_start_is_hidden_no_end_goes() {
+        let (rings, mut drain) = drain(2, 0);
+        let earlier = start(&rings, 1, 3);
+        assert_eq!(times(&drain.round(|| 100)), [3]);
+        let call = start(&rings, 0, 5);
+        end(&rings, 1, 5, 5, call);
+        end(&rings, 1, 3, 4, earlier);
+        start(&rings, 1, 6);
+        let looks = rings.look(0, 0);
+        for _ in 0..2 * MOST_ROUNDS {
+            let kinds: Vec<_> = drain.round(|| 100).events.iter().map(Event::kind).collect();
+            assert!(
+                kinds.iter().all(|kind| *kind == EventKind::Started),
+                "{kinds:?}"
+            );
+        }
+        assert!(!drain.fall_asleep());
+        drop(looks);
+        let round = drain.round(|| 100);
+        assert_eq!(times(&round), [5, 7, 10]);
+        assert!(drain.fall_asleep());
     }
 
     #[test]

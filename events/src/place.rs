@@ -6,6 +6,9 @@
 //! - The drain holds a place only when its event is complete. So a producer finds its place held
 //!   only by one that is half way through putting an event in, or through taking one out.
 //! - What was put in is taken once, whole.
+//! - The drain is told when an event is complete and cannot be taken. A producer of a later turn of
+//!   the ring may hold the place for a moment, just to find the event there, where the hint was not
+//!   set when it looked.
 //!
 //! # Orderings
 //!
@@ -32,10 +35,24 @@ pub(crate) struct Place {
     event: Mutex<Option<Event>>,
 }
 
+/// What the drain finds in a place.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// The event, with its position.
+    Event(u64, Event),
+    /// No event that is complete, or one of a later position.
+    None,
+    /// An event that is complete, behind another thread's look.
+    Hidden,
+}
+
 impl Place {
     /// Puts the event of this position in; gives it back if the place is not free.
     #[inline]
     pub(crate) fn put(&self, position: u64, event: Event) -> Result<(), Event> {
+        if self.is_full() {
+            return Err(event);
+        }
         let Some(mut place) = self.try_hold().filter(|place| place.is_none()) else {
             return Err(event);
         };
@@ -47,14 +64,19 @@ impl Place {
 
     /// Takes the event out with its position, if it is complete and its position is below `end`.
     #[inline]
-    pub(crate) fn take_below(&self, end: u64) -> Option<(u64, Event)> {
+    pub(crate) fn take_below(&self, end: u64) -> Taken {
         let holds = self.holds.load(Relaxed);
         if holds == 0 || holds > end {
-            return None;
+            return Taken::None;
         }
-        let mut place = self.try_hold()?;
+        let Some(mut place) = self.try_hold() else {
+            return Taken::Hidden;
+        };
         self.holds.store(0, Relaxed);
-        place.take().map(|event| (holds - 1, event))
+        match place.take() {
+            Some(event) => Taken::Event(holds - 1, event),
+            None => Taken::None,
+        }
     }
 
     #[inline]
@@ -91,35 +113,46 @@ mod tests {
         draft.into_event(EventNumber::new(0, 0), CallId::new(0, 0))
     }
 
+    fn position(taken: Taken) -> Option<u64> {
+        match taken {
+            Taken::Event(position, _) => Some(position),
+            Taken::None => None,
+            Taken::Hidden => panic!("no thread holds it"),
+        }
+    }
+
     #[test]
     fn it_has_room_for_one_event() {
         let place = Place::default();
-        assert!(place.take_below(9).is_none());
+        assert_eq!(position(place.take_below(9)), None);
         assert!(place.put(0, event()).is_ok());
         assert!(place.put(4, event()).is_err() && place.is_full());
-        assert_eq!(place.take_below(9).map(|(position, _)| position), Some(0));
-        assert!(place.take_below(9).is_none());
+        assert_eq!(position(place.take_below(9)), Some(0));
+        assert_eq!(position(place.take_below(9)), None);
     }
 
     #[test]
     fn the_event_of_a_later_position_stays() {
         let place = Place::default();
         assert!(place.put(4, event()).is_ok());
-        assert!(place.take_below(4).is_none() && place.is_full());
-        assert_eq!(place.take_below(5).map(|(position, _)| position), Some(4));
+        assert_eq!(position(place.take_below(4)), None);
+        assert!(place.is_full());
+        assert_eq!(position(place.take_below(5)), Some(4));
         assert!(!place.is_full());
     }
 
     #[test]
-    fn whoever_finds_it_held_gives_up() {
+    fn a_thread_that_finds_it_held_gives_up() {
         let place = Place::default();
         let held = place.hold();
-        assert!(place.put(0, event()).is_err() && place.take_below(9).is_none());
+        assert!(place.put(0, event()).is_err());
+        assert_eq!(position(place.take_below(9)), None);
         drop(held);
         assert!(place.put(0, event()).is_ok());
         let held = place.hold();
-        assert!(place.put(4, event()).is_err() && place.take_below(9).is_none());
+        assert!(place.put(4, event()).is_err());
+        assert!(matches!(place.take_below(9), Taken::Hidden));
         drop(held);
-        assert!(place.take_below(9).is_some());
+        assert_eq!(position(place.take_below(9)), Some(0));
     }
 }

@@ -87,7 +87,7 @@ use crate::{
     accounting::{RingsAccounting, StripeAccounting},
     event::{Draft, Event},
     id::{CallId, EventNumber, TICKET_MASK},
-    place::Place,
+    place::{Place, Taken},
     sync::{
         AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
@@ -168,6 +168,15 @@ struct Gate {
 pub(crate) struct Floor {
     pub(crate) ends: u64,
     pub(crate) starts: u64,
+}
+
+/// What the drain passed over in a stripe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    /// The first position whose place held no event, or the end.
+    pub(crate) none_at: u64,
+    /// An event was complete, and could not be taken.
+    pub(crate) is_hidden: bool,
 }
 
 struct Stripe {
@@ -363,10 +372,10 @@ impl Rings {
         entered.extend(self.stripes.iter().map(given));
     }
 
-    /// Takes the events that are complete in the places of these positions, and returns the first
-    /// position whose place held none. For the drain; never waits.
+    /// Takes the events that are complete in the places of these positions. For the drain; never
+    /// waits.
     ///
-    /// The event of that position was lost, or is half put. An event that was held up may come here
+    /// The event of a position whose place held none was lost, or is half put. An event that was held up may come here
     /// with a position before the first. One of a later position, which has the same place, stays
     /// there: a round takes no more than what entered before it looked.
     pub(crate) fn take(
@@ -374,20 +383,26 @@ impl Rings {
         stripe: usize,
         positions: Range<u64>,
         mut each: impl FnMut(u64, Event),
-    ) -> u64 {
-        let Some(places) = self.stripes[stripe].places.get() else {
-            return positions.end;
+    ) -> Passed {
+        let mut passed = Passed {
+            none_at: positions.end,
+            is_hidden: false,
         };
-        let mut none_at = positions.end;
+        let Some(places) = self.stripes[stripe].places.get() else {
+            return passed;
+        };
         // In more positions than there are places, each place would come twice.
         let first = positions.end.saturating_sub(places.len() as u64);
         for at in positions.start.max(first)..positions.end {
             match place_of(places, at).take_below(positions.end) {
-                Some((position, event)) => each(position, event),
-                None => none_at = none_at.min(at),
+                Taken::Event(position, event) => each(position, event),
+                taken => {
+                    passed.none_at = passed.none_at.min(at);
+                    passed.is_hidden |= matches!(taken, Taken::Hidden);
+                }
             }
         }
-        none_at
+        passed
     }
 
     /// Returns how many positions this stripe gave, if each of its tickets is drained or lost.
@@ -518,6 +533,11 @@ impl Rings {
         let event = draft.into_event(number, CallId::from(number));
         let place = place_of(at.places.get().unwrap(), position);
         (place.hold(), move || place.put(position, event).is_ok())
+    }
+
+    /// Holds the place of this position, as a producer of a later turn does for a moment.
+    pub(crate) fn look(&self, stripe: usize, position: u64) -> impl Drop + '_ {
+        place_of(self.stripes[stripe].places.get().unwrap(), position).hold()
     }
 }
 
@@ -764,14 +784,14 @@ mod tests {
         assert_eq!(empty(&rings, 0), [0]);
         rings.offer(0, started(), None);
         let later = |_, _| panic!("a later event");
-        assert_eq!(rings.take(0, looked, later), 0);
+        assert_eq!(rings.take(0, looked, later).none_at, 0);
         assert_eq!(empty(&rings, 0), [1]);
     }
 
     #[test]
     fn the_first_position_without_an_event_is_told() {
         let rings = open(1, 4);
-        let none_at = |positions| rings.take(0, positions, |_, _| {});
+        let none_at = |positions| rings.take(0, positions, |_, _| {}).none_at;
         assert_eq!(none_at(0..0), 0);
         for _ in 0..4 {
             rings.offer(0, started(), None);

@@ -273,8 +273,8 @@ pub(crate) const CHANGES: [Change; 46] = [
         "the pump never sleeps",
         "src/pump.rs",
         [
-            "std::thread::park_timeout(sleep.max(REST));",
-            "std::thread::park_timeout(sleep.min(REST));",
+            "sleep.map_or(rest, |sleep| sleep.max(REST))",
+            "sleep.map_or(rest, |sleep| sleep.min(REST))",
         ],
         In::Tests("idle"),
         "an_idle_registry_wakes_its_pump_once_a_second_at_most",
@@ -293,7 +293,7 @@ pub(crate) const CHANGES: [Change; 46] = [
         "nothing is published at the end",
         "src/pump.rs",
         [
-            "        state.publisher.publish(&self.shared);\n        drop(state);\n        wake(wakeups);\n        ended.wake();",
+            "        state.publisher.publish(&self.shared, read);\n        drop(state);\n        wake(wakeups);\n        ended.wake();",
             "        drop(state);\n        wake(wakeups);\n        ended.wake();",
         ],
         In::Tests("intervals"),
@@ -364,7 +364,7 @@ pub(crate) const CHANGES: [Change; 46] = [
     seen(
         "a shutdown waits until the pump wakes up by itself",
         "src/registry.rs",
-        ["            thread.thread().unpark();\n", ""],
+        ["            pump.thread.thread().unpark();\n", ""],
         In::Tests("lifetimes"),
         "a_shutdown_wakes_a_pump_that_sleeps",
     ),
@@ -498,9 +498,9 @@ impl Baselines {",
         "of the stripes that are free, the highest is given out first",
         "src/stripe.rs",
         [
-            "let index = pool.free.pop().map_or_else(",
-            "let highest = pool.free.iter().map(|free| free.0).max();
-        pool.free.retain(|free| Some(free.0) != highest);
+            "let index = indices.free.pop().map_or_else(",
+            "let highest = indices.free.iter().map(|free| free.0).max();
+        indices.free.retain(|free| Some(free.0) != highest);
         let index = highest.map(Reverse).map_or_else(",
         ],
         In::Library,
