@@ -113,9 +113,9 @@ mod tests {
         draft.into_event(EventNumber::new(0, 0), CallId::new(0, 0))
     }
 
-    fn position(taken: Taken) -> Option<u64> {
+    fn position(taken: &Taken) -> Option<u64> {
         match taken {
-            Taken::Event(position, _) => Some(position),
+            Taken::Event(position, _) => Some(*position),
             Taken::None => None,
             Taken::Hidden => panic!("no thread holds it"),
         }
@@ -124,20 +124,20 @@ mod tests {
     #[test]
     fn it_has_room_for_one_event() {
         let place = Place::default();
-        assert_eq!(position(place.take_below(9)), None);
+        assert_eq!(position(&place.take_below(9)), None);
         assert!(place.put(0, event()).is_ok());
         assert!(place.put(4, event()).is_err() && place.is_full());
-        assert_eq!(position(place.take_below(9)), Some(0));
-        assert_eq!(position(place.take_below(9)), None);
+        assert_eq!(position(&place.take_below(9)), Some(0));
+        assert_eq!(position(&place.take_below(9)), None);
     }
 
     #[test]
     fn the_event_of_a_later_position_stays() {
         let place = Place::default();
         assert!(place.put(4, event()).is_ok());
-        assert_eq!(position(place.take_below(4)), None);
+        assert_eq!(position(&place.take_below(4)), None);
         assert!(place.is_full());
-        assert_eq!(position(place.take_below(5)), Some(4));
+        assert_eq!(position(&place.take_below(5)), Some(4));
         assert!(!place.is_full());
     }
 
@@ -146,13 +146,13 @@ mod tests {
         let place = Place::default();
         let held = place.hold();
         assert!(place.put(0, event()).is_err());
-        assert_eq!(position(place.take_below(9)), None);
+        assert_eq!(position(&place.take_below(9)), None);
         drop(held);
         assert!(place.put(0, event()).is_ok());
         let held = place.hold();
         assert!(place.put(4, event()).is_err());
         assert!(matches!(place.take_below(9), Taken::Hidden));
         drop(held);
-        assert_eq!(position(place.take_below(9)), Some(0));
+        assert_eq!(position(&place.take_below(9)), Some(0));
     }
 }
