@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::mem::{ManuallyDrop, needs_drop};
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -90,7 +90,7 @@ pub(crate) fn contained<R>(code: impl FnOnce() -> R) -> Result<R, Panicked> {
 /// is leaked, so that this ends.
 #[inline]
 pub(crate) fn discard<T>(value: T) {
-    if needs_drop::<T>() {
+    if mem::needs_drop::<T>() {
         drop_contained(value);
     }
 }
@@ -101,7 +101,7 @@ fn drop_contained<T>(value: T) {
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| {
             drop(ManuallyDrop::into_inner(payload));
         })) {
-            std::mem::forget(second);
+            mem::forget(second);
         }
     }
 }
@@ -140,9 +140,12 @@ impl<F> Contained<F> {
     }
 
     /// Drops the future, if it is not gone yet.
+    #[inline]
     pub(crate) fn discard(self: Pin<&mut Self>) {
         let mut future = self.project().future;
-        if future.is_some() {
+        if !mem::needs_drop::<F>() {
+            future.set(None);
+        } else if future.is_some() {
             let dropped = contained(|| future.set(None));
             drop(dropped);
         }

@@ -24,7 +24,7 @@ use std::pin::Pin;
 #[cfg(feature = "tokio")]
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
 #[cfg(feature = "tokio")]
@@ -417,22 +417,22 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if matches!(this.stage, Stage::New(_))
-            && let Stage::New(call) = mem::replace(this.stage, Stage::Ended)
-        {
-            let started = CallGuard::begin(call.handle, call.options);
-            *this.stage = Stage::Running(started, call.rule);
-        }
-        let ended = ready!(this.tool.poll(context));
-        let Stage::Running(call, rule) = mem::replace(this.stage, Stage::Ended) else {
-            unreachable!("a future that is done panics when it is polled");
+        // A call that ends in this poll never lies in the future.
+        let (call, rule) = match mem::replace(this.stage, Stage::Ended) {
+            Stage::New(call) => (CallGuard::begin(call.handle, call.options), call.rule),
+            Stage::Running(call, rule) => (call, rule),
+            Stage::Ended => panic!("a call was polled after it had ended"),
         };
-        match ended {
-            Ok(output) => {
+        match this.tool.poll(context) {
+            Poll::Pending => {
+                *this.stage = Stage::Running(call, rule);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(output)) => {
                 conclude(call, rule, &output);
                 Poll::Ready(output)
             }
-            Err(panicked) => {
+            Poll::Ready(Err(panicked)) => {
                 call.panicked(&panicked);
                 panicked.resume()
             }
