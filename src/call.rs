@@ -160,6 +160,21 @@ impl ToolHandle {
     }
 }
 
+impl Call<'_> {
+    /// The same call, with a clone of its handle.
+    pub(crate) fn into_owned(mut self) -> OwnedCall {
+        self.ended = true;
+        CallGuard {
+            handle: self.handle.clone(),
+            started: self.started,
+            id: self.id,
+            context: self.context.take(),
+            attempt: self.attempt,
+            ended: false,
+        }
+    }
+}
+
 impl<H: Borrow<ToolHandle>> CallGuard<H> {
     #[inline(always)]
     pub(crate) fn begin(handle: H, options: CallOptions) -> Self {

@@ -12,10 +12,12 @@ use crate::call::{self, CallGuard, CallOptions, OwnedCall};
 use crate::classify::{ByRule, Verdict};
 use crate::contain::{Contained, Panicked, contained};
 use crate::error::{InvokeError, ToolError};
+use crate::handle::ToolHandle;
 use crate::registry::Registry;
 use crate::text::{Excerpt, MAX_NAME_BYTES, escaped};
 use crate::tool::{Invocation, Tool, ToolFuture};
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::future::{Future, IntoFuture};
 use std::mem;
 use std::pin::Pin;
@@ -325,15 +327,19 @@ impl<C: JudgeAnswer> Future for Invoking<'_, C> {
 
 impl<C: JudgeAnswer> Invoking<'_, C> {
     pub(crate) fn poll_invoked(&mut self, context: &mut Context<'_>) -> Poll<Invoked> {
-        if matches!(self.0, Stage::New(_))
-            && let Stage::New(invoke) = mem::replace(&mut self.0, Stage::Ended)
-        {
-            match invoke.begin() {
-                Ok(stage) => self.0 = stage,
-                Err(refused) => return Poll::Ready(refused),
-            }
-        }
         let ended = match &mut self.0 {
+            Stage::New(_) => {
+                let Stage::New(invoke) = mem::replace(&mut self.0, Stage::Ended) else {
+                    unreachable!("it is the stage that was looked at");
+                };
+                return match invoke.begin(context) {
+                    Ok(stage) => {
+                        self.0 = stage;
+                        Poll::Pending
+                    }
+                    Err(ended) => Poll::Ready(ended),
+                };
+            }
             Stage::Running(running) => match running.poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ended) => ended,
@@ -346,7 +352,7 @@ impl<C: JudgeAnswer> Invoking<'_, C> {
                     return Poll::Ready(invoked);
                 }
             },
-            Stage::New(_) | Stage::Ended => panic!("a call was polled after it had ended"),
+            Stage::Ended => panic!("a call was polled after it had ended"),
         };
         let Stage::Running(running) = mem::replace(&mut self.0, Stage::Ended) else {
             unreachable!("it is the stage that was polled");
@@ -368,12 +374,17 @@ impl<C: JudgeAnswer> Running<C> {
             return Poll::Ready(Ended::Done(done));
         }
         #[cfg(feature = "tokio")]
-        if let Some(limit) = &mut self.limit
-            && limit.is_over(context)
-        {
-            return Poll::Ready(Ended::Late(limit.limit));
+        if let Some(late) = self.late(context) {
+            return Poll::Ready(late);
         }
         Poll::Pending
+    }
+
+    /// Looks whether the time limit is over.
+    #[cfg(feature = "tokio")]
+    fn late(&mut self, context: &mut Context<'_>) -> Option<Ended> {
+        let limit = self.limit.as_mut()?;
+        limit.is_over(context).then_some(Ended::Late(limit.limit))
     }
 
     fn end(self, ended: Ended) -> Invoked {
@@ -387,61 +398,83 @@ impl<C: JudgeAnswer> Running<C> {
 }
 
 impl<'a, C: JudgeAnswer> Invoke<'a, C> {
-    /// Looks the tool up and begins the call; if it may not be made, counts that.
-    fn begin(self) -> Result<Stage<'a, C>, Invoked> {
-        let Some(handle) = self.registry.get(self.name) else {
+    /// Looks the tool up, begins the call and polls the tool for the first time.
+    ///
+    /// # Errors
+    ///
+    /// How the call ended, if it did at once, or may not be made, which is counted.
+    fn begin(self, context: &mut Context<'_>) -> Result<Stage<'a, C>, Invoked> {
+        let Some(tool) = self.registry.tool(self.name) else {
             self.registry.count_unknown_call();
             return Err(Invoked::failed(InvokeError::UnknownTool {
                 name: escaped(self.name, MAX_NAME_BYTES),
             }));
         };
-        let name = || Arc::clone(&handle.0.slot.name);
-        let refusal = match &handle.0.body {
-            Some(_) if handle.is_enabled() => None,
-            Some(_) => Some(InvokeError::Disabled { name: name() }),
-            None => Some(InvokeError::NotCallable { name: name() }),
+        let name = || Arc::clone(&tool.0.slot.name);
+        let body = match &tool.0.body {
+            Some(body) if tool.is_enabled() => Ok(body),
+            Some(_) => Err(InvokeError::Disabled { name: name() }),
+            None => Err(InvokeError::NotCallable { name: name() }),
         };
-        if let Some(refusal) = refusal {
-            call::reject(&handle, self.options, &refusal);
-            return Err(Invoked::failed(refusal));
-        }
+        let body = match body {
+            Ok(body) => body,
+            Err(refusal) => {
+                call::reject(&tool, self.options, &refusal);
+                return Err(Invoked::failed(refusal));
+            }
+        };
         let invocation = Invocation::of(
             self.args,
             self.options.attempt,
             self.options.context.clone(),
-            self.registry.downgrade(),
+            self.registry.lend(),
         );
         #[cfg(feature = "tokio")]
-        if handle.0.body.as_ref().is_some_and(|body| body.is_blocking)
+        if body.is_blocking
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let call = (handle, self.options);
+            let call = (tool.to_handle(), self.options);
             let running = blocking::Running::new(&runtime, call, invocation, self.rule, self.held);
-            let running = running.within(self.limit.map(Limit::new));
-            return Ok(Stage::Blocking(Box::new(running)));
+            let mut running = running.within(self.limit.map(Limit::new));
+            return match running.poll(context) {
+                Poll::Pending => Ok(Stage::Blocking(Box::new(running))),
+                Poll::Ready(ended) => Err(ended),
+            };
         }
-        let call = CallGuard::begin(handle, self.options);
-        let tool = match contained(|| call_body(&call, invocation)) {
-            Ok(tool) => tool,
+        // Dropped after the tool, as in `Running`.
+        #[cfg(feature = "tokio")]
+        let held = self.held;
+        let call = CallGuard::begin(&*tool, self.options);
+        // Panics where the runtime has no timer; the call is counted then.
+        #[cfg(feature = "tokio")]
+        let limit = self.limit.map(Limit::new);
+        let future = match contained(|| body.tool().call(invocation)) {
+            Ok(future) => future,
             Err(panicked) => return Err(conclude(call, self.rule, Err(panicked))),
         };
-        Ok(Stage::Running(Running {
-            call,
+        let mut future = Contained::new(future);
+        // A call that ends here writes nothing that other threads write: it borrows the tool.
+        if let Poll::Ready(given) = Pin::new(&mut future).poll(context) {
+            return Err(conclude(call, self.rule, given));
+        }
+        #[cfg_attr(
+            not(feature = "tokio"),
+            allow(unused_mut, reason = "only a time limit changes it")
+        )]
+        let mut running = Running {
+            call: call.into_owned(),
             rule: self.rule,
-            tool: Contained::new(tool),
+            tool: future,
             #[cfg(feature = "tokio")]
-            limit: self.limit.map(Limit::new),
+            limit,
             #[cfg(feature = "tokio")]
-            _held: self.held,
-        }))
-    }
-}
-
-/// The future of a tool that was found to have a body.
-fn call_body(call: &OwnedCall, invocation: Invocation) -> ToolFuture {
-    match &call.handle().0.body {
-        Some(body) => body.tool().call(invocation),
-        None => unreachable!("a tool without a body is refused before"),
+            _held: held,
+        };
+        #[cfg(feature = "tokio")]
+        if let Some(late) = running.late(context) {
+            return Err(running.end(late));
+        }
+        Ok(Stage::Running(running))
     }
 }
 
@@ -449,7 +482,11 @@ fn call_body(call: &OwnedCall, invocation: Invocation) -> ToolFuture {
 type Given = Result<Result<Value, ToolError>, Panicked>;
 
 /// Judges what the tool gave, and makes that an answer: the verdict to count, and the answer.
-fn judge<C: JudgeAnswer>(call: &OwnedCall, rule: C, given: Given) -> (Verdict, Invoked) {
+fn judge<H, C>(call: &CallGuard<H>, rule: C, given: Given) -> (Verdict, Invoked)
+where
+    H: Borrow<ToolHandle>,
+    C: JudgeAnswer,
+{
     let judged = match given {
         Ok(Ok(answer)) => match &call.handle().0.body {
             Some(body) => contained(|| rule.judge(body.tool(), &answer)),
@@ -489,7 +526,11 @@ fn judge<C: JudgeAnswer>(call: &OwnedCall, rule: C, given: Given) -> (Verdict, I
 }
 
 /// Counts a call by what the tool gave, and makes that an answer.
-fn conclude<C: JudgeAnswer>(call: OwnedCall, rule: C, given: Given) -> Invoked {
+fn conclude<H, C>(call: CallGuard<H>, rule: C, given: Given) -> Invoked
+where
+    H: Borrow<ToolHandle>,
+    C: JudgeAnswer,
+{
     let (verdict, invoked) = judge(&call, rule, given);
     call.finish(verdict);
     invoked

@@ -32,6 +32,7 @@
 //!   host's own.
 //! * [`ToolHandle::start`], [`start_owned`](ToolHandle::start_owned): a guard; dropping it
 //!   counts the call as cancelled.
+//! * [`Registry::tool`]: a tool by name, lent for one call of the host's own code.
 //! * [`Registry::invoke`]: a [`Tool`] by name, for hosts that dispatch what the model asked for.
 //! * `AutoRun`: the whole loop, with turns, concurrency, time limits, retries and approval.
 //!
@@ -91,6 +92,7 @@ mod swap;
 mod sync;
 mod text;
 mod tool;
+mod tool_ref;
 mod wall_clock;
 
 #[cfg(feature = "auto_run")]
@@ -127,6 +129,7 @@ pub use snapshot::{
 pub use stream::MeteredStream;
 pub use text::{DEFAULT_MESSAGE_BYTES, NameError};
 pub use tool::{Invocation, Tool, ToolFuture, ToolSpec, async_tool, sync_tool};
+pub use tool_ref::ToolRef;
 pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome, StripesError, UnknownErrorKind};
 pub use toolmeter_events::{
     Batch, CallContext, CallId, Event, EventKind, EventNumber, Filter, NameTable, RecvError,

@@ -16,9 +16,12 @@ use crate::running_calls::RunningCalls;
 use crate::shared::{Baselines, Shared};
 use crate::slab::OutOfMemory;
 use crate::snapshot::Snapshot;
+use crate::stripe;
 use crate::sync::{Mutex, Ordering, lock};
 use crate::text::{MAX_NAME_BYTES, NameError, escaped};
 use crate::tool::{Tool, ToolSpec};
+use crate::tool_ref::ToolRef;
+use crossbeam_utils::CachePadded;
 use std::collections::HashSet;
 use std::io;
 use std::mem;
@@ -54,6 +57,8 @@ struct Owner {
     shared: Arc<Shared>,
     pumping: Arc<Pumping>,
     thread: Mutex<Option<PumpThread>>,
+    /// One for each stripe.
+    lent: Box<[LentRegistry]>,
 }
 
 /// The background thread of the pump.
@@ -87,6 +92,18 @@ impl PumpThread {
             // If the pump panicked, what it left is finished here all the same.
             let _ = self.thread.join();
         }
+    }
+}
+
+/// A weak reference that calls of one stripe share. A clone of it writes a count that only the
+/// threads of that stripe write, where one of [`WeakRegistry`] writes a count of all threads.
+#[derive(Clone, Debug)]
+pub(crate) struct LentRegistry(Arc<CachePadded<WeakRegistry>>);
+
+impl LentRegistry {
+    /// Returns the registry, unless its last owner is gone.
+    pub(crate) fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade()
     }
 }
 
@@ -129,11 +146,25 @@ impl Registry {
         } else {
             None
         };
-        Ok(Self(Arc::new(Owner {
-            shared,
-            pumping,
-            thread: Mutex::new(thread),
+        let stripes = shared.meter.rings.stripes();
+        Ok(Self(Arc::new_cyclic(|owner| {
+            let lent = || CachePadded::new(WeakRegistry(Weak::clone(owner)));
+            Owner {
+                shared,
+                pumping,
+                thread: Mutex::new(thread),
+                lent: (0..stripes)
+                    .map(|_| LentRegistry(Arc::new(lent())))
+                    .collect(),
+            }
         })))
+    }
+
+    /// Returns the weak reference of the calling thread's stripe.
+    #[inline]
+    pub(crate) fn lend(&self) -> LentRegistry {
+        let lent = &self.0.lent;
+        lent[stripe::current() & (lent.len() - 1)].clone()
     }
 
     /// Returns a reference that does not keep the registry alive.
@@ -297,7 +328,10 @@ impl Registry {
         Ok(handles)
     }
 
-    /// Returns the registered tool of this name. Waits for no thread.
+    /// Returns a handle of the registered tool of this name. Waits for no thread.
+    ///
+    /// A handle is counted, and all who look the tool up write that count. For a single call,
+    /// [`tool`](Self::tool) lends the tool without that.
     ///
     /// # Examples
     ///
@@ -312,7 +346,34 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn get(&self, name: &str) -> Option<ToolHandle> {
-        self.shared().roster.find(name).map(ToolHandle)
+        self.tool(name).map(|tool| tool.to_handle())
+    }
+
+    /// Lends the registered tool of this name, for one call. Waits for no thread, and writes
+    /// nothing that threads share.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// registry.register("web_search")?;
+    /// let asked = "web_search"; // by the model
+    /// match registry.tool(asked) {
+    ///     Some(tool) => tool.run(|| Ok::<_, String>(3))?,
+    ///     None => {
+    ///         registry.count_unknown_call();
+    ///         0
+    ///     }
+    /// };
+    /// assert_eq!(registry.metrics().tools["web_search"].success(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn tool(&self, name: &str) -> Option<ToolRef<'_>> {
+        self.shared().roster.find(name).map(ToolRef::new)
     }
 
     /// Frees a name.
@@ -346,13 +407,13 @@ impl Registry {
     pub fn deregister(&self, name: &str) -> Result<(), NotRegistered> {
         let shared = self.shared();
         let mut reclaim = lock(&shared.registration);
-        let state = shared.roster.retire(name).ok_or_else(|| NotRegistered {
+        let tool = shared.roster.retire(name).ok_or_else(|| NotRegistered {
             name: escaped(name, MAX_NAME_BYTES),
         })?;
-        reclaim.retired(Arc::clone(&state.slot));
+        reclaim.retired(Arc::clone(&tool.0.slot));
         drop(reclaim);
         // Not under the lock: it may be the last of it, and its body is the host's.
-        drop(state);
+        drop(tool);
         Ok(())
     }
 
@@ -783,13 +844,14 @@ fn register_slot(
         Taken::Retired(slot) => (slot, None),
         Taken::New { slot, was_departed } => (slot, Some(was_departed)),
     };
-    let state = Arc::new(ToolState::new(slot, Arc::clone(&shared.meter), body));
-    lock(&shared.names).insert(&state.slot);
-    shared.roster.register(Arc::clone(&state));
+    let state = ToolState::new(slot, Arc::clone(&shared.meter), body);
+    let handle = ToolHandle(Arc::new(state));
+    lock(&shared.names).insert(&handle.0.slot);
+    shared.roster.register(handle.clone());
     if let Some(was_departed) = departed {
         reclaim.registered(was_departed);
     }
-    ToolHandle(state)
+    handle
 }
 
 /// What became of all events of a registry: counts since it was built.

@@ -26,11 +26,12 @@
 //! | --- | --- | --- | --- | --- |
 //! | `table`, `listing` | `store` under the registry's lock, arc-swap's own | its own | `load`: a tool that is found is complete, and listed | `a_handle_that_is_found_counts`, on the stand-in |
 
-use crate::handle::{ToolReading, ToolSlot, ToolState};
+use crate::handle::{ToolHandle, ToolReading, ToolSlot};
 use crate::last_error::ErrorRecords;
-use crate::swap::ArcSwap;
+use crate::swap::{ArcSwap, Guard};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 use toolmeter_events::ToolId;
@@ -66,7 +67,7 @@ struct Shard {
 }
 
 /// The registrations, by name.
-type Table = HashTable<Arc<ToolState>>;
+type Table = HashTable<ToolHandle>;
 
 /// What readers read.
 #[derive(Clone, Debug, Default)]
@@ -119,11 +120,11 @@ impl Roster {
 
     /// The registered tool of this name.
     #[inline]
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<ToolState>> {
+    pub(crate) fn find(&self, name: &str) -> Option<Found> {
         let (hash, shard) = self.place(name);
         let table = shard.table.load();
-        let found = table.find(hash, |tool| *tool.slot.name == *name);
-        found.map(Arc::clone)
+        let at = table.find_bucket_index(hash, |tool| tool.name() == name)?;
+        Some(Found { table, at })
     }
 
     /// The retired tool of this name.
@@ -148,12 +149,31 @@ impl Roster {
     }
 }
 
+/// A registered tool, on loan from the table in which it was found. As long as it is held, the tools
+/// of that table do not depart.
+pub(crate) struct Found {
+    table: Guard<Arc<Table>>,
+    at: usize,
+}
+
+impl Deref for Found {
+    type Target = ToolHandle;
+
+    #[inline]
+    fn deref(&self) -> &ToolHandle {
+        match self.table.get_bucket(self.at) {
+            Some(tool) => tool,
+            None => unreachable!("it was found there, and a table does not change"),
+        }
+    }
+}
+
 /// Changes; the caller holds the registry's lock.
 impl Roster {
     /// Registers a tool whose name is not registered; it takes the place of the retired or
     /// departed one of this name.
-    pub(crate) fn register(&self, tool: Arc<ToolState>) {
-        let slot = Arc::clone(&tool.slot);
+    pub(crate) fn register(&self, tool: ToolHandle) {
+        let slot = Arc::clone(&tool.0.slot);
         let (hash, shard) = self.place(&slot.name);
         shard.change_listing(|listing| {
             listing.retired.retain(|retired| retired.name != slot.name);
@@ -161,20 +181,20 @@ impl Roster {
             listing.registered.push(Arc::clone(&slot));
         });
         let mut table = Table::clone(&shard.table.load());
-        let rehash = |tool: &Arc<ToolState>| self.hasher.hash_one(&*tool.slot.name);
+        let rehash = |tool: &ToolHandle| self.hasher.hash_one(tool.name());
         table.insert_unique(hash, tool, rehash);
         shard.table.store(Arc::new(table));
     }
 
     /// Frees a name; the tool is retired. What was registered is returned, to be dropped when the
     /// lock is released: its body is the host's.
-    pub(crate) fn retire(&self, name: &str) -> Option<Arc<ToolState>> {
+    pub(crate) fn retire(&self, name: &str) -> Option<ToolHandle> {
         let (hash, shard) = self.place(name);
         let mut table = Table::clone(&shard.table.load());
-        let entry = table.find_entry(hash, |tool| *tool.slot.name == *name);
+        let entry = table.find_entry(hash, |tool| tool.name() == name);
         let (tool, _) = entry.ok()?.remove();
         shard.table.store(Arc::new(table));
-        let slot = Arc::clone(&tool.slot);
+        let slot = Arc::clone(&tool.0.slot);
         shard.change_listing(|listing| {
             listing.registered.retain(|tool| tool.id != slot.id);
             listing.retired.push(slot);

@@ -7,7 +7,7 @@
 
 use crate::classify::{Verdict, classify_mcp};
 use crate::error::ToolError;
-use crate::registry::{Registry, WeakRegistry};
+use crate::registry::{LentRegistry, Registry};
 use crate::text::{NameError, check_name, lossy_name};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -105,7 +105,7 @@ pub struct Invocation {
     pub attempt: u16,
     /// The host's own names for the call, if it gave any.
     pub context: Option<Arc<CallContext>>,
-    registry: Option<WeakRegistry>,
+    registry: Option<LentRegistry>,
 }
 
 impl Invocation {
@@ -125,7 +125,7 @@ impl Invocation {
         args: Value,
         attempt: u16,
         context: Option<Arc<CallContext>>,
-        registry: WeakRegistry,
+        registry: LentRegistry,
     ) -> Self {
         Self {
             args,

@@ -3,12 +3,15 @@
 #![cfg(not(toolmeter_loom))]
 
 use allocation_counter::measure;
-use std::future::{Future, ready};
+use serde_json::Value;
+use std::future::{Future, IntoFuture, ready};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use toolmeter::{CallContext, ErrorKind, Pump, Registry, RegistryBuilder, ToolHandle, Verdict};
+use toolmeter::{
+    CallContext, ErrorKind, Pump, Registry, RegistryBuilder, ToolHandle, Verdict, async_tool,
+};
 
 const CALLS: u64 = 1_000_000;
 
@@ -69,6 +72,36 @@ fn neither_options_nor_a_rule_nor_a_future_allocate() {
     let stats = &registry.metrics().tools["web_search"];
     assert_eq!(stats.recovered, CALLS / 20);
     assert_eq!(stats.failures_by_kind[&ErrorKind::ToolError], CALLS / 20);
+}
+
+#[test]
+fn to_look_a_tool_up_allocates_nothing() {
+    let (registry, tool) = host(Registry::builder());
+    let counted = allocations(|| {
+        for n in 0..CALLS / 10 {
+            let lent = registry.tool("web_search").unwrap();
+            assert_eq!(lent.run(|| Ok::<_, String>(n)), Ok(n));
+            assert!(registry.tool("web").is_none());
+        }
+    });
+    assert_eq!(counted, 0);
+    assert_eq!(
+        registry.metrics().tools[tool.name()].success(),
+        CALLS / 10 + 1
+    );
+}
+
+/// A tool makes a box of its future, and that is all.
+#[test]
+fn a_call_by_name_allocates_the_future_of_the_tool() {
+    let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+    let ready = async_tool("ready", |call| async move { Ok(call.args) });
+    registry.register_tool(ready).unwrap();
+    let call = || poll_once(registry.invoke("ready", Value::Null).into_future());
+    // What the first call of a thread needs.
+    call();
+    let counted = allocations(|| (0..CALLS / 10).for_each(|_| call()));
+    assert_eq!(counted, CALLS / 10);
 }
 
 /// By dropping the guard or the future, or by a verdict.

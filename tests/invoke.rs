@@ -362,6 +362,65 @@ fn a_tool_without_a_body_cannot_be_called_by_name() {
     assert_eq!(registry.metrics().unknown_tool_calls, 0);
 }
 
+/// The first poll borrows the tool from the registry; a call that goes on has a handle of its own.
+#[test]
+fn a_call_outlives_the_registration_of_its_tool() {
+    let (registry, clock) = host();
+    let (answers, answer) = tokio::sync::oneshot::channel::<Value>();
+    let answer = std::sync::Mutex::new(Some(answer));
+    let waits = async_tool("tool", move |_| {
+        let answer = answer.lock().unwrap().take();
+        async move {
+            match answer {
+                Some(answer) => Ok(answer.await.unwrap_or_default()),
+                None => Ok(json!("at once")),
+            }
+        }
+    });
+    drop(registry.register_tool(waits).unwrap());
+    let mut call = pin!(registry.invoke("tool", json!(0)).into_future());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    assert_eq!(invoke(&registry, json!(0)).unwrap(), json!("at once"));
+    registry.deregister("tool").unwrap();
+    for _ in 0..3 {
+        registry.pump();
+    }
+    assert_eq!(counts(&registry), (1, 0, 0, 1));
+    clock.advance(MS);
+    answers.send(json!("late")).unwrap();
+    let Poll::Ready(answer) = call.as_mut().poll(&mut context) else {
+        panic!("the tool is done");
+    };
+    assert_eq!(answer.unwrap(), json!("late"));
+    assert_eq!(counts(&registry), (2, 0, 0, 0));
+}
+
+/// The registry that a tool is lent is the same on every thread, and none once it has ended.
+#[test]
+fn a_tool_finds_its_registry_from_any_thread() {
+    let (registry, _) = host();
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let tool = async_tool("tool", move |call| {
+        tell.lock().unwrap().send(call).unwrap();
+        async { Ok(Value::Null) }
+    });
+    registry.register_tool(tool).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| invoke(&registry, json!(0)).unwrap());
+        }
+    });
+    let calls: Vec<Invocation> = (0..4).map(|_| told.recv().unwrap()).collect();
+    for call in &calls {
+        let found = call.registry().unwrap();
+        assert_eq!(found.metrics().tools["tool"].success(), 4);
+    }
+    drop(registry);
+    assert!(calls.iter().all(|call| call.registry().is_none()));
+}
+
 #[test]
 fn dropping_the_future_cancels_a_call_that_began() {
     let (registry, clock) = host();

@@ -261,6 +261,62 @@ fn deregistering_frees_the_name_and_a_held_handle_goes_on_counting() {
     assert_eq!(host.registry.published().tools["shell"].success(), 2);
 }
 
+#[test]
+fn a_tool_on_loan_is_the_tool_that_is_registered() {
+    let host = Host::new();
+    let handle = host.register("shell");
+    let shell = host.registry.tool("shell").unwrap();
+    assert_eq!((shell.name(), shell.id()), ("shell", handle.id()));
+    shell.run(|| Ok::<_, String>(())).unwrap();
+    shell.set_enabled(false);
+    assert!(!handle.is_enabled());
+    for unknown in ["", "shel", "shell ", "Shell"] {
+        assert!(host.registry.tool(unknown).is_none(), "{unknown:?}");
+    }
+    assert_eq!(host.success("shell"), 1);
+    assert_eq!(host.registry.metrics().unknown_tool_calls, 0);
+}
+
+/// It is counted like a handle: nothing that it counts is lost, and the tool departs after it.
+#[test]
+fn a_tool_on_loan_goes_on_counting_when_its_name_is_free() {
+    let host = Host::new();
+    drop(host.register("shell"));
+    let lent = host.registry.tool("shell").unwrap();
+    let call = lent.start();
+    host.registry.deregister("shell").unwrap();
+    assert!(host.registry.tool("shell").is_none());
+    host.rounds();
+    host.register("shell").start().succeed();
+    call.succeed();
+    let kept = lent.to_handle();
+    drop(lent);
+    kept.start().succeed();
+    assert_eq!(host.success("shell"), 3);
+    drop(kept);
+    host.registry.deregister("shell").unwrap();
+    host.rounds();
+    assert_eq!(host.success("shell"), 3, "gone, and its counts are not");
+}
+
+/// More loans on one thread than it can note in memory of its own.
+#[test]
+fn any_number_of_tools_can_be_on_loan_at_once() {
+    let host = Host::new();
+    let names = (0..100).map(|n| ToolSpec::new(format!("tool_{n}")));
+    let handles = host.registry.register_all(names).unwrap();
+    let lent: Vec<_> = handles
+        .iter()
+        .map(|handle| host.registry.tool(handle.name()).unwrap())
+        .collect();
+    for (lent, handle) in lent.iter().zip(&handles) {
+        assert_eq!(lent.id(), handle.id());
+        lent.start().succeed();
+    }
+    let metrics = host.registry.metrics();
+    assert!(metrics.tools.values().all(|stats| stats.success() == 1));
+}
+
 /// Whatever is counted of a tool, before and after it departs.
 #[test]
 fn a_departed_tool_shows_all_that_it_counted() {
