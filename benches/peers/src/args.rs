@@ -17,15 +17,17 @@ Usage: toolmeter-peers [OPTIONS]
   --json          print one JSON object instead of the table, and nothing else
   --svg PATH      also write a plot of cost against threads to PATH
   --figures       toolmeter's figures as ratios in one run, each next to its aim
+  --events        ways to tell another thread of a call, next to each other
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter
+  --shared-lines  cache lines that two threads both write, counted under valgrind
   --seconds S     how long to measure altogether (default 30; 0.1 to 3600)
   --rounds N      rounds, each with every row (default 101, with --figures 801;
                   1 to 10000)
   --help          print this text
 
---json and --svg belong to the table, --rounds to the table and the figures; --memory is not
-timed.
+--json and --svg belong to the table, --rounds to the table, the figures and the events;
+--memory and --shared-lines are not timed.
 ";
 
 /// What is to be done.
@@ -40,10 +42,19 @@ pub(crate) enum Command {
         measure_for: Duration,
         rounds: usize,
     },
+    /// Measure the ways to tell another thread of a call.
+    Events {
+        measure_for: Duration,
+        rounds: usize,
+    },
     /// Print percentiles of single calls, measured for so long.
     Tail(Duration),
     /// Print resident memory.
     Memory,
+    /// Print which cache lines two threads both write.
+    SharedLines,
+    /// Make the calls of one scenario of `--shared-lines`: what the program starts itself for.
+    Turns(String),
     /// Print one figure of `--memory`, in bytes: what the program starts itself for.
     MemoryFigure { figure: String, stripes: usize },
 }
@@ -91,16 +102,21 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let mut seconds = None;
     let mut rounds = None;
     let mut figures = false;
+    let mut events = false;
     let mut tail = false;
     let mut memory = false;
+    let mut shared_lines = false;
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("json") => json = true,
             Long("svg") => svg = Some(PathBuf::from(parser.value()?)),
             Long("figures") => figures = true,
+            Long("events") => events = true,
             Long("tail") => tail = true,
             Long("memory") => memory = true,
+            Long("shared-lines") => shared_lines = true,
+            Long("turns") => return Ok(Command::Turns(parser.value()?.string()?)),
             Long("seconds") => {
                 let value = parser.value()?.string()?;
                 seconds = Some(in_range(&value, "--seconds", &(0.1..=3600.0))?);
@@ -118,29 +134,44 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             other => return Err(other.unexpected().into()),
         }
     }
-    let not_table = figures || tail || memory;
+    let is_counted = memory || shared_lines;
+    let not_table = figures || events || tail || is_counted;
     let misplaced = [
         (json && not_table, "--json"),
         (svg.is_some() && not_table, "--svg"),
-        (rounds.is_some() && (tail || memory), "--rounds"),
-        (seconds.is_some() && memory, "--seconds"),
-        (tail && memory, "--tail"),
-        (figures && (tail || memory), "--figures"),
+        (rounds.is_some() && (tail || is_counted), "--rounds"),
+        (seconds.is_some() && is_counted, "--seconds"),
+        (tail && is_counted, "--tail"),
+        (figures && (events || tail || is_counted), "--figures"),
+        (events && (tail || is_counted), "--events"),
+        (memory && shared_lines, "--memory"),
     ];
     if let Some((_, option)) = misplaced.iter().find(|(is_misplaced, _)| *is_misplaced) {
-        let mode = match (memory, tail) {
-            (true, _) => "--memory",
-            (false, true) => "--tail",
-            (false, false) => "--figures",
-        };
+        let modes = [
+            (shared_lines, "--shared-lines"),
+            (memory, "--memory"),
+            (tail, "--tail"),
+            (events, "--events"),
+        ];
+        let mode = modes.iter().find(|(is_asked_for, _)| *is_asked_for);
+        let mode = mode.map_or("--figures", |(_, mode)| *mode);
         return Err(UsageError(format!("{option} does not go with {mode}")));
     }
     if memory {
         return Ok(Command::Memory);
     }
+    if shared_lines {
+        return Ok(Command::SharedLines);
+    }
     let measure_for = Duration::from_secs_f64(seconds.unwrap_or(DEFAULT_SECONDS));
     if tail {
         return Ok(Command::Tail(measure_for));
+    }
+    if events {
+        return Ok(Command::Events {
+            measure_for,
+            rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
+        });
     }
     if figures {
         return Ok(Command::Figures {
@@ -226,6 +257,10 @@ mod tests {
             ("--memory --tail", "--tail does not go with --memory"),
             ("--figures --json", "--json does not go with --figures"),
             ("--figures --tail", "--figures does not go with --tail"),
+            (
+                "--shared-lines --memory",
+                "--memory does not go with --shared-lines",
+            ),
             (
                 "--figures --memory --json",
                 "--json does not go with --memory",

@@ -17,6 +17,7 @@
 
 use crate::harness::{Cell, Measured, Measurement};
 use crate::memory;
+use crate::peers;
 use crate::row::Row;
 use crate::spread::Spread;
 use crate::tail;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 use toolmeter::{Pump, Registry, ToolSpec};
 
 /// The numbers of threads that the aims speak of.
-const THREADS: [usize; 2] = [1, 2];
+const THREADS: [usize; 3] = [1, 2, 4];
 const TOOLS: usize = 1_000;
 const STRIPES: usize = 2;
 /// The share of the time that single calls get.
@@ -128,20 +129,23 @@ pub(crate) fn report(measure_for: Duration, rounds: usize) -> Result<String, Box
 }
 
 /// How many rows there are, in the order of [`timed`].
-const ROWS: usize = 8;
+const ROWS: usize = 11;
 
 fn rows(published: &Registry) -> Result<[Arc<dyn Row>; ROWS], Box<dyn Error>> {
     let [floor, _, paced_floor, _] = toolmeter_rows::references()?;
-    let [run, subscribed, overload, by_name] = toolmeter_rows::rows()?;
-    let [guards, published] = toolmeter_rows::guards_and_published(published.clone())?;
+    let [run, subscribed, overload, by_name, invoke] = toolmeter_rows::rows()?;
+    let [guards, futures, published] = toolmeter_rows::rows_of_figures(published.clone())?;
     Ok([
         floor,
         paced_floor,
         run,
         guards,
+        futures,
         subscribed,
         overload,
         by_name,
+        peers::dash_map()?,
+        invoke,
         published,
     ])
 }
@@ -187,13 +191,18 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
         paced_floor,
         run,
         guards,
+        futures,
         subscribed,
         overload,
         by_name,
+        dash_map,
+        invoke,
         published,
     ] = measured.each_ref().map(|row| &row.cells);
     let x_floor = |cell: &Cell| ratios(cell.rounds_ns(), floor[0].rounds_ns());
     let two_threads = |cells: &[Cell]| ratios(cells[1].rounds_ns(), cells[0].rounds_ns());
+    let over_dash_map =
+        |threads: usize| ratios(by_name[threads].rounds_ns(), dash_map[threads].rounds_ns());
     // A burst is too short to be interrupted often and a slice is not, so on a busy machine paced
     // calls and others are each compared with a floor of their own kind.
     let with_room = ratios(subscribed[0].rounds_ns(), paced_floor[0].rounds_ns());
@@ -208,6 +217,11 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
             1.35,
             x_floor(&guards[0]),
         ),
+        Figure::new(
+            "run_async of a ready future / floor",
+            1.6,
+            x_floor(&futures[0]),
+        ),
         Figure::new("two threads on one tool / one: run", 1.15, two_threads(run)),
         Figure::new(
             "two threads on one tool / one: start and succeed",
@@ -216,7 +230,7 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
         ),
         Figure::new(
             "run, one subscriber, paced / paced floor",
-            2.2,
+            3.5,
             with_room.clone(),
         ),
         Figure::new("  events lost by it", 0.0, vec![lost]),
@@ -225,11 +239,20 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
             1.0,
             ratios(&x_floor(&overload[0]), &with_room),
         ),
-        Figure::new("invoke by name / floor", 8.0, x_floor(&by_name[0])),
+        Figure::new("by name, own closure / floor", 2.2, x_floor(&by_name[0])),
+        Figure::new("  / DashMap by name, 1 thread", 1.0, over_dash_map(0)),
+        Figure::new("  / DashMap by name, 2 threads", 1.0, over_dash_map(1)),
+        Figure::new("  / DashMap by name, 4 threads", 1.0, over_dash_map(2)),
+        Figure::new("invoke by name / floor", 3.5, x_floor(&invoke[0])),
+        Figure::new(
+            "two threads on one tool / one: invoke",
+            1.15,
+            two_threads(invoke),
+        ),
         Figure::new("published() / floor", 0.75, x_floor(&published[0])),
         Figure::new(
             "metrics() of 1,000 tools, two calls each / floor",
-            250_000.0,
+            90_000.0,
             touched,
         ),
         Figure::new(
@@ -267,7 +290,7 @@ fn resident() -> Result<Vec<Figure>, Box<dyn Error>> {
 }
 
 fn table(figures: &[Figure], measured: &[Measured; ROWS]) -> String {
-    let [floor, _, _, _, subscribed, ..] = measured.each_ref().map(|row| &row.cells);
+    let [floor, _, _, _, _, subscribed, ..] = measured.each_ref().map(|row| &row.cells);
     let mut text = format!(
         "{:<68}{:>10}{:>18}{:>18}{:>10}\n{}\n",
         "",
@@ -341,9 +364,12 @@ mod tests {
                 "floor, paced",
                 "toolmeter/idle",
                 "toolmeter/guards",
+                "toolmeter/async",
                 "toolmeter/subscribed",
                 "toolmeter/overload",
                 "toolmeter/by_name",
+                "DashMap/by_name",
+                "toolmeter/invoke",
                 "toolmeter/published",
             ]
         );
@@ -362,17 +388,23 @@ mod tests {
             .map(|figure| Spread::of(&figure.values).median)
             .collect();
         let expected = [
-            2.0,
-            4.0,
+            2.0 / 1.0,
+            4.0 / 1.0,
             7.0,
             10.0,
+            13.0,
             8.0 / 7.0,
             11.0 / 10.0,
-            13.0 / 4.0,
+            16.0 / 4.0,
             0.0,
-            (16.0 / 1.0) / (13.0 / 4.0),
-            19.0,
+            (19.0 / 1.0) / (16.0 / 4.0),
             22.0,
+            22.0 / 25.0,
+            23.0 / 26.0,
+            24.0 / 27.0,
+            28.0,
+            29.0 / 28.0,
+            31.0,
             5.0,
             7.0,
         ];

@@ -11,8 +11,10 @@
 //! | `spread` | medians and quartiles |
 //! | `report`, `plot` | the figures as table and JSON, and as SVG |
 //! | `figures` | what toolmeter aims at, and where it is |
+//! | `events` | ways to tell another thread of a call |
 //! | `tail` | percentiles of single calls |
 //! | `memory` | resident memory |
+//! | `shared_lines` | which cache lines two threads both write |
 //!
 //! What it does not show: tools that do work between the two reads of the clock and so let the
 //! caches go cold, more cores than the machine has, and what it costs to read or export the
@@ -21,6 +23,7 @@
 //! keeps 32 buckets to an octave.
 
 mod args;
+mod events;
 mod figures;
 mod harness;
 mod memory;
@@ -28,6 +31,7 @@ mod peers;
 mod plot;
 mod report;
 mod row;
+mod shared_lines;
 mod spread;
 mod tail;
 mod team;
@@ -73,8 +77,14 @@ fn run(command: Command) -> Result<String, Box<dyn Error>> {
             measure_for,
             rounds,
         } => figures::report(measure_for, rounds),
+        Command::Events {
+            measure_for,
+            rounds,
+        } => events::report(measure_for, rounds),
         Command::Tail(measure_for) => tail::report(measure_for),
         Command::Memory => memory::report(),
+        Command::SharedLines => shared_lines::report(),
+        Command::Turns(scenario) => shared_lines::take_turns(&scenario),
         Command::MemoryFigure { figure, stripes } => {
             Ok(format!("{}\n", memory::figure(&figure, stripes)?))
         }

@@ -11,6 +11,8 @@ mod opentelemetry;
 mod prometheus;
 mod prometheus_client;
 
+pub(crate) use bare::dash_map;
+
 use crate::row::{Counted, Row};
 use std::collections::HashMap;
 use std::error::Error;

@@ -66,7 +66,7 @@ pub(crate) trait Row: Send + Sync {
 
     /// Whether the row is drawn in the plot, which has room for one way of using each library.
     fn in_plot(&self) -> bool {
-        !self.name().ends_with("/by_name")
+        !self.name().ends_with("/by_name") && !self.name().ends_with("/invoke")
     }
 }
 

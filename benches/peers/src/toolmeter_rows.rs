@@ -1,10 +1,11 @@
 //! toolmeter's own rows, and the bare clock that everything is compared with.
 //!
-//! `idle` is a registry with nobody listening, made as a host makes it. `by_name` calls a no-op
-//! async tool through [`Registry::invoke`], which does more than the peers' look-ups: it also
-//! hands over arguments and a result, and catches panics. `guards` and `published` are for the
-//! figures only. `subscribed` and `overload` have one
-//! subscriber, a thread that receives every batch, and the background pump.
+//! `idle` is a registry without a subscriber, made as a host makes it. `by_name` looks the tool up
+//! for each call and runs the host's own closure, as the peers' look-ups do. `invoke` calls a no-op
+//! async tool through [`Registry::invoke`], which does more: it also hands over arguments and a
+//! result, and boxes a future. `async`, `guards` and `published` are for the figures only.
+//! `subscribed` and `overload` have one subscriber, a thread that receives every batch, and the
+//! background pump.
 
 use crate::row::{Counted, InstantPair, Pace, Row, TOOL};
 use serde_json::Value;
@@ -31,7 +32,7 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 /// # Errors
 ///
 /// When a registry cannot be built.
-pub(crate) fn rows() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
+pub(crate) fn rows() -> Result<[Arc<dyn Row>; 5], Box<dyn Error>> {
     Ok([
         Calls::row("toolmeter/idle", Metered::idle()?, Pace::Unpaced),
         Calls::row(
@@ -40,7 +41,8 @@ pub(crate) fn rows() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
             Pace::Million,
         ),
         Calls::row("toolmeter/overload", Metered::overloaded()?, Pace::Unpaced),
-        Arc::new(Names::new()?),
+        Arc::new(Names(Metered::idle()?)),
+        Arc::new(Invoked::new()?),
     ])
 }
 
@@ -65,17 +67,16 @@ pub(crate) fn references() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
     ])
 }
 
-/// A call through a guard with nobody listening, and a look at the published snapshot of
-/// `registry`, which has one.
+/// A call through a guard and one of a future without a subscriber, and a look at the published
+/// snapshot of `registry`, which has one.
 ///
 /// # Errors
 ///
 /// When a registry cannot be built.
-pub(crate) fn guards_and_published(
-    registry: Registry,
-) -> Result<[Arc<dyn Row>; 2], Box<dyn Error>> {
+pub(crate) fn rows_of_figures(registry: Registry) -> Result<[Arc<dyn Row>; 3], Box<dyn Error>> {
     Ok([
         Arc::new(Guards(Metered::idle()?)),
+        Arc::new(Futures(Metered::idle()?)),
         Arc::new(Published(registry)),
     ])
 }
@@ -248,6 +249,49 @@ impl Row for Guards {
     }
 }
 
+/// Calls of a future that is ready at once.
+struct Futures(Metered);
+
+impl Row for Futures {
+    fn name(&self) -> &'static str {
+        "toolmeter/async"
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            let future = async { Ok::<u64, Infallible>(black_box(1)) };
+            black_box(poll_once(self.0.tool.run_async(future)).is_ready());
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(counted(&self.0.registry))
+    }
+}
+
+/// Calls of a closure, each of which looks the tool up by its name.
+struct Names(Metered);
+
+impl Row for Names {
+    fn name(&self) -> &'static str {
+        "toolmeter/by_name"
+    }
+
+    fn run(&self, calls: u64) {
+        for _ in 0..calls {
+            // A call that finds no tool stays out of the counts and fails the check.
+            if let Some(tool) = self.0.registry.tool(black_box(TOOL)) {
+                let Ok(answer) = tool.run(|| Ok::<u64, Infallible>(black_box(1)));
+                black_box(answer);
+            }
+        }
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(counted(&self.0.registry))
+    }
+}
+
 /// Looks at the published snapshot.
 struct Published(Registry);
 
@@ -267,12 +311,12 @@ impl Row for Published {
     }
 }
 
-/// Calls by name, of an async tool that does nothing.
-struct Names {
+/// Calls of an async tool that does nothing, which the registry makes.
+struct Invoked {
     registry: Registry,
 }
 
-impl Names {
+impl Invoked {
     fn new() -> Result<Self, Box<dyn Error>> {
         let registry = Registry::new();
         registry.register_tool(async_tool(TOOL, |_| async { Ok(Value::Null) }))?;
@@ -280,9 +324,9 @@ impl Names {
     }
 }
 
-impl Row for Names {
+impl Row for Invoked {
     fn name(&self) -> &'static str {
-        "toolmeter/by_name"
+        "toolmeter/invoke"
     }
 
     fn run(&self, calls: u64) {

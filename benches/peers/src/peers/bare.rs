@@ -17,16 +17,25 @@ use std::time::Duration;
 /// The range that toolmeter's own histograms cover: 2^48 ns.
 const MAX_LATENCY_NS: u64 = (1 << 48) - 1;
 
-/// All of them.
-pub(super) fn rows() -> Result<[Arc<dyn Row>; 5], Box<dyn Error>> {
+/// Counts in a `DashMap`, found by name.
+///
+/// # Errors
+///
+/// When a histogram cannot be made.
+pub(crate) fn dash_map() -> Result<Arc<dyn Row>, Box<dyn Error>> {
     let tools = DashMap::new();
     tools.insert(TOOL.to_owned(), Counts::new()?);
+    Ok(Arc::new(Sharded(tools)))
+}
+
+/// All of them.
+pub(super) fn rows() -> Result<[Arc<dyn Row>; 5], Box<dyn Error>> {
     let atomic = || Atomic::new().map(Arc::new);
     let locked = || Counts::new().map(|counts| Arc::new(Mutex::new(counts)));
     Ok([
         Arc::new(AtomicHandles(atomic()?)),
         Arc::new(AtomicNames(ByName::new(TOOL, atomic()?))),
-        Arc::new(Sharded(tools)),
+        dash_map()?,
         Arc::new(LockedHandles(locked()?)),
         Arc::new(LockedNames(ByName::new(TOOL, locked()?))),
     ])
