@@ -107,8 +107,8 @@ impl Host {
         self.calm.load(Ordering::Relaxed)
     }
 
-    /// Ends the ramp, in which the load is heavier than later: after it the allocator has what an
-    /// even load needs when chance has everybody need memory at the same moment.
+    /// Ends the ramp, in which the load is heavier than later: what an even load needs for the first
+    /// time is in use after it.
     pub(crate) fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }

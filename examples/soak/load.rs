@@ -13,7 +13,7 @@ use crate::forks::{self, Forks};
 use crate::guests::{Guests, join_and_leave, listen_and_leave};
 use crate::host::{Host, STRIPES};
 use crate::listeners::{Heard, Listener};
-use crate::memory::{Memory, resident_bytes};
+use crate::memory::{Memory, least_bytes_in_use};
 use crate::remains;
 use crate::roomy::{self, Others, Roomy, Warm};
 use crate::rude::{self, Rude};
@@ -159,10 +159,9 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     roomy.host.calm_down();
     rude.calm_down();
     stepping.calm_down();
-    thread::sleep(load / 3 - load / 4);
-    let after_a_third = resident_bytes();
-    thread::sleep(load - load / 3);
-    let at_the_end = resident_bytes();
+    let after_a_third = least_bytes_in_use(load / 12);
+    thread::sleep(load / 12 * 7);
+    let at_the_end = least_bytes_in_use(load / 12);
     host.end();
     // It forks until it is ended, with the others still at work.
     #[cfg(unix)]

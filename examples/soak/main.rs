@@ -95,7 +95,6 @@ fn main() -> ExitCode {
 }
 
 fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
-    memory::ask_for_one_arena()?;
     let deadline = args.load() + PATIENCE;
     thread::spawn(move || {
         thread::sleep(deadline);
@@ -145,7 +144,7 @@ struct Report {
     events_of_unknown_order: u64,
     differences: usize,
     not_done: Vec<&'static str>,
-    resident_bytes: Memory,
+    bytes_in_use: Memory,
     did: BTreeMap<&'static str, u64>,
     checks: Vec<Check>,
 }
@@ -168,7 +167,7 @@ impl Report {
             events_of_unknown_order: run.heard.iter().map(|heard| heard.forgotten).sum(),
             differences,
             not_done,
-            resident_bytes: memory,
+            bytes_in_use: memory,
             did: Did::ALL
                 .iter()
                 .map(|&did| (did.name(), run.done(did)))
@@ -191,8 +190,8 @@ impl Report {
             })
             .collect();
         errors.extend(self.not_done.iter().map(|what| format!("not done: {what}")));
-        if self.resident_bytes.grew() {
-            errors.push(format!("memory grew: {:?}", self.resident_bytes));
+        if self.bytes_in_use.grew() {
+            errors.push(format!("memory grew: {:?}", self.bytes_in_use));
         }
         errors
     }
@@ -211,15 +210,11 @@ impl Report {
                 .iter()
                 .map(|(what, times)| format!("{what:<56}{times:>14}")),
         );
-        let megabytes = |bytes: Option<u64>| {
-            bytes.map_or("unknown".into(), |bytes| {
-                format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
-            })
-        };
-        let memory = &self.resident_bytes;
+        let megabytes = |bytes: u64| format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20));
+        let memory = &self.bytes_in_use;
         lines.push(format!(
-            "{} calls; {} tools lost their names; events: {} offered, {} lost in rings, {} late; resident after a third {}, at \
-             the end {}; {} comparisons, {} differences",
+            "{} calls; {} tools lost their names; events: {} offered, {} lost in rings, {} late; in use after a third {}, at the \
+             end {}; {} comparisons, {} differences",
             self.calls,
             self.nameless_tools,
             self.events_offered,
