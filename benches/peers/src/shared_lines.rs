@@ -39,7 +39,7 @@ const CALLS: u64 = 64;
 const TURNS: usize = 2;
 const LINE_BYTES: u64 = 64;
 /// Within which whoever began a turn waits for its end.
-const AT_REST: Duration = Duration::from_millis(50);
+const AT_REST: Duration = Duration::from_millis(200);
 
 /// A word in lines of its own: the processor fetches them in pairs.
 #[repr(align(128))]
