@@ -185,7 +185,7 @@ pub(crate) const CHANGES: [Change; 46] = [
     seen(
         "a panic of the payload of a panic unwinds into the host",
         "src/contain.rs",
-        ["std::mem::forget(second);", "drop(second);"],
+        ["mem::forget(second);", "drop(second);"],
         In::Library,
         "contain::tests::what_panics_when_dropped_unwinds_nowhere",
     ),
@@ -221,8 +221,8 @@ pub(crate) const CHANGES: [Change; 46] = [
         "a disabled tool runs",
         "src/invoke.rs",
         [
-            "Some(_) if handle.is_enabled() => None,",
-            "Some(_) if !handle.name().is_empty() => None,",
+            "Some(body) if tool.is_enabled() => Ok(body),",
+            "Some(body) if !tool.name().is_empty() => Ok(body),",
         ],
         In::Tests("invoke"),
         "a_disabled_tool_is_rejected_by_name_only",
