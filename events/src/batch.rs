@@ -311,6 +311,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&shared), 3);
     }
 
+    #[cfg(debug_assertions)]
     fn batch_of_two(range: Range<usize>) -> Batch {
         Batch::new(shared(vec![event(1), event(2)]), range, 0)
     }
