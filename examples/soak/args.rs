@@ -7,9 +7,10 @@ use std::time::Duration;
 pub(crate) const HELP: &str = "\
 Loads some registries in every way at once, and compares toolmeter's counts with its own.
 
-Usage: soak [--seconds N] [--json]
+Usage: soak [--seconds N] [--no-forks] [--json]
 
   --seconds N  how long the load lasts (from 1; default 10)
+  --no-forks   leave out the forked children, in which a sanitizer does not work
   --json       print one JSON object on stdout and nothing else
   --help       print this
 
@@ -22,6 +23,8 @@ be used.
 pub(crate) struct Args {
     /// How long the load lasts.
     pub(crate) seconds: u64,
+    /// Whether children are forked, where there are forks.
+    pub(crate) forks: bool,
     /// Whether to print JSON.
     pub(crate) json: bool,
     /// Whether to print the help only.
@@ -43,6 +46,7 @@ impl Args {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
     let mut args = Args {
         seconds: 10,
+        forks: true,
         json: false,
         help: false,
     };
@@ -63,6 +67,7 @@ fn read(args: &mut Args, words: impl IntoIterator<Item = OsString>) -> Result<()
     while let Some(arg) = parser.next()? {
         match arg {
             Long("seconds") => args.seconds = parser.value()?.parse()?,
+            Long("no-forks") => args.forks = false,
             Long("json") => args.json = true,
             Long("help") | Short('h') => args.help = true,
             other => return Err(other.unexpected()),

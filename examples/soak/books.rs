@@ -252,6 +252,14 @@ pub(crate) enum Did {
 impl Did {
     const COUNT: usize = Self::ALL.len();
 
+    /// Whether it is a forked child.
+    pub(crate) const fn is_fork(self) -> bool {
+        #[cfg(unix)]
+        return matches!(self, Self::Forked);
+        #[cfg(not(unix))]
+        false
+    }
+
     /// All of them.
     pub(crate) const ALL: &[Self] = &[
         Self::Thread,

@@ -73,12 +73,12 @@ struct Own {
 }
 
 impl Forks {
-    /// Starts to fork. Children use these hosts, and one of their own.
+    /// Starts to fork, if children are wanted. They use these hosts, and one of their own.
     ///
     /// # Errors
     ///
     /// If the registry cannot be built.
-    pub(crate) fn start(hosts: [Arc<Host>; 2]) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(hosts: [Arc<Host>; 2], are_wanted: bool) -> Result<Self, Box<dyn Error>> {
         let registry = Registry::builder()
             .instance("forks")
             .stripes(2)
@@ -100,7 +100,13 @@ impl Forks {
         let is_over = Arc::clone(&over);
         Ok(Self {
             over,
-            forker: thread::spawn(move || fork_on(own, &hosts, &is_over)),
+            forker: thread::spawn(move || {
+                if are_wanted {
+                    fork_on(own, &hosts, &is_over)
+                } else {
+                    Ok((Counted::default(), own))
+                }
+            }),
             callers: callers.into(),
         })
     }

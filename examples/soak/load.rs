@@ -118,7 +118,7 @@ impl Run {
 /// # Errors
 ///
 /// If something cannot be set up, or a thread of the load panicked, which it has said by then.
-pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
+pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error>> {
     let roomy = Warm::up(Host::builder())?;
     let rude = Rude::warm()?;
     let stepping = Stepping::warm()?;
@@ -153,7 +153,9 @@ pub(crate) fn run(load: Duration) -> Result<Run, Box<dyn Error>> {
     let rude = Rude::start(rude)?;
     let stepping = Stepping::start(stepping)?;
     #[cfg(unix)]
-    let forks = Forks::start([Arc::clone(&host), Arc::clone(rude.host())])?;
+    let forks = Forks::start([Arc::clone(&host), Arc::clone(rude.host())], with_forks)?;
+    #[cfg(not(unix))]
+    let _ = with_forks;
     thread::sleep(load / 4);
     host.calm_down();
     roomy.host.calm_down();

@@ -101,7 +101,7 @@ fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
         eprintln!("soak: not at rest after {deadline:?}: something waits that nobody wakes");
         std::process::exit(1);
     });
-    let run = load::run(args.load())?;
+    let run = load::run(args.load(), args.forks)?;
     Ok(Report::new(args, &run))
 }
 
@@ -153,7 +153,7 @@ impl Report {
     fn new(args: &Args, run: &Run) -> Self {
         let checks = Checks::of(run);
         let differences = checks.iter().filter(|check| !check.agrees()).count();
-        let not_done = checks::not_done(run);
+        let not_done = checks::not_done(run, args.forks);
         let memory = run.memory;
         Self {
             ok: differences == 0 && not_done.is_empty() && !memory.grew(),
