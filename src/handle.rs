@@ -11,18 +11,25 @@
 //! A [`ToolSlot`] outlives the registration: it stays visible as long as a handle counts into
 //! it. `holders` is how the registry learns that none is left.
 //!
+//! All that a call reads is aligned to 128 bytes, two lines, which the processors of today fetch
+//! together. Otherwise the allocator may place it beside something that another thread writes at
+//! each of its calls, and each call would wait for that line.
+//!
 //! # Orderings
 //!
 //! `holders` is ordered with what its handles counted: see `reclaim.rs`, which reads it. `enabled`
 //! is relaxed and orders nothing.
 
+use crate::classify::Verdict;
 use crate::clock::HostClock;
 use crate::contain::discard;
 use crate::last_error::{ErrorRecords, KeptErrors};
 use crate::slab::SlotMemory;
 use crate::sync::{self, AtomicBool, AtomicUsize, Ordering};
-use crate::text::TextPolicy;
-use crate::tool::Tool;
+use crate::text::{MAX_NAME_BYTES, TextPolicy};
+use crate::tool::{Invocation, Tool, ToolFuture, ToolSpec};
+use crossbeam_utils::CachePadded;
+use serde_json::Value;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -36,6 +43,7 @@ pub(crate) type ToolReading = Reading<Vec<BucketCount>>;
 
 /// What every call of a registry needs.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Meter {
     pub(crate) clock: HostClock,
     pub(crate) rings: sync::Arc<Rings>,
@@ -52,6 +60,7 @@ impl Drop for Meter {
 /// One tool's counters and identity, for as long as a handle counts into them or a reader reads
 /// them.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ToolSlot {
     pub(crate) id: ToolId,
     pub(crate) name: Arc<str>,
@@ -60,7 +69,8 @@ pub(crate) struct ToolSlot {
     pub(crate) memory: SlotMemory,
     /// What was counted under the name before it got this memory.
     before: Option<Arc<ToolReading>>,
-    pub(crate) errors: KeptErrors,
+    /// Apart from what calls read: failures write it.
+    pub(crate) errors: CachePadded<KeptErrors>,
     enabled: AtomicBool,
     holders: AtomicUsize,
     /// Whether it is retired; changed under the registry's lock.
@@ -95,7 +105,7 @@ impl ToolSlot {
             registered_at,
             memory,
             before,
-            errors: KeptErrors::new(errors),
+            errors: CachePadded::new(KeptErrors::new(errors)),
             enabled: AtomicBool::new(true),
             holders: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
@@ -153,7 +163,7 @@ impl Body {
         Self {
             #[cfg(feature = "tokio")]
             is_blocking: tool.is_blocking(),
-            tool: Some(Box::new(tool)),
+            tool: Some(Box::new(Apart(tool))),
         }
     }
 
@@ -166,6 +176,28 @@ impl Body {
     }
 }
 
+/// A tool in lines of its own.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T: Tool> Tool for Apart<T> {
+    fn spec(&self) -> ToolSpec {
+        self.0.spec()
+    }
+
+    fn is_blocking(&self) -> bool {
+        self.0.is_blocking()
+    }
+
+    fn call(&self, invocation: Invocation) -> ToolFuture {
+        self.0.call(invocation)
+    }
+
+    fn classify(&self, answer: &Value) -> Verdict {
+        self.0.classify(answer)
+    }
+}
+
 impl Drop for Body {
     fn drop(&mut self) {
         discard(self.tool.take());
@@ -173,11 +205,39 @@ impl Drop for Body {
 }
 
 /// What all handles of one registration share.
+#[repr(align(128))]
 pub(crate) struct ToolState {
     pub(crate) memory: SlotMemory,
     pub(crate) meter: Arc<Meter>,
     pub(crate) slot: Arc<ToolSlot>,
     pub(crate) body: Option<Body>,
+    /// The slot's name once more, for look-ups, which may not read what lies beside anything.
+    name: NameHere,
+}
+
+/// A name, in place.
+struct NameHere {
+    len: usize,
+    bytes: [u8; MAX_NAME_BYTES],
+}
+
+impl NameHere {
+    /// A name that was checked; what is longer than a name can be never compares equal.
+    fn new(name: &str) -> Self {
+        let mut bytes = [0; MAX_NAME_BYTES];
+        for (here, byte) in bytes.iter_mut().zip(name.bytes()) {
+            *here = byte;
+        }
+        Self {
+            len: name.len(),
+            bytes,
+        }
+    }
+
+    #[inline]
+    fn is(&self, name: &str) -> bool {
+        self.len == name.len() && self.bytes.get(..self.len) == Some(name.as_bytes())
+    }
 }
 
 /// The counters are valid after each addition, so a host may catch a panic around its handles and
@@ -194,10 +254,17 @@ impl ToolState {
         slot.retired.store(false, Ordering::Relaxed);
         Self {
             memory: slot.memory.clone(),
+            name: NameHere::new(&slot.name),
             meter,
             slot,
             body,
         }
+    }
+
+    /// Whether this is the tool's name.
+    #[inline]
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.name.is(name)
     }
 }
 

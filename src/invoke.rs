@@ -427,7 +427,7 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
             self.args,
             self.options.attempt,
             self.options.context.clone(),
-            self.registry.lend(),
+            self.registry.id(),
         );
         #[cfg(feature = "tokio")]
         if body.is_blocking

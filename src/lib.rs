@@ -74,6 +74,7 @@ mod interval;
 mod invoke;
 mod known_errors;
 mod last_error;
+mod living;
 mod process;
 mod publish;
 mod pump;

@@ -8,6 +8,7 @@
 
 use crate::clock::HostClock;
 use crate::handle::{Body, ToolHandle, ToolSlot, ToolState};
+use crate::living::{Living, RegistryId};
 use crate::publish::Published;
 use crate::pump::{Pump, Pumping};
 use crate::reclaim::{IdsExhausted, Reclaim};
@@ -16,12 +17,10 @@ use crate::running_calls::RunningCalls;
 use crate::shared::{Baselines, Shared};
 use crate::slab::OutOfMemory;
 use crate::snapshot::Snapshot;
-use crate::stripe;
 use crate::sync::{Mutex, Ordering, lock};
 use crate::text::{MAX_NAME_BYTES, NameError, escaped};
 use crate::tool::{Tool, ToolSpec};
 use crate::tool_ref::ToolRef;
-use crossbeam_utils::CachePadded;
 use std::collections::HashSet;
 use std::io;
 use std::mem;
@@ -51,15 +50,18 @@ use toolmeter_events::{Filter, SubscribeError, Subscription};
 #[derive(Clone, Debug)]
 pub struct Registry(Arc<Owner>);
 
-/// What ends with the last owner.
+/// What ends with the last owner. In lines of its own: each look-up of a tool reads it.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Owner {
     shared: Arc<Shared>,
     pumping: Arc<Pumping>,
     thread: Mutex<Option<PumpThread>>,
-    /// One for each stripe.
-    lent: Box<[LentRegistry]>,
+    id: RegistryId,
 }
+
+/// Those of this process.
+static LIVING: Living<Owner> = Living::new();
 
 /// The background thread of the pump.
 #[derive(Debug)]
@@ -92,18 +94,6 @@ impl PumpThread {
             // If the pump panicked, what it left is finished here all the same.
             let _ = self.thread.join();
         }
-    }
-}
-
-/// A weak reference that calls of one stripe share. A clone of it writes a count that only the
-/// threads of that stripe write, where one of [`WeakRegistry`] writes a count of all threads.
-#[derive(Clone, Debug)]
-pub(crate) struct LentRegistry(Arc<CachePadded<WeakRegistry>>);
-
-impl LentRegistry {
-    /// Returns the registry, unless its last owner is gone.
-    pub(crate) fn upgrade(&self) -> Option<Registry> {
-        self.0.upgrade()
     }
 }
 
@@ -146,25 +136,23 @@ impl Registry {
         } else {
             None
         };
-        let stripes = shared.meter.rings.stripes();
-        Ok(Self(Arc::new_cyclic(|owner| {
-            let lent = || CachePadded::new(WeakRegistry(Weak::clone(owner)));
-            Owner {
-                shared,
-                pumping,
-                thread: Mutex::new(thread),
-                lent: (0..stripes)
-                    .map(|_| LentRegistry(Arc::new(lent())))
-                    .collect(),
-            }
+        Ok(Self(Arc::new_cyclic(|owner| Owner {
+            shared,
+            pumping,
+            thread: Mutex::new(thread),
+            id: LIVING.enter(owner),
         })))
     }
 
-    /// Returns the weak reference of the calling thread's stripe.
+    /// Returns the number by which [`living`](Self::living) finds it.
     #[inline]
-    pub(crate) fn lend(&self) -> LentRegistry {
-        let lent = &self.0.lent;
-        lent[stripe::current() & (lent.len() - 1)].clone()
+    pub(crate) fn id(&self) -> RegistryId {
+        self.0.id
+    }
+
+    /// Returns the registry of this number, unless its last owner is gone.
+    pub(crate) fn living(id: RegistryId) -> Option<Self> {
+        LIVING.find(id)?.upgrade().map(Self)
     }
 
     /// Returns a reference that does not keep the registry alive.
@@ -717,6 +705,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        LIVING.leave(self.id);
         self.shutdown();
         if self.shared.process.is_forked() {
             // Dropping what the pump may have held in the middle of a change is no option.

@@ -29,12 +29,15 @@
 use crate::handle::{ToolHandle, ToolReading, ToolSlot};
 use crate::last_error::ErrorRecords;
 use crate::swap::{ArcSwap, Guard};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
+use table::Table;
 use toolmeter_events::ToolId;
+
+mod table;
 
 /// How many tools a shard is made for.
 const TOOLS_PER_SHARD: usize = 32;
@@ -59,15 +62,13 @@ pub(crate) struct Nameless {
     pub(crate) reading: Arc<ToolReading>,
 }
 
-/// The tools of one part of all names.
+/// The tools of one part of all names. In lines of its own, as all that a look-up reads.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Shard {
     table: ArcSwap<Table>,
     listing: ArcSwap<Listing>,
 }
-
-/// The registrations, by name.
-type Table = HashTable<ToolHandle>;
 
 /// What readers read.
 #[derive(Clone, Debug, Default)]
@@ -87,9 +88,11 @@ pub(crate) enum Entry<'a> {
     Nameless(&'a Nameless),
 }
 
+/// See the head of this file. In lines of its own, as all that a look-up reads.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Roster {
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     shards: Box<[Shard]>,
 }
 
@@ -104,7 +107,7 @@ impl Roster {
             listing: ArcSwap::new(Arc::clone(&listing)),
         });
         Self {
-            hasher: DefaultHashBuilder::default(),
+            hasher: RandomState::default(),
             shards: shards.collect(),
         }
     }
@@ -113,7 +116,7 @@ impl Roster {
     #[inline]
     fn place(&self, name: &str) -> (u64, &Shard) {
         let hash = self.hasher.hash_one(name);
-        // A table uses the highest and the lowest bits.
+        // A table uses the lowest bits.
         let shard = (hash >> 32) as usize & (self.shards.len() - 1);
         (hash, &self.shards[shard])
     }
@@ -123,7 +126,7 @@ impl Roster {
     pub(crate) fn find(&self, name: &str) -> Option<Found> {
         let (hash, shard) = self.place(name);
         let table = shard.table.load();
-        let at = table.find_bucket_index(hash, |tool| tool.name() == name)?;
+        let at = table.find(hash, name)?;
         Some(Found { table, at })
     }
 
@@ -153,7 +156,7 @@ impl Roster {
 /// of that table do not depart.
 pub(crate) struct Found {
     table: Guard<Arc<Table>>,
-    at: usize,
+    at: table::Entry,
 }
 
 impl Deref for Found {
@@ -161,7 +164,7 @@ impl Deref for Found {
 
     #[inline]
     fn deref(&self) -> &ToolHandle {
-        match self.table.get_bucket(self.at) {
+        match self.table.get(self.at) {
             Some(tool) => tool,
             None => unreachable!("it was found there, and a table does not change"),
         }
@@ -180,9 +183,7 @@ impl Roster {
             listing.departed.retain(|tool| tool.name != slot.name);
             listing.registered.push(Arc::clone(&slot));
         });
-        let mut table = Table::clone(&shard.table.load());
-        let rehash = |tool: &ToolHandle| self.hasher.hash_one(tool.name());
-        table.insert_unique(hash, tool, rehash);
+        let table = shard.table.load().with(hash, tool);
         shard.table.store(Arc::new(table));
     }
 
@@ -190,10 +191,9 @@ impl Roster {
     /// lock is released: its body is the host's.
     pub(crate) fn retire(&self, name: &str) -> Option<ToolHandle> {
         let (hash, shard) = self.place(name);
-        let mut table = Table::clone(&shard.table.load());
-        let entry = table.find_entry(hash, |tool| tool.name() == name);
-        let (tool, _) = entry.ok()?.remove();
-        shard.table.store(Arc::new(table));
+        let table = shard.table.load();
+        let (others, tool) = table.without(table.find(hash, name)?)?;
+        shard.table.store(Arc::new(others));
         let slot = Arc::clone(&tool.0.slot);
         shard.change_listing(|listing| {
             listing.registered.retain(|tool| tool.id != slot.id);

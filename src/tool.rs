@@ -7,7 +7,8 @@
 
 use crate::classify::{Verdict, classify_mcp};
 use crate::error::ToolError;
-use crate::registry::{LentRegistry, Registry};
+use crate::living::RegistryId;
+use crate::registry::Registry;
 use crate::text::{NameError, check_name, lossy_name};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -105,7 +106,7 @@ pub struct Invocation {
     pub attempt: u16,
     /// The host's own names for the call, if it gave any.
     pub context: Option<Arc<CallContext>>,
-    registry: Option<LentRegistry>,
+    registry: Option<RegistryId>,
 }
 
 impl Invocation {
@@ -125,7 +126,7 @@ impl Invocation {
         args: Value,
         attempt: u16,
         context: Option<Arc<CallContext>>,
-        registry: LentRegistry,
+        registry: RegistryId,
     ) -> Self {
         Self {
             args,
@@ -166,7 +167,7 @@ impl Invocation {
     /// ```
     #[must_use]
     pub fn registry(&self) -> Option<Registry> {
-        self.registry.as_ref()?.upgrade()
+        Registry::living(self.registry?)
     }
 
     /// Returns the context of a call that this one makes: of the same session and turn, with this
