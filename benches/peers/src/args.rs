@@ -18,15 +18,17 @@ Usage: toolmeter-peers [OPTIONS]
   --svg PATH      also write a plot of cost against threads to PATH
   --figures       toolmeter's figures as ratios in one run, each next to its aim
   --events        ways to tell another thread of a call, next to each other
+  --work          toolmeter's share of a host whose tools do something, and how late events are
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter
-  --shared-lines  cache lines that two threads both write, counted under valgrind
+  --shared-lines  cache lines that one thread writes and another uses, counted under
+                  valgrind
   --seconds S     how long to measure altogether (default 30; 0.1 to 3600)
   --rounds N      rounds, each with every row (default 101, with --figures 801;
                   1 to 10000)
   --help          print this text
 
---json and --svg belong to the table, --rounds to the table, the figures and the events;
+--json and --svg belong to the table, --rounds to the table, the figures, the events and the work;
 --memory and --shared-lines are not timed.
 ";
 
@@ -47,11 +49,16 @@ pub(crate) enum Command {
         measure_for: Duration,
         rounds: usize,
     },
+    /// Measure what metering takes of tools that do something.
+    Work {
+        measure_for: Duration,
+        rounds: usize,
+    },
     /// Print percentiles of single calls, measured for so long.
     Tail(Duration),
     /// Print resident memory.
     Memory,
-    /// Print which cache lines two threads both write.
+    /// Print which cache lines one thread writes and another uses.
     SharedLines,
     /// Make the calls of one scenario of `--shared-lines`: what the program starts itself for.
     Turns(String),
@@ -103,6 +110,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let mut rounds = None;
     let mut figures = false;
     let mut events = false;
+    let mut work = false;
     let mut tail = false;
     let mut memory = false;
     let mut shared_lines = false;
@@ -113,6 +121,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             Long("svg") => svg = Some(PathBuf::from(parser.value()?)),
             Long("figures") => figures = true,
             Long("events") => events = true,
+            Long("work") => work = true,
             Long("tail") => tail = true,
             Long("memory") => memory = true,
             Long("shared-lines") => shared_lines = true,
@@ -135,15 +144,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         }
     }
     let is_counted = memory || shared_lines;
-    let not_table = figures || events || tail || is_counted;
+    let not_table = figures || events || work || tail || is_counted;
     let misplaced = [
         (json && not_table, "--json"),
         (svg.is_some() && not_table, "--svg"),
         (rounds.is_some() && (tail || is_counted), "--rounds"),
         (seconds.is_some() && is_counted, "--seconds"),
         (tail && is_counted, "--tail"),
-        (figures && (events || tail || is_counted), "--figures"),
-        (events && (tail || is_counted), "--events"),
+        (
+            figures && (events || work || tail || is_counted),
+            "--figures",
+        ),
+        (events && (work || tail || is_counted), "--events"),
+        (work && (tail || is_counted), "--work"),
         (memory && shared_lines, "--memory"),
     ];
     if let Some((_, option)) = misplaced.iter().find(|(is_misplaced, _)| *is_misplaced) {
@@ -151,6 +164,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             (shared_lines, "--shared-lines"),
             (memory, "--memory"),
             (tail, "--tail"),
+            (work, "--work"),
             (events, "--events"),
         ];
         let mode = modes.iter().find(|(is_asked_for, _)| *is_asked_for);
@@ -169,6 +183,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     }
     if events {
         return Ok(Command::Events {
+            measure_for,
+            rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
+        });
+    }
+    if work {
+        return Ok(Command::Work {
             measure_for,
             rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
         });

@@ -12,9 +12,10 @@
 //! | `report`, `plot` | the figures as table and JSON, and as SVG |
 //! | `figures` | what toolmeter aims at, and where it is |
 //! | `events` | ways to tell another thread of a call |
+//! | `work` | what metering takes of a host whose tools do something |
 //! | `tail` | percentiles of single calls |
 //! | `memory` | resident memory |
-//! | `shared_lines` | which cache lines two threads both write |
+//! | `shared_lines` | which cache lines one thread writes and another uses |
 //!
 //! What it does not show: tools that do work between the two reads of the clock and so let the
 //! caches go cold, more cores than the machine has, and what it costs to read or export the
@@ -36,6 +37,7 @@ mod spread;
 mod tail;
 mod team;
 mod toolmeter_rows;
+mod work;
 
 use args::{Command, TableOptions};
 use report::Report;
@@ -81,6 +83,10 @@ fn run(command: Command) -> Result<String, Box<dyn Error>> {
             measure_for,
             rounds,
         } => events::report(measure_for, rounds),
+        Command::Work {
+            measure_for,
+            rounds,
+        } => work::report(measure_for, rounds),
         Command::Tail(measure_for) => tail::report(measure_for),
         Command::Memory => memory::report(),
         Command::SharedLines => shared_lines::report(),

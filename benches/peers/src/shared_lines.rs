@@ -1,11 +1,12 @@
-//! `--shared-lines`: which cache lines two threads both write, counted.
+//! `--shared-lines`: which cache lines one thread writes and another uses, counted.
 //!
 //! What a call costs on many cores follows from the lines that are shared for writing, so they are
 //! counted instead of timed: the count holds on any number of cores, a time does not. The program
-//! starts itself under valgrind's `lackey`, which tells of every store. Two threads take turns:
+//! starts itself under valgrind's `lackey`, which tells of every load and store. Two threads take turns:
 //! one makes its calls while the other sleeps, and stores into a word of a line of its own tell
-//! the trace where a turn begins and ends. A line that was stored into in turns of both threads is
-//! shared.
+//! the trace where a turn begins and ends. What was stored into in the turns of one thread, and
+//! loaded from or stored into in those of the other, is shared. Lines are taken in pairs, as
+//! processors fetch them.
 //!
 //! Both threads have made calls before, so that what only a thread's first calls do, as taking a
 //! stripe, is not in the turns. Under valgrind one thread runs at a time, so the trace is in order; but
@@ -13,6 +14,7 @@
 //! one that woke it waits.
 
 use crate::row::TOOL;
+use crate::team;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -37,7 +39,8 @@ use toolmeter::{ErrorKind, Pump, Registry, ToolHandle, async_tool};
 const CALLS: u64 = 64;
 /// Turns of each thread that are counted.
 const TURNS: usize = 2;
-const LINE_BYTES: u64 = 64;
+/// Two lines.
+const PAIR_BYTES: u64 = 128;
 /// Within which whoever began a turn waits for its end.
 const AT_REST: Duration = Duration::from_millis(200);
 
@@ -182,8 +185,8 @@ pub(crate) fn report() -> Result<String, Box<dyn Error>> {
         "{:<42}{:>14}{:>16}{:>24}\n{}\n",
         "of one call of two threads on one tool",
         "stores",
-        "lines written",
-        "stores to shared lines",
+        "pairs written",
+        "stores to shared pairs",
         "-".repeat(96)
     );
     for scenario in &SCENARIOS {
@@ -199,13 +202,13 @@ pub(crate) fn report() -> Result<String, Box<dyn Error>> {
             "{:<42}{:>14.1}{:>16}{:>24}",
             scenario.name,
             counted.stores as f64 / calls,
-            counted.lines,
+            counted.pairs,
             shared(&counted, calls)
         );
     }
     text.push_str(
-        "\nLines are those that one thread wrote in its turns, its stack included. In brackets: the \
-         shared lines.\n",
+        "\nPairs of cache lines, those of the stack included. In brackets: how many are shared, as one \
+         thread\nwrites them and the other reads or writes them.\n",
     );
     Ok(text)
 }
@@ -239,6 +242,7 @@ pub(crate) fn take_turns(id: &str) -> Result<String, Box<dyn Error>> {
             let (done, is_done) = mpsc::channel();
             let (registry, tool) = (&registry, &tool);
             scope.spawn(move || {
+                team::reuse_own_memory();
                 for is_counted in turns {
                     if is_counted {
                         thread::sleep(AT_REST);
@@ -276,9 +280,9 @@ pub(crate) fn take_turns(id: &str) -> Result<String, Box<dyn Error>> {
 struct Counted {
     /// Stores in the turns of both threads.
     stores: u64,
-    /// Lines that the first thread stored into.
-    lines: usize,
-    /// Lines that both stored into, with the stores of both.
+    /// Pairs of lines that the first thread stored into.
+    pairs: usize,
+    /// Pairs that one thread stored into and the other used, with the stores of both.
     shared: BTreeMap<u64, u64>,
 }
 
@@ -310,71 +314,90 @@ fn traced(scenario: &Scenario, trace: &Path) -> Result<Counted, Box<dyn Error>> 
     Ok(count(BufReader::new(File::open(trace)?).lines(), marks)?)
 }
 
-/// Goes through a trace: a store is a line ` S address,size`, one that also loads ` M address,size`.
+/// Stores of a thread into each pair of lines that it used.
+type Uses = HashMap<u64, u64>;
+
+/// Goes through a trace: ` L address,size` is a load, ` S` a store, ` M` both.
 fn count(
     lines: impl Iterator<Item = std::io::Result<String>>,
     marks: [u64; 3],
 ) -> std::io::Result<Counted> {
-    let mut by_thread = [HashMap::<u64, u64>::new(), HashMap::new()];
+    let mut by_thread = [Uses::new(), Uses::new()];
     let mut turn = None;
     for line in lines {
         let line = line?;
-        let Some(address) = stored(&line) else {
+        let Some((address, is_store)) = used(&line) else {
             continue;
         };
-        if let Some(mark) = marks.iter().position(|&mark| mark == address) {
+        let mark = marks.iter().position(|&mark| is_store && mark == address);
+        if let Some(mark) = mark {
             turn = (mark != END).then_some(mark);
         } else if let Some(thread) = turn {
-            *by_thread[thread].entry(address / LINE_BYTES).or_default() += 1;
+            *by_thread[thread].entry(address / PAIR_BYTES).or_default() += u64::from(is_store);
         }
     }
     let [first, second] = by_thread;
-    let shared = first.iter().filter_map(|(line, stores)| {
-        let others = second.get(line)?;
-        Some((*line, stores + others))
+    let shared = first.iter().filter_map(|(pair, stores)| {
+        let stores = stores + second.get(pair)?;
+        (stores > 0).then_some((*pair, stores))
     });
     Ok(Counted {
         stores: first.values().chain(second.values()).sum(),
-        lines: first.len(),
+        pairs: first.values().filter(|stores| **stores > 0).count(),
         shared: shared.collect(),
     })
 }
 
-fn stored(line: &str) -> Option<u64> {
-    let access = line
-        .strip_prefix(" S ")
-        .or_else(|| line.strip_prefix(" M "))?;
-    let (address, _) = access.split_once(',')?;
-    u64::from_str_radix(address, 16).ok()
+/// The address that a line of the trace tells of, and whether it was stored into.
+fn used(line: &str) -> Option<(u64, bool)> {
+    let is_store = match line.get(..3)? {
+        " L " => false,
+        " S " | " M " => true,
+        _ => return None,
+    };
+    let (address, _) = line[3..].split_once(',')?;
+    Some((u64::from_str_radix(address, 16).ok()?, is_store))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Of pairs that both use: 0x5000 is written by both, 0x7000 by one, 0x8000 by the other, and
+    /// 0x9000 is only read. Others are used by one, or outside of the turns.
     #[test]
-    fn a_line_is_shared_if_both_threads_store_into_it_in_their_turns() {
+    fn a_pair_is_shared_if_one_thread_writes_it_and_the_other_uses_it() {
         let trace = "\
 ==1== lackey
 I  00401000,3
  S 00005000,8
+ L 00000100,8
+ S 0000a000,8
  S 00000100,8
  S 00005000,8
  S 00006000,8
  L 00007000,8
+ M 00008040,8
+ L 00009000,8
  S 00000300,8
  S 00007000,8
  S 00000200,8
- M 00005020,4
- S 00007000,8
+ M 00005060,4
+ S 00007020,8
+ S 00007028,8
+ L 00008000,8
+ L 00009008,8
+ S 0000a000,8
  S 00000300,8
  S 00006000,8
 ";
         let lines = trace.lines().map(|line| Ok(line.to_owned()));
         let counted = count(lines, [0x100, 0x200, 0x300]).expect("a trace");
-        assert_eq!((counted.stores, counted.lines), (4, 2));
-        assert_eq!(counted.shared, BTreeMap::from([(0x5000 / 64, 2)]));
-        assert_eq!(shared(&counted, 2.0), "1.00 (1)");
+        assert_eq!((counted.stores, counted.pairs), (7, 3));
+        let shared_pairs = [(0x5000, 2), (0x7000, 2), (0x8000, 1)];
+        let shared_pairs = shared_pairs.map(|(address, stores)| (address / PAIR_BYTES, stores));
+        assert_eq!(counted.shared, BTreeMap::from(shared_pairs));
+        assert_eq!(shared(&counted, 2.0), "2.50 (3)");
         assert_eq!(shared(&Counted::default(), 2.0), "0");
     }
 
