@@ -122,7 +122,11 @@ impl Roster {
     }
 
     /// The registered tool of this name.
-    #[inline]
+    ///
+    /// NB: inlined always, as the path of a call is: a program that also registers tools in another
+    /// place left this as a call of its own, and a look-up then took 8 ns more (Intel Xeon under
+    /// KVM, floor of two clock reads 17.5).
+    #[inline(always)]
     pub(crate) fn find(&self, name: &str) -> Option<Found> {
         let (hash, shard) = self.place(name);
         let table = shard.table.load();

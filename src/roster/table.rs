@@ -28,12 +28,22 @@ const ENTRIES: usize = 8;
 /// Tools for each line, on average, at most.
 const LOAD: usize = ENTRIES / 2;
 
-/// Eight tools, with their hashes.
+/// The bit that is set in the hash of every tool; the hash of an empty entry is 0.
+const FULL: u64 = 1 << 63;
+
+/// Eight tools, with their hashes. Filled from the front.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Line {
     hashes: [u64; ENTRIES],
     tools: [Option<ToolHandle>; ENTRIES],
+}
+
+impl Line {
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.hashes[ENTRIES - 1] != 0
+    }
 }
 
 /// The registrations of a shard, by name.
@@ -50,20 +60,36 @@ pub(super) struct Entry(usize);
 
 impl Table {
     /// Returns where the tool of this name lies.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, hash: u64, name: &str) -> Option<Entry> {
-        let last = self.lines.len().checked_sub(1)?;
+        let (hash, last) = (hash | FULL, self.lines.len().checked_sub(1)?);
         for step in 0..=last {
             let at = (hash as usize).wrapping_add(step) & last;
             let line = &self.lines[at];
-            for (entry, tool) in line.tools.iter().enumerate() {
-                let tool = tool.as_ref()?;
-                if line.hashes[entry] == hash && tool.0.is_named(name) {
-                    return Some(Entry(at * ENTRIES + entry));
+            let Some(entry) = line.hashes.iter().position(|its_hash| *its_hash == hash) else {
+                if line.is_full() {
+                    continue;
                 }
-            }
+                return None;
+            };
+            return match &line.tools[entry] {
+                Some(tool) if tool.0.is_named(name) => Some(Entry(at * ENTRIES + entry)),
+                _ => self.find_among_equals(hash, name),
+            };
         }
         None
+    }
+
+    /// The same where two names have one hash.
+    #[cold]
+    fn find_among_equals(&self, hash: u64, name: &str) -> Option<Entry> {
+        let lines = self.lines.iter();
+        let entries = lines.flat_map(|line| line.hashes.iter().zip(&line.tools));
+        let mut found = entries.map(|(its_hash, tool)| {
+            let tool = tool.as_ref().filter(|_| *its_hash == hash);
+            tool.is_some_and(|tool| tool.0.is_named(name))
+        });
+        found.position(|is_found| is_found).map(Entry)
     }
 
     /// Returns the tool that lies there.
@@ -105,7 +131,7 @@ impl Table {
                 entries.filter(|(_, tool)| tool.is_none())
             });
             if let Some((its_hash, its_tool)) = empty.next() {
-                (*its_hash, *its_tool) = (hash, Some(tool));
+                (*its_hash, *its_tool) = (hash | FULL, Some(tool));
             }
         }
         Self { lines }
