@@ -124,6 +124,7 @@ pub(crate) fn report(measure_for: Duration, rounds: usize) -> Result<String, Box
         2.0,
         tail::overload_ratios(for_tail)?,
     ));
+    figures.extend(growth()?);
     figures.extend(resident()?);
     Ok(table(&figures, &measured))
 }
@@ -269,6 +270,73 @@ fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
         .zip(others)
         .map(|(one, other)| one / other)
         .collect()
+}
+
+/// How registering tools one by one, and freeing them, grows with their number.
+fn growth() -> Result<[Figure; 2], Box<dyn Error>> {
+    const TRIES: usize = 11;
+    let [mut registering, mut freeing] = [const { Vec::new() }; 2];
+    for _ in 0..TRIES {
+        let ([first, second], [tenfold_first, tenfold_second]) =
+            (come_and_go(1_000)?, come_and_go(10_000)?);
+        registering.push(tenfold_first / first);
+        freeing.push(tenfold_second / second);
+    }
+    Ok([
+        Figure::new(
+            "registering tools one by one: 10,000 / 1,000",
+            12.0,
+            registering,
+        ),
+        Figure::new(
+            "freeing them for as many others: 10,000 / 1,000",
+            12.0,
+            freeing,
+        ),
+    ])
+}
+
+/// Seconds that it takes to register so many tools one by one, and to free them all and register
+/// as many others, for which there is no room before.
+fn come_and_go(tools: usize) -> Result<[f64; 2], Box<dyn Error>> {
+    let registry = Registry::builder()
+        .pump(Pump::manual())
+        .stripes(STRIPES)
+        .tool_limit(tools)
+        .build()?;
+    let names = |of| (0..tools).map(move |tool| format!("{of}_{tool}"));
+    let register_all = |of| {
+        let tools = names(of).map(|name| registry.register(name));
+        tools.collect::<Result<Vec<_>, _>>()
+    };
+    let start = Instant::now();
+    let first = register_all("first")?;
+    let registered = start.elapsed();
+    for tool in &first {
+        tool.start().succeed();
+    }
+    drop(first);
+    let start = Instant::now();
+    for name in names("first") {
+        registry.deregister(&name)?;
+    }
+    let others = register_all("other")?;
+    let replaced = start.elapsed();
+    for tool in &others {
+        tool.start().succeed();
+    }
+    let totals = registry.totals();
+    let named: u64 = totals.tools.values().map(|tool| tool.success()).sum();
+    let nameless = totals
+        .nameless
+        .as_ref()
+        .map_or(0, |nameless| nameless.tools);
+    if named + nameless < 2 * tools as u64 {
+        return Err(
+            format!("{named} calls are counted of one of each of {tools} tools, twice").into(),
+        );
+    }
+    Ok([registered, replaced].map(|time| time.as_secs_f64()))
 }
 
 /// The figures of `--memory`.
