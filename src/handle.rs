@@ -11,9 +11,9 @@
 //! A [`ToolSlot`] outlives the registration: it stays visible as long as a handle counts into
 //! it. `holders` is how the registry learns that none is left.
 //!
-//! All that a call reads is aligned to 128 bytes, two lines, which the processors of today fetch
-//! together. Otherwise the allocator may place it beside something that another thread writes at
-//! each of its calls, and each call would wait for that line.
+//! What a call reads of its tool and its registry is aligned to 128 bytes, two cache lines, which
+//! processors fetch together. Otherwise the allocator may place it beside something that another
+//! thread writes at each of its calls, and each call would wait for that line.
 //!
 //! # Orderings
 //!
@@ -176,7 +176,7 @@ impl Body {
     }
 }
 
-/// A tool in lines of its own.
+/// A tool in lines of its own. Every method of [`Tool`] is passed on.
 #[repr(align(128))]
 struct Apart<T>(T);
 
@@ -211,12 +211,12 @@ pub(crate) struct ToolState {
     pub(crate) meter: Arc<Meter>,
     pub(crate) slot: Arc<ToolSlot>,
     pub(crate) body: Option<Body>,
-    /// The slot's name once more, for look-ups, which may not read what lies beside anything.
-    name: NameHere,
+    /// The slot's name once more, for look-ups: the slot's own lies where the allocator placed it.
+    pub(crate) name: NameHere,
 }
 
 /// A name, in place.
-struct NameHere {
+pub(crate) struct NameHere {
     len: usize,
     bytes: [u8; MAX_NAME_BYTES],
 }
@@ -234,8 +234,9 @@ impl NameHere {
         }
     }
 
+    /// Whether this is the name.
     #[inline]
-    fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         self.len == name.len() && self.bytes.get(..self.len) == Some(name.as_bytes())
     }
 }
@@ -259,12 +260,6 @@ impl ToolState {
             slot,
             body,
         }
-    }
-
-    /// Whether this is the tool's name.
-    #[inline]
-    pub(crate) fn is_named(&self, name: &str) -> bool {
-        self.name.is(name)
     }
 }
 

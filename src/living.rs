@@ -13,8 +13,10 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `NEXT` | `fetch_add` | `Relaxed` | orders nothing: only a number of its own | |
-//! | `LIVING` | arc-swap's `load` and `rcu` | its own | each other | |
+//! | `next` | `fetch_add` | `Relaxed` | orders nothing: only a number of its own | |
+//! | `by_id` | arc-swap's `load` and `rcu` | its own | each other | |
+//!
+//! Neither is loom's: a model has one registry, which enters before its threads begin.
 
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;

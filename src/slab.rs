@@ -21,7 +21,8 @@ const CHUNK_BYTES: usize = if cfg!(toolmeter_loom) { 1 } else { 33 << 20 };
 /// The words in a cache line, on which each slot begins.
 const LINE_WORDS: usize = 8;
 
-/// A run of zeroed words, from which slots are carved. In a line of its own, since calls read it.
+/// A run of zeroed words, from which slots are carved. In lines of its own, since calls
+/// read it.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Chunk {

@@ -18,8 +18,8 @@
 //!
 //! Eight hashes and the eight tools that they belong to fill two cache lines, which the processor
 //! fetches together: a [`Line`]. The hash chooses the line in which a tool lies; if it is full, the
-//! tool lies in the next one that is not. A line is filled from the front, so a look-up ends at
-//! the first entry that is empty. At most half of all entries are full, so there is one.
+//! tool lies in the next one that is not. So a look-up ends with the first line that is not full. At
+//! most half of all entries are, so there is one.
 
 use crate::handle::ToolHandle;
 
@@ -73,7 +73,7 @@ impl Table {
                 return None;
             };
             return match &line.tools[entry] {
-                Some(tool) if tool.0.is_named(name) => Some(Entry(at * ENTRIES + entry)),
+                Some(tool) if tool.0.name.is(name) => Some(Entry(at * ENTRIES + entry)),
                 _ => self.find_among_equals(hash, name),
             };
         }
@@ -87,7 +87,7 @@ impl Table {
         let entries = lines.flat_map(|line| line.hashes.iter().zip(&line.tools));
         let mut found = entries.map(|(its_hash, tool)| {
             let tool = tool.as_ref().filter(|_| *its_hash == hash);
-            tool.is_some_and(|tool| tool.0.is_named(name))
+            tool.is_some_and(|tool| tool.0.name.is(name))
         });
         found.position(|is_found| is_found).map(Entry)
     }
@@ -130,8 +130,9 @@ impl Table {
                 let entries = line.hashes.iter_mut().zip(&mut line.tools);
                 entries.filter(|(_, tool)| tool.is_none())
             });
-            if let Some((its_hash, its_tool)) = empty.next() {
-                (*its_hash, *its_tool) = (hash | FULL, Some(tool));
+            match empty.next() {
+                Some((its_hash, its_tool)) => (*its_hash, *its_tool) = (hash | FULL, Some(tool)),
+                None => unreachable!("there are twice as many entries as tools"),
             }
         }
         Self { lines }
@@ -208,9 +209,19 @@ mod tests {
     #[test]
     fn what_a_look_up_reads_lies_in_lines_of_its_own() {
         assert_eq!((size_of::<Line>(), align_of::<Line>()), (128, 128));
-        assert_eq!(align_of::<Table>(), 128);
+        let parts = [
+            align_of::<Table>(),
+            align_of::<super::super::Shard>(),
+            align_of::<super::super::Roster>(),
+        ];
+        assert_eq!(parts, [128; 3]);
         let tool = &tools(1)[0];
-        assert_eq!(ptr::from_ref(&*tool.0).addr() % 128, 0);
+        let [state, meter, slot] = [
+            ptr::from_ref(&*tool.0).addr(),
+            ptr::from_ref(&*tool.0.meter).addr(),
+            ptr::from_ref(&*tool.0.slot).addr(),
+        ];
+        assert_eq!([state % 128, meter % 128, slot % 128], [0; 3]);
         assert_eq!(size_of_val(&*tool.0) % 128, 0);
     }
 }

@@ -18,7 +18,8 @@ Usage: toolmeter-peers [OPTIONS]
   --svg PATH      also write a plot of cost against threads to PATH
   --figures       toolmeter's figures as ratios in one run, each next to its aim
   --events        ways to tell another thread of a call, next to each other
-  --work          toolmeter's share of a host whose tools do something, and how late events are
+  --work          toolmeter's share of a host whose tools do something, and how
+                  late events are
   --tail          percentiles of single calls of toolmeter, next to a bare clock pair
   --memory        resident memory of toolmeter
   --shared-lines  cache lines that one thread writes and another uses, counted under
@@ -28,8 +29,8 @@ Usage: toolmeter-peers [OPTIONS]
                   1 to 10000)
   --help          print this text
 
---json and --svg belong to the table, --rounds to the table, the figures, the events and the work;
---memory and --shared-lines are not timed.
+--json and --svg belong to the table, --rounds to the table, the figures, the events
+and the work; --memory and --shared-lines are not timed.
 ";
 
 /// What is to be done.
@@ -277,6 +278,11 @@ mod tests {
             ("--memory --tail", "--tail does not go with --memory"),
             ("--figures --json", "--json does not go with --figures"),
             ("--figures --tail", "--figures does not go with --tail"),
+            ("--work --json", "--json does not go with --work"),
+            ("--work --tail", "--work does not go with --tail"),
+            ("--work --events", "--events does not go with --work"),
+            ("--work --figures", "--figures does not go with --work"),
+            ("--work --memory", "--work does not go with --memory"),
             (
                 "--shared-lines --memory",
                 "--memory does not go with --shared-lines",

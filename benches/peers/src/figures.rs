@@ -325,15 +325,10 @@ fn come_and_go(tools: usize) -> Result<[f64; 2], Box<dyn Error>> {
     for tool in &others {
         tool.start().succeed();
     }
-    let totals = registry.totals();
-    let named: u64 = totals.tools.values().map(|tool| tool.success()).sum();
-    let nameless = totals
-        .nameless
-        .as_ref()
-        .map_or(0, |nameless| nameless.tools);
-    if named + nameless < 2 * tools as u64 {
+    let counted = registry.totals().totals().map_or(0, |all| all.success());
+    if counted != 2 * tools as u64 {
         return Err(
-            format!("{named} calls are counted of one of each of {tools} tools, twice").into(),
+            format!("{counted} calls are counted of one of each of 2 x {tools} tools").into(),
         );
     }
     Ok([registered, replaced].map(|time| time.as_secs_f64()))

@@ -2,10 +2,10 @@
 //!
 //! What a call costs on many cores follows from the lines that are shared for writing, so they are
 //! counted instead of timed: the count holds on any number of cores, a time does not. The program
-//! starts itself under valgrind's `lackey`, which tells of every load and store. Two threads take turns:
-//! one makes its calls while the other sleeps, and stores into a word of a line of its own tell
-//! the trace where a turn begins and ends. What was stored into in the turns of one thread, and
-//! loaded from or stored into in those of the other, is shared. Lines are taken in pairs, as
+//! starts itself under valgrind's `lackey`, which tells of every load and store. Two threads take
+//! turns: one makes its calls while the other sleeps, and stores into a word of a line of its own
+//! tell the trace where a turn begins and ends. What was stored into in the turns of one thread,
+//! and loaded from or stored into in those of the other, is shared. Lines are taken in pairs, as
 //! processors fetch them.
 //!
 //! Both threads have made calls before, so that what only a thread's first calls do, as taking a
