@@ -46,7 +46,7 @@
 //!
 //! # What a call costs
 //!
-//! With nobody subscribed, two reads of the clock and a few additions to memory that no other
+//! With no subscriber, two reads of the clock and a few additions to memory that no other
 //! thread writes: no look-up, no lock, no allocation, no system call. See the
 //! [`design`] for how.
 //!

@@ -10,9 +10,9 @@
 //!   the allocator placed there.
 //!
 //! The second is why this is no ready-made hash table: the control bytes of hashbrown's are at the
-//! end of an allocation that cannot be aligned or padded from outside. Beside a box of another
-//! thread, each look-up misses the cache; `invoke` on two threads then took twice as long as on one,
-//! in some processes and not in others.
+//! end of an allocation that cannot be aligned or padded from outside. Beside a box that another
+//! thread writes at each of its calls, each look-up would wait for that line. Which of the two lies
+//! beside the other is the allocator's choice, in each process anew.
 //!
 //! # How it is laid out
 //!

@@ -212,9 +212,9 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
     vec![
         Figure::control("two threads / one: floor", two_threads(floor)),
         Figure::control("paced floor / floor", x_floor(&paced_floor[0])),
-        Figure::new("run, nobody subscribed / floor", 1.35, x_floor(&run[0])),
+        Figure::new("run, no subscriber / floor", 1.35, x_floor(&run[0])),
         Figure::new(
-            "start and succeed, nobody subscribed / floor",
+            "start and succeed, no subscriber / floor",
             1.35,
             x_floor(&guards[0]),
         ),
