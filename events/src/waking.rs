@@ -5,7 +5,8 @@
 //!
 //! - Whoever hands out a round collects whom to wake ([`Wakeups`]) and wakes them once it holds no
 //!   lock. It waits for no waker: they are called on threads of their own, `toolmeter-waker`. (Where
-//!   no thread can be started, they are called on the spot.)
+//!   no thread can be started, they are called on the spot, one after the other: what a waker gives
+//!   occasion to is done when that waker has returned, not within it.)
 //! - The panic of a waker is counted and goes no further; the others are called.
 //! - A waker that does not return for 100 ms while others wait behind it is left alone, and counted.
 //!   The others are called on another thread.
@@ -13,6 +14,7 @@
 //!   such receivers have to be polled for another reason. Once one returns, it goes on with those
 //!   that wait.
 //! - What waits here is bounded: each subscription once, and the wakers of those being announced.
+//!   Subscriptions that were dropped are taken out before they are more than the others.
 //! - No lock of this crate is held while a waker is called.
 //! - A thread ends when the hub is closed and nothing waits. Nothing waits for that.
 //!
@@ -44,7 +46,7 @@ use std::{
     fmt, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    thread,
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -54,6 +56,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const MOST_THREADS: usize = 8;
 /// How many of them wait for work at most.
 const MOST_WAITING: usize = 2;
+/// So many subscriptions may wait to be announced without a look at who was dropped.
+const FEW: usize = 64;
 
 /// The async receivers to wake after a round, or at the end. From
 /// [`Hub::fan_out`](crate::Hub::fan_out) and [`Hub::close`](crate::Hub::close).
@@ -146,6 +150,10 @@ struct Desk {
     waiting: usize,
     /// Of these, how many wait for the turn to be over or too long.
     watching: usize,
+    /// Threads of others that work on the spot.
+    on_the_spot: Vec<ThreadId>,
+    /// How many may have arrived before those that were dropped are taken out.
+    most_arrived: usize,
     closed: bool,
 }
 
@@ -160,9 +168,22 @@ impl Desk {
         !(self.wakers.is_empty() && self.arrived.is_empty())
     }
 
-    fn put(&mut self, arrived: Vec<Arc<Arrivals>>) {
-        let new = |arrivals: &Arc<Arrivals>| !arrivals.set_announced(true);
-        self.arrived.extend(arrived.into_iter().filter(new));
+    /// Returns what is not to be announced: to be dropped once the desk's lock is released, since
+    /// a waker may be left in it.
+    fn put(&mut self, mut arrived: Vec<Arc<Arrivals>>) -> Vec<Arc<Arrivals>> {
+        let waits = |arrivals: &mut Arc<Arrivals>| arrivals.set_announced(true);
+        let mut gone: Vec<_> = arrived.extract_if(.., waits).collect();
+        self.arrived.extend(arrived);
+        if self.arrived.len() > self.most_arrived.max(FEW) {
+            // Both sides of a subscription have gone where only the desk has it.
+            let all = mem::take(&mut self.arrived).into_iter();
+            let (there, dropped): (Vec<_>, Vec<_>) =
+                all.partition(|arrivals| Arc::strong_count(arrivals) > 1);
+            self.most_arrived = 2 * there.len();
+            self.arrived = there.into();
+            gone.extend(dropped);
+        }
+        gone
     }
 
     fn take(&mut self) -> Option<Task> {
@@ -207,8 +228,10 @@ impl Waking {
         if cfg!(toolmeter_loom) {
             return self.wake_here(&arrived);
         }
+        // Dropped after the desk is released.
+        let _gone;
         let mut desk = self.desk();
-        desk.put(arrived);
+        _gone = desk.put(arrived);
         if last {
             desk.closed = true;
             self.changed.notify_all();
@@ -223,16 +246,23 @@ impl Waking {
         }
     }
 
-    /// Does on this thread what waits: no other could be started.
-    fn work_here(&self, mut desk: MutexGuard<'_, Desk>) {
-        let tasks: Vec<_> = std::iter::from_fn(|| desk.take()).collect();
-        drop(desk);
-        for task in tasks {
+    /// Does on this thread what waits: no other could be started. Within a waker that is called
+    /// here, it is left to the caller of that waker, so that it goes no deeper each time.
+    fn work_here<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) {
+        let here = thread::current().id();
+        if desk.on_the_spot.contains(&here) {
+            return;
+        }
+        desk.on_the_spot.push(here);
+        while let Some(task) = desk.take() {
+            drop(desk);
             match task {
                 Task::Wake(waker) => self.call(waker),
                 Task::Announce(arrivals) => self.wake_here(&[arrivals]),
             }
+            desk = self.desk();
         }
+        desk.on_the_spot.retain(|thread| *thread != here);
     }
 
     /// Calls the wakers on this thread.

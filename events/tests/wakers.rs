@@ -257,6 +257,38 @@ fn a_waker_that_panics_or_asks_when_it_is_dropped_harms_nobody() {
     until(|| dropped.load(Relaxed) == 4 && house.hub.waker_panics() == 1);
 }
 
+/// The same where what it asks for is the receiver's own: a waker that is dropped polls the task
+/// that it belonged to.
+#[test]
+fn a_waker_that_is_dropped_may_poll_a_receiver_of_its_subscription() {
+    struct Polls(Arc<Subscription>, mpsc::Sender<()>);
+    impl Wake for Polls {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Polls {
+        fn drop(&mut self) {
+            let _ = wait_by(&self.0, Waker::noop());
+            self.1.send(()).unwrap();
+        }
+    }
+    let house = House::new();
+    let subscription = Arc::new(house.subscribe());
+    let (polled, has_polled) = mpsc::channel();
+    // On a thread of its own, so that it can hang.
+    thread::spawn(move || {
+        let waker = || Waker::from(Arc::new(Polls(Arc::clone(&subscription), polled.clone())));
+        let mut receiving = wait_by(&subscription, &waker());
+        // Another takes its place.
+        assert!(waits(&mut receiving, &waker()));
+        // It goes with its receiver.
+        drop(receiving);
+    });
+    for _ in 0..2 {
+        has_polled.recv_timeout(STUCK).unwrap();
+    }
+    drop(house);
+}
+
 #[test]
 fn a_waker_may_call_the_hub() {
     let mut house = House::new();
