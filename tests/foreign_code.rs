@@ -17,8 +17,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    ClockSource, ErrorKind, Invocation, Pump, RegisterError, Registry, Tool, ToolFuture, ToolSpec,
-    Verdict, WeakRegistry,
+    BuildError, ClockSource, ErrorKind, Invocation, Pump, RegisterError, Registry, Tool,
+    ToolFuture, ToolSpec, Verdict, WeakRegistry,
 };
 
 /// Far more than any scenario takes: it passes only where one hangs.
@@ -606,25 +606,143 @@ fn wakes(registry: &Registry, woken: impl Fn() + Send + Sync + 'static) {
     while has_run.recv_timeout(Duration::from_millis(1)).is_err() {
         registry.pump();
     }
+    assert_eq!(registry.event_accounting().waker_panics, 0);
+}
+
+/// One thing that a waker does with its registry.
+type Asks = fn(&Registry);
+
+/// Each thing that can be asked of a registry, by itself.
+const ASKS: [(&str, Asks); 12] = [
+    ("metrics", |registry| drop(registry.metrics())),
+    ("published", |registry| drop(registry.published())),
+    ("reset_metrics", |registry| drop(registry.reset_metrics())),
+    ("intervals", |registry| drop(registry.intervals().read())),
+    ("event_accounting", |registry| {
+        let _ = registry.event_accounting();
+    }),
+    ("publish", Registry::publish),
+    ("pump", |registry| {
+        let _ = registry.pump();
+    }),
+    ("subscribe", |registry| drop(registry.subscribe())),
+    ("running_calls", |registry| {
+        drop(registry.running_calls().list());
+    }),
+    ("register", |registry| {
+        let body = Body {
+            name: "of the waker",
+            on_drop: Box::new(|| {}),
+        };
+        drop(registry.register_tool(body).unwrap());
+        registry.deregister("of the waker").unwrap();
+    }),
+    ("a call", |registry| {
+        registry.get("tool").unwrap().start().succeed();
+    }),
+    ("shutdown", Registry::shutdown),
+];
+
+/// Wakers that call back, one thing at a time. `host` gives a registry for each.
+fn wakers_may_ask(host: impl Fn() -> Registry) {
+    for (what, ask) in ASKS {
+        println!("{what}");
+        let registry = host();
+        let weak = registry.downgrade();
+        wakes(&registry, move || ask(&weak.upgrade().unwrap()));
+        let account = registry.event_accounting();
+        if what == "shutdown" {
+            assert!(registry.subscribe().recv().is_err());
+            assert_eq!(account.offered, account.drained + account.lost_in_rings);
+        } else {
+            // The others go on.
+            let events = registry.subscribe();
+            registry.get("tool").unwrap().start().succeed();
+            registry.shutdown();
+            assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+        }
+    }
+}
+
+/// Wakers that drop a subscription: another one, or the last of all.
+fn wakers_may_drop_subscriptions(host: impl Fn() -> Registry) {
+    let registry = host();
+    let other = Mutex::new(Some(registry.subscribe()));
+    let stats = other.lock().unwrap().as_ref().unwrap().stats_handle();
+    let taken = Arc::new(other);
+    let dropped = Arc::clone(&taken);
+    wakes(&registry, move || drop(taken.lock().unwrap().take()));
+    assert!(dropped.lock().unwrap().is_none());
+    assert!(stats.read().drained > 0);
+    registry.shutdown();
+}
+
+/// A waker that drops the last registry. The pump is the host's, or a thread that the end joins.
+fn a_waker_may_drop_the_last_of(registry: Registry) {
+    let weak = registry.downgrade();
+    let tool = registry.register("tool").unwrap();
+    let events = registry.subscribe();
+    let others = registry.subscribe();
+    let last = Mutex::new(Some(registry.clone()));
+    let (dropped, is_dropped) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Runs(move || {
+        drop(last.lock().unwrap().take());
+        let _ = dropped.send(());
+    })));
+    let mut batch = pin!(events.recv_async());
+    let mut context = Context::from_waker(&waker);
+    assert!(batch.as_mut().poll(&mut context).is_pending());
+    tool.start().succeed();
+    // By hand it has to be pumped, and is owned by that: it ends the events then.
+    registry.shutdown();
+    drop(registry);
+    is_dropped.recv_timeout(STUCK).unwrap();
+    while weak.upgrade().is_some() {
+        thread::yield_now();
+    }
+    assert_eq!(others.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+}
+
+/// As above, of a background pump that goes on when its last owner drops the registry: the waker
+/// is all that ends it.
+fn a_waker_may_end_the_pump_of(registry: Registry) {
+    let weak = registry.downgrade();
+    let tool = registry.register("tool").unwrap();
+    let events = registry.subscribe();
+    let others = registry.subscribe();
+    let last = Arc::new(Mutex::new(None));
+    let (dropped, is_dropped) = mpsc::channel();
+    let taken = Arc::clone(&last);
+    let waker = Waker::from(Arc::new(Runs(move || {
+        let registry: Option<Registry> = taken.lock().unwrap().take();
+        drop(registry);
+        let _ = dropped.send(());
+    })));
+    let mut batch = pin!(events.recv_async());
+    let mut context = Context::from_waker(&waker);
+    assert!(batch.as_mut().poll(&mut context).is_pending());
+    *last.lock().unwrap() = Some(registry);
+    tool.start().succeed();
+    is_dropped.recv_timeout(STUCK).unwrap();
+    while weak.upgrade().is_some() {
+        thread::yield_now();
+    }
+    // The end of the call may come after the end of the registry.
+    assert!((1..=2).contains(&others.iter().map(|batch| batch.len()).sum::<usize>()));
 }
 
 #[test]
 fn a_waker_that_asks_the_registry_finds_no_lock_held() {
     for pump in [Pump::manual(), Pump::background()] {
         ends(move || {
-            let registry = Registry::builder().pump(pump).build().unwrap();
+            let host = || Registry::builder().pump(pump).build().unwrap();
+            wakers_may_ask(host);
+            wakers_may_drop_subscriptions(host);
+            let registry = host();
             let asked = Arc::new(AtomicU32::new(0));
             let (weak, count) = (registry.downgrade(), Arc::clone(&asked));
             wakes(&registry, move || asks_for_everything(&weak, &count));
             assert!(asked.load(Ordering::Relaxed) > 0);
-            let weak = registry.downgrade();
-            wakes(&registry, move || {
-                if let Some(registry) = weak.upgrade() {
-                    registry.shutdown();
-                }
-            });
-            let after = registry.subscribe();
-            assert!(after.recv().is_err(), "the waker shut it down");
         });
     }
 }
@@ -634,31 +752,85 @@ fn a_waker_that_asks_the_registry_finds_no_lock_held() {
 fn a_waker_may_drop_the_last_registry() {
     for pump in [Pump::manual(), Pump::background()] {
         ends(move || {
-            let registry = Registry::builder().pump(pump).build().unwrap();
-            let weak = registry.downgrade();
-            let tool = registry.register("tool").unwrap();
-            let events = registry.subscribe();
-            let others = registry.subscribe();
-            let last = Mutex::new(Some(registry.clone()));
-            let (dropped, is_dropped) = mpsc::channel();
-            let waker = Waker::from(Arc::new(Runs(move || {
-                drop(last.lock().unwrap().take());
-                let _ = dropped.send(());
-            })));
-            let mut batch = pin!(events.recv_async());
-            let mut context = Context::from_waker(&waker);
-            assert!(batch.as_mut().poll(&mut context).is_pending());
-            tool.start().succeed();
-            // By hand it has to be pumped, and is owned by that: it ends the events then.
-            registry.shutdown();
-            drop(registry);
-            is_dropped.recv_timeout(STUCK).unwrap();
-            while weak.upgrade().is_some() {
-                thread::yield_now();
-            }
-            assert_eq!(others.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+            a_waker_may_drop_the_last_of(Registry::builder().pump(pump).build().unwrap());
         });
     }
+    ends(|| a_waker_may_end_the_pump_of(Registry::builder().build().unwrap()));
+}
+
+/// Runs this test in a process of its own, where no thread can be started but two: each has half
+/// of the memory there is as its stack. Returns whether this is that process.
+#[cfg(unix)]
+fn is_without_threads(test: &str) -> bool {
+    const LIMITED: &str = "TOOLMETER_TEST_WITHOUT_THREADS";
+    if std::env::var_os(LIMITED).is_some() {
+        return true;
+    }
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "ulimit -v 12000000 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("RUST_MIN_STACK", (5_u64 << 30).to_string())
+        .env(LIMITED, "");
+    assert!(limited.status().unwrap().success());
+    false
+}
+
+/// Where wakers get no thread, they are called by the pump itself, or whoever ends the registry.
+#[cfg(unix)]
+#[test]
+fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {
+    if !is_without_threads("a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held") {
+        return;
+    }
+    // This test runs on the first thread of the two.
+    let ends = |scenario: fn()| {
+        let (done, is_done) = mpsc::channel();
+        let small = thread::Builder::new().stack_size(1 << 20);
+        let scenario = move || {
+            scenario();
+            done.send(()).unwrap();
+        };
+        let scenario = small.spawn(scenario).unwrap();
+        if is_done.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // Nothing can end a thread that hangs but the end of the process.
+            eprintln!("the scenario hangs");
+            std::process::exit(1);
+        }
+        scenario.join().unwrap();
+    };
+    fn without_threads() {
+        assert!(thread::Builder::new().spawn(|| ()).is_err());
+    }
+    ends(|| {
+        // In place of the pump.
+        let (over, is_over) = mpsc::channel::<()>();
+        let second = thread::Builder::new().spawn(move || is_over.recv());
+        without_threads();
+        let host = || Registry::builder().pump(Pump::manual()).build().unwrap();
+        wakers_may_ask(host);
+        wakers_may_drop_subscriptions(host);
+        a_waker_may_drop_the_last_of(host());
+        drop(over);
+        let _ = second.unwrap().join();
+    });
+    fn with_pump() -> Registry {
+        loop {
+            // The thread of the pump before may be about to end.
+            match Registry::builder().pump(Pump::background()).build() {
+                Err(BuildError::PumpThread(_)) => thread::yield_now(),
+                registry => {
+                    without_threads();
+                    break registry.unwrap();
+                }
+            }
+        }
+    }
+    ends(|| wakers_may_ask(with_pump));
+    ends(|| wakers_may_drop_subscriptions(with_pump));
+    ends(|| a_waker_may_drop_the_last_of(with_pump()));
+    ends(|| a_waker_may_end_the_pump_of(with_pump()));
 }
 
 /// An executor that ended, or that waits for the very thread that wakes it.
