@@ -173,6 +173,13 @@ pub enum InvokeError {
         /// The tool.
         name: Arc<str>,
     },
+    /// The runtime has no thread for a tool that blocks, and the operating system gives it none.
+    /// Counted as a failure of kind `other`.
+    #[error("the tool `{name}` did not run: no thread could be started for it")]
+    NoThread {
+        /// The tool.
+        name: Arc<str>,
+    },
     /// The tool's own error.
     #[error(transparent)]
     Failed(#[from] ToolError),
@@ -206,6 +213,7 @@ impl InvokeError {
             }
             Self::TimedOut { .. } => Outcome::Failure(ErrorKind::Timeout),
             Self::Panicked { .. } => Outcome::Failure(ErrorKind::Panic),
+            Self::NoThread { .. } => Outcome::Failure(ErrorKind::Other),
             Self::Failed(error) => error.outcome(),
         }
     }

@@ -14,7 +14,7 @@ use crate::contain::{Contained, Panicked, contained};
 use crate::error::{InvokeError, ToolError};
 use crate::handle::ToolHandle;
 use crate::registry::Registry;
-use crate::text::{Excerpt, MAX_NAME_BYTES, escaped};
+use crate::text::{MAX_NAME_BYTES, escaped, shown};
 use crate::tool::{Invocation, Tool, ToolFuture};
 use serde_json::Value;
 use std::borrow::Borrow;
@@ -434,7 +434,8 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let call = (tool.to_handle(), self.options);
-            let running = blocking::Running::new(&runtime, call, invocation, self.rule, self.held);
+            let running =
+                blocking::Running::start(&runtime, call, invocation, self.rule, self.held)?;
             let mut running = running.within(self.limit.map(Limit::new));
             return match running.poll(context) {
                 Poll::Pending => Ok(Stage::Blocking(Box::new(running))),
@@ -513,11 +514,9 @@ where
         }
         Err(panicked) => {
             let message = panicked.text();
-            // Cut between words, since a redactor may get it as a whole later.
-            let excerpt = Excerpt::from_text(&message);
             let error = InvokeError::Panicked {
                 name: Arc::clone(&call.handle().0.slot.name),
-                message: escaped(&excerpt.as_whole_words(), usize::MAX),
+                message: shown(&message),
             };
             let verdict = Verdict::failure(ErrorKind::Panic).because(message);
             (verdict, Invoked::failed(error))

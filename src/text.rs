@@ -128,6 +128,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
+/// Returns what is shown of a panic's text to whoever gets it as an error: escaped; of more than
+/// 8 KiB the head and the tail, cut between words, since a redactor may get it as a whole later.
+pub(crate) fn shown(text: &str) -> String {
+    escaped(&Excerpt::from_text(text).as_whole_words(), usize::MAX)
+}
+
 /// Makes a valid name of any text. A valid name stays as it is.
 ///
 /// Invisible characters are escaped, a name that is too long then is cut and ends with `…`, and

@@ -5,9 +5,11 @@
 #![cfg(all(feature = "tokio", not(toolmeter_loom)))]
 
 use serde_json::{Value, json};
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 use std::panic::panic_any;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use toolmeter::{
@@ -390,6 +392,42 @@ fn a_call_that_waits_for_a_thread_is_counted_as_it_ends() {
         assert_eq!(counts(&registry), expected);
         assert!(waits.begun.try_recv().is_err(), "the tool ran all the same");
     }
+}
+
+/// What the runtime still has of such calls is not their arguments, nor their tool.
+#[test]
+fn calls_that_were_given_up_keep_nothing_waiting_for_a_thread() {
+    const CALLS: u64 = 100;
+    const BYTES: usize = 100 << 10;
+    let (registry, _) = registry();
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (free, is_free) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || is_free.recv());
+    let held = Arc::new(());
+    let of_tool = Arc::clone(&held);
+    let tool = sync_tool("tool", move |call| {
+        let _kept = &of_tool;
+        Ok(call.args)
+    });
+    registry.register_tool(tool).unwrap();
+    let calls = || {
+        for _ in 0..CALLS {
+            let args = json!("x".repeat(BYTES));
+            let mut call = registry.invoke("tool", args).into_future();
+            let _entered = runtime.enter();
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut call).poll(&mut context).is_pending());
+        }
+    };
+    let kept = allocation_counter::measure(calls).bytes_current;
+    assert!(kept < 10 * BYTES as i64, "{kept} bytes are kept");
+    assert_eq!(counts(&registry), (0, 0, CALLS, 0));
+    registry.deregister("tool").unwrap();
+    assert_eq!(Arc::strong_count(&held), 1, "the tool is gone");
+    drop(free);
 }
 
 /// Waiting for a thread is no latency of the tool.

@@ -22,7 +22,7 @@ use toolmeter::{
 };
 
 /// Far more than any scenario takes: it passes only where one hangs.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_secs(20);
 
 /// Runs a scenario, and fails if it does not end or panics.
 #[track_caller]
@@ -650,17 +650,35 @@ fn wakers_may_ask(host: impl Fn() -> Registry) {
         let registry = host();
         let weak = registry.downgrade();
         wakes(&registry, move || ask(&weak.upgrade().unwrap()));
-        let account = registry.event_accounting();
         if what == "shutdown" {
             assert!(registry.subscribe().recv().is_err());
+            let account = registry.event_accounting();
             assert_eq!(account.offered, account.drained + account.lost_in_rings);
-        } else {
-            // The others go on.
-            let events = registry.subscribe();
-            registry.get("tool").unwrap().start().succeed();
-            registry.shutdown();
-            assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+            continue;
         }
+        // The others go on, up to the end; one is woken by that, and asks as well.
+        let events = registry.subscribe();
+        let last = registry.subscribe();
+        registry.get("tool").unwrap().start().succeed();
+        while last.stats().delivered < 2 {
+            registry.pump();
+        }
+        while last.try_recv().is_ok() {}
+        let (ran, has_run) = mpsc::channel();
+        let weak = registry.downgrade();
+        let waker = Waker::from(Arc::new(Runs(move || {
+            ask(&weak.upgrade().unwrap());
+            let _ = ran.send(());
+        })));
+        let mut ended = pin!(last.recv_async());
+        let mut context = Context::from_waker(&waker);
+        while ended.as_mut().poll(&mut context).is_ready() {
+            ended.set(last.recv_async());
+        }
+        registry.shutdown();
+        has_run.recv_timeout(STUCK).unwrap();
+        assert_eq!(events.iter().map(|batch| batch.len()).sum::<usize>(), 2);
+        assert_eq!(registry.event_accounting().waker_panics, 0);
     }
 }
 
@@ -777,6 +795,40 @@ fn is_without_threads(test: &str) -> bool {
     false
 }
 
+/// Runs a scenario on the first of the two threads.
+#[cfg(unix)]
+fn ends_on_the_first(scenario: fn()) {
+    let (done, is_done) = mpsc::channel();
+    let small = thread::Builder::new().stack_size(1 << 20);
+    let scenario = move || {
+        scenario();
+        done.send(()).unwrap();
+    };
+    let scenario = small.spawn(scenario).unwrap();
+    if is_done.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout) {
+        // Nothing can end a thread that hangs but the end of the process.
+        eprintln!("the scenario hangs");
+        std::process::exit(1);
+    }
+    scenario.join().unwrap();
+}
+
+#[cfg(unix)]
+fn assert_without_threads() {
+    assert!(thread::Builder::new().spawn(|| ()).is_err());
+}
+
+/// Takes the second thread.
+#[cfg(unix)]
+fn with_the_second(scenario: impl FnOnce()) {
+    let (over, is_over) = mpsc::channel::<()>();
+    let second = thread::Builder::new().spawn(move || is_over.recv());
+    assert_without_threads();
+    scenario();
+    drop(over);
+    let _ = second.unwrap().join();
+}
+
 /// Where wakers get no thread, they are called by the pump itself, or whoever ends the registry.
 #[cfg(unix)]
 #[test]
@@ -784,36 +836,13 @@ fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {
     if !is_without_threads("a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held") {
         return;
     }
-    // This test runs on the first thread of the two.
-    let ends = |scenario: fn()| {
-        let (done, is_done) = mpsc::channel();
-        let small = thread::Builder::new().stack_size(1 << 20);
-        let scenario = move || {
-            scenario();
-            done.send(()).unwrap();
-        };
-        let scenario = small.spawn(scenario).unwrap();
-        if is_done.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Nothing can end a thread that hangs but the end of the process.
-            eprintln!("the scenario hangs");
-            std::process::exit(1);
-        }
-        scenario.join().unwrap();
-    };
-    fn without_threads() {
-        assert!(thread::Builder::new().spawn(|| ()).is_err());
-    }
-    ends(|| {
-        // In place of the pump.
-        let (over, is_over) = mpsc::channel::<()>();
-        let second = thread::Builder::new().spawn(move || is_over.recv());
-        without_threads();
-        let host = || Registry::builder().pump(Pump::manual()).build().unwrap();
-        wakers_may_ask(host);
-        wakers_may_drop_subscriptions(host);
-        a_waker_may_drop_the_last_of(host());
-        drop(over);
-        let _ = second.unwrap().join();
+    ends_on_the_first(|| {
+        with_the_second(|| {
+            let host = || Registry::builder().pump(Pump::manual()).build().unwrap();
+            wakers_may_ask(host);
+            wakers_may_drop_subscriptions(host);
+            a_waker_may_drop_the_last_of(host());
+        });
     });
     fn with_pump() -> Registry {
         loop {
@@ -821,16 +850,16 @@ fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {
             match Registry::builder().pump(Pump::background()).build() {
                 Err(BuildError::PumpThread(_)) => thread::yield_now(),
                 registry => {
-                    without_threads();
+                    assert_without_threads();
                     break registry.unwrap();
                 }
             }
         }
     }
-    ends(|| wakers_may_ask(with_pump));
-    ends(|| wakers_may_drop_subscriptions(with_pump));
-    ends(|| a_waker_may_drop_the_last_of(with_pump()));
-    ends(|| a_waker_may_end_the_pump_of(with_pump()));
+    ends_on_the_first(|| wakers_may_ask(with_pump));
+    ends_on_the_first(|| wakers_may_drop_subscriptions(with_pump));
+    ends_on_the_first(|| a_waker_may_drop_the_last_of(with_pump()));
+    ends_on_the_first(|| a_waker_may_end_the_pump_of(with_pump()));
 }
 
 /// An executor that ended, or that waits for the very thread that wakes it.
@@ -989,6 +1018,84 @@ mod with_tokio {
             let late = runtime.block_on(limited.run_async(never::<()>()));
             assert!(late.is_err());
             assert_eq!(outcomes(&registry), [0, 1, 0, 0]);
+        });
+    }
+
+    /// Calls of a tool that blocks fail; neither they nor the runtime keep their arguments.
+    #[cfg(unix)]
+    #[test]
+    fn a_tool_that_finds_no_thread_of_its_own_is_a_failure_and_no_panic() {
+        const CALLS: u64 = 100;
+        const BYTES: usize = 100 << 10;
+        if !is_without_threads(
+            "with_tokio::a_tool_that_finds_no_thread_of_its_own_is_a_failure_and_no_panic",
+        ) {
+            return;
+        }
+        ends_on_the_first(|| {
+            with_the_second(|| {
+                let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+                let events = registry.subscribe();
+                let ran = Arc::new(AtomicU32::new(0));
+                let runs = Arc::clone(&ran);
+                let tool = sync_tool("tool", move |call| {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    Ok(call.args)
+                });
+                registry.register_tool(tool).unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build();
+                let runtime = runtime.unwrap();
+                let calls = |calls| {
+                    for _ in 0..calls {
+                        let args = json!("x".repeat(BYTES));
+                        let call = registry.invoke("tool", args);
+                        let call = call.classify(rule(Verdict::success));
+                        let error = runtime.block_on(async { call.await }).unwrap_err();
+                        assert!(matches!(error, InvokeError::NoThread { .. }), "{error}");
+                        assert_eq!(error.kind(), Some(ErrorKind::Other));
+                    }
+                };
+                // The first one may read the symbols of a backtrace.
+                calls(1);
+                let kept = allocation_counter::measure(|| calls(CALLS - 1)).bytes_current;
+                assert!(kept < 10 * BYTES as i64, "{kept} bytes are kept");
+                assert_eq!(outcomes(&registry), [0, CALLS, 0, 0]);
+                let last = registry.metrics().tools["tool"].last_error.clone().unwrap();
+                let said = "the tool `tool` did not run: no thread could be started for it";
+                assert_eq!(last.message.as_deref(), Some(said));
+                registry.shutdown();
+                let heard = events.iter().map(|batch| batch.len() as u64).sum::<u64>();
+                assert_eq!(heard, 2 * CALLS);
+                drop(runtime);
+                assert_eq!(ran.load(Ordering::Relaxed), 0);
+            });
+        });
+    }
+
+    /// What the runtime has a thread for later does not run any more.
+    #[cfg(unix)]
+    #[test]
+    fn a_call_that_finds_no_thread_of_its_own_does_not_run_later() {
+        if !is_without_threads(
+            "with_tokio::a_call_that_finds_no_thread_of_its_own_does_not_run_later",
+        ) {
+            return;
+        }
+        ends_on_the_first(|| {
+            let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
+            registry
+                .register_tool(sync_tool("tool", |call| Ok(call.args)))
+                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.unwrap();
+            let call = || runtime.block_on(async { registry.invoke("tool", json!(1)).await });
+            with_the_second(|| {
+                assert!(call().is_err());
+                assert_eq!(outcomes(&registry), [0, 1, 0, 0]);
+            });
+            assert_eq!(call().unwrap(), json!(1));
+            drop(runtime);
+            assert_eq!(outcomes(&registry), [1, 1, 0, 0]);
         });
     }
 

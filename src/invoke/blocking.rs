@@ -6,9 +6,10 @@
 //! discarded. The call begins and ends when the tool does: waiting for a thread, or for its
 //! caller to hear of the end, is not its latency.
 //!
-//! What the call holds, a permit of the loop that makes it, goes with the thread: the thread gives
-//! it back when the tool has returned, whether or not the call had ended before. A call that is
-//! given up before a thread has begun it gives it back at once.
+//! All of a call lies there, also its arguments and what it holds, a permit of the loop that makes
+//! it: so of a call that is given up before a thread has begun it nothing waits for one. What a
+//! call holds goes with the thread: the thread gives it back when the tool has returned, whether
+//! or not the call had ended before.
 //!
 //! The tool runs there as any closure under `spawn_blocking` does, not within the runtime: it may
 //! block on the runtime, own a runtime of its own, and receive blocking.
@@ -21,11 +22,13 @@ use crate::error::InvokeError;
 use crate::handle::ToolHandle;
 use crate::tool::Invocation;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use toolmeter_core::{ErrorKind, Outcome};
 
 /// What a tool gave, with the call that it ends and when it did.
 struct Done {
@@ -34,10 +37,17 @@ struct Done {
     at: Tick,
 }
 
+/// A call that no thread has begun.
+struct Waiting {
+    handle: ToolHandle,
+    options: CallOptions,
+    invocation: Invocation,
+    held: Held,
+}
+
 /// Where a call stands.
 enum Stage {
-    /// No thread has begun it; with what it holds.
-    Waiting(Held),
+    Waiting(Box<Waiting>),
     /// The tool runs.
     Running(OwnedCall),
     /// One side has ended it.
@@ -48,56 +58,77 @@ enum Stage {
 struct Shared(Arc<Mutex<Stage>>);
 
 impl Shared {
-    /// Puts the call into the next stage and returns the stage it was in.
-    fn replace(&self, stage: Stage) -> Stage {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, stage)
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the call and returns what it holds, unless the caller has given it up.
-    fn begin(&self, start: impl FnOnce() -> OwnedCall) -> Option<Held> {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Stage::Waiting(held) = &mut *current else {
+    /// Ends the call, for whoever ends it first, and returns the stage it was in.
+    fn end(&self) -> Stage {
+        mem::replace(&mut *self.lock(), Stage::Ended)
+    }
+
+    /// Begins the call, unless the caller has given it up. Returns what its thread needs.
+    fn begin(&self) -> Option<(ToolHandle, Invocation, Held)> {
+        let mut stage = self.lock();
+        let Stage::Waiting(waiting) = mem::replace(&mut *stage, Stage::Ended) else {
             return None;
         };
-        let held = std::mem::take(held);
-        *current = Stage::Running(start());
-        Some(held)
+        let tool = waiting.handle.clone();
+        *stage = Stage::Running(CallGuard::begin(waiting.handle, waiting.options));
+        Some((tool, waiting.invocation, waiting.held))
+    }
+}
+
+impl Waiting {
+    /// The call, begun only to be ended.
+    fn begun(self) -> OwnedCall {
+        CallGuard::begin(self.handle, self.options)
     }
 }
 
 /// A call of a tool that blocks, as its caller sees it.
 pub(super) struct Running<C> {
     shared: Shared,
-    handle: ToolHandle,
-    options: CallOptions,
+    name: Arc<str>,
     rule: Option<C>,
-    /// Gives what the tool gave, if the tool ended the call. There is one once it is asked for.
-    thread: Option<JoinHandle<Option<Done>>>,
+    /// Gives what the tool gave, if the tool ended the call.
+    thread: JoinHandle<Option<Done>>,
     limit: Option<Limit>,
 }
 
 impl<C> Running<C> {
-    pub(super) fn new(
+    /// Asks the runtime for a thread that makes the call.
+    ///
+    /// # Errors
+    ///
+    /// How the call ended, if the runtime has no thread and can have none.
+    pub(super) fn start(
         runtime: &Handle,
         (handle, options): (ToolHandle, CallOptions),
         invocation: Invocation,
         rule: C,
         held: Held,
-    ) -> Self {
-        let shared = Shared(Arc::new(Mutex::new(Stage::Waiting(held))));
-        let tool_side = (shared.clone(), handle.clone(), options.clone());
-        let mut running = Self {
-            shared,
+    ) -> Result<Self, Invoked> {
+        let name = Arc::clone(&handle.0.slot.name);
+        let shared = Shared(Arc::new(Mutex::new(Stage::Waiting(Box::new(Waiting {
             handle,
             options,
-            rule: Some(rule),
-            thread: None,
-            limit: None,
-        };
-        // It panics if there is no thread and none can be had: the call is counted then, too.
-        running.thread = Some(runtime.spawn_blocking(move || run(tool_side, invocation)));
-        running
+            invocation,
+            held,
+        })))));
+        let tool_side = shared.clone();
+        // Tokio panics if there is no thread, and keeps the closure in its queue.
+        let thread = contained(|| runtime.spawn_blocking(move || run(&tool_side)));
+        match thread {
+            Ok(thread) => Ok(Self {
+                shared,
+                name,
+                rule: Some(rule),
+                thread,
+                limit: None,
+            }),
+            Err(_) => Err(without_thread(&shared, name)),
+        }
     }
 
     pub(super) fn within(mut self, limit: Option<Limit>) -> Self {
@@ -106,19 +137,35 @@ impl<C> Running<C> {
     }
 }
 
+/// Ends a call for which there is no thread.
+#[cold]
+fn without_thread(shared: &Shared, name: Arc<str>) -> Invoked {
+    let error = InvokeError::NoThread { name };
+    let call = match shared.end() {
+        Stage::Waiting(waiting) => waiting.begun(),
+        // A thread was there at that very moment, and has begun it.
+        Stage::Running(call) => call,
+        // It is done already; nobody hears of its answer, so it is cancelled.
+        Stage::Ended => {
+            return Invoked {
+                answer: Err(error),
+                outcome: Outcome::Cancelled,
+            };
+        }
+    };
+    call.fail(ErrorKind::Other, &error);
+    Invoked::failed(error)
+}
+
 /// Runs the tool, unless the caller has given the call up.
-fn run(
-    (shared, handle, options): (Shared, ToolHandle, CallOptions),
-    invocation: Invocation,
-) -> Option<Done> {
-    let state = Arc::clone(&handle.0);
-    let body = state.body.as_ref()?;
-    // Dropped when the tool has returned and what it gave is discarded, if it is.
-    let _held = shared.begin(|| CallGuard::begin(handle, options))?;
+fn run(shared: &Shared) -> Option<Done> {
+    // What it holds is dropped when the tool has returned and what it gave is discarded, if it is.
+    let (tool, invocation, _held) = shared.begin()?;
+    let body = tool.0.body.as_ref()?;
     let future = contained(|| body.tool().call(invocation));
     let given = future.and_then(|future| pollster::block_on(Contained::new(future)));
-    let at = state.meter.clock.tick();
-    match shared.replace(Stage::Ended) {
+    let at = tool.0.meter.clock.tick();
+    match shared.end() {
         Stage::Running(call) => Some(Done { call, given, at }),
         Stage::Waiting(_) | Stage::Ended => {
             discard(given);
@@ -129,9 +176,7 @@ fn run(
 
 impl<C: JudgeAnswer> Running<C> {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Invoked> {
-        if let Some(thread) = &mut self.thread
-            && let Poll::Ready(joined) = Pin::new(thread).poll(context)
-        {
+        if let Poll::Ready(joined) = Pin::new(&mut self.thread).poll(context) {
             return Poll::Ready(match (joined, self.rule.take()) {
                 (Ok(Some(done)), Some(rule)) => {
                     let (verdict, invoked) = judge(&done.call, rule, done.given);
@@ -149,13 +194,10 @@ impl<C: JudgeAnswer> Running<C> {
             return Poll::Pending;
         }
         let limit = limit.limit;
-        match self.shared.replace(Stage::Ended) {
+        match self.shared.end() {
             Stage::Running(call) => Poll::Ready(time_out(call, limit)),
             // No thread was free for that long: the call counts, although the tool never ran.
-            Stage::Waiting(_) => {
-                let call = CallGuard::begin(self.handle.clone(), self.options.clone());
-                Poll::Ready(time_out(call, limit))
-            }
+            Stage::Waiting(waiting) => Poll::Ready(time_out(waiting.begun(), limit)),
             // The tool ended at that very moment; its thread is about to give the answer.
             Stage::Ended => {
                 self.limit = None;
@@ -166,10 +208,11 @@ impl<C: JudgeAnswer> Running<C> {
 
     /// The call was never begun, since the runtime is shutting down.
     fn stopped(&self) -> Invoked {
-        drop(self.shared.replace(Stage::Ended));
-        let name = Arc::clone(&self.handle.0.slot.name);
+        let name = Arc::clone(&self.name);
         let error = InvokeError::RuntimeStopped { name };
-        call::reject(&self.handle, self.options.clone(), &error);
+        if let Stage::Waiting(waiting) = self.shared.end() {
+            call::reject(&waiting.handle, waiting.options, &error);
+        }
         Invoked::failed(error)
     }
 }
@@ -177,10 +220,9 @@ impl<C: JudgeAnswer> Running<C> {
 /// Ends the call as cancelled if the caller's future is dropped, also if no thread had begun it.
 impl<C> Drop for Running<C> {
     fn drop(&mut self) {
-        // Dropping a guard counts its call as cancelled; here that is outside of the lock.
-        match self.shared.replace(Stage::Ended) {
-            Stage::Waiting(_) => {
-                CallGuard::begin(self.handle.clone(), self.options.clone()).cancel();
+        match self.shared.end() {
+            Stage::Waiting(waiting) => {
+                waiting.begun().cancel();
             }
             Stage::Running(call) => {
                 call.cancel();
