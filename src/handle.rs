@@ -22,7 +22,7 @@
 
 use crate::classify::Verdict;
 use crate::clock::HostClock;
-use crate::contain::discard;
+use crate::contain::{Panicked, contained, discard};
 use crate::last_error::{ErrorRecords, KeptErrors};
 use crate::slab::SlotMemory;
 use crate::sync::{self, AtomicBool, AtomicUsize, Ordering};
@@ -158,13 +158,27 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Takes a tool over; the caller holds no lock.
-    pub(crate) fn new(tool: impl Tool) -> Self {
-        Self {
-            #[cfg(feature = "tokio")]
-            is_blocking: tool.is_blocking(),
+    /// Takes a tool over, and asks it what it is; the caller holds no lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Panicked`] if the tool did. It is dropped then.
+    pub(crate) fn new(tool: impl Tool) -> Result<(ToolSpec, Self), Panicked> {
+        #[cfg_attr(
+            not(feature = "tokio"),
+            allow(unused_mut, reason = "only asked for threads")
+        )]
+        let mut body = Self {
             tool: Some(Box::new(Apart(tool))),
+            #[cfg(feature = "tokio")]
+            is_blocking: false,
+        };
+        let spec = contained(|| body.tool().spec())?;
+        #[cfg(feature = "tokio")]
+        {
+            body.is_blocking = contained(|| body.tool().is_blocking())?;
         }
+        Ok((spec, body))
     }
 
     /// The tool.

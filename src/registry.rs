@@ -18,7 +18,7 @@ use crate::shared::{Baselines, Shared};
 use crate::slab::OutOfMemory;
 use crate::snapshot::Snapshot;
 use crate::sync::{Mutex, Ordering, lock};
-use crate::text::{MAX_NAME_BYTES, NameError, escaped};
+use crate::text::{MAX_NAME_BYTES, NameError, escaped, shown};
 use crate::tool::{Tool, ToolSpec};
 use crate::tool_ref::ToolRef;
 use std::collections::HashSet;
@@ -274,13 +274,18 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// As [`register`](Self::register).
+    /// As [`register`](Self::register), and [`RegisterError::Panicked`] if the tool's
+    /// [`spec`](Tool::spec) or [`is_blocking`](Tool::is_blocking) panics. A tool that is not
+    /// registered is dropped.
     ///
     /// # Examples
     ///
     /// See [`Tool`].
     pub fn register_tool(&self, tool: impl Tool) -> Result<ToolHandle, RegisterError> {
-        self.register_one(tool.spec(), Some(Body::new(tool)))
+        let (spec, body) = Body::new(tool).map_err(|panicked| RegisterError::Panicked {
+            message: shown(&panicked.text()),
+        })?;
+        self.register_one(spec, Some(body))
     }
 
     fn register_one(
@@ -920,6 +925,12 @@ pub enum RegisterError {
     /// The operating system gave no memory for the tool's counters.
     #[error("no memory for the counters of another tool")]
     OutOfMemory,
+    /// The tool panicked when it was asked for its name, or whether it blocks.
+    #[error("the tool panicked while it was registered: {message}")]
+    Panicked {
+        /// What the panic said, escaped; of more than 8 KiB the head and the tail.
+        message: String,
+    },
     /// More than four billion tools were registered; build another registry.
     #[error("the registry has given out all its tool ids: build another")]
     IdsExhausted,

@@ -230,6 +230,9 @@ pub type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Se
 /// ```
 pub trait Tool: Send + Sync + 'static {
     /// Returns the name under which it is registered.
+    ///
+    /// If this panics, or [`is_blocking`](Self::is_blocking) does, nothing is registered, and
+    /// whoever registers the tool gets [`RegisterError::Panicked`](crate::RegisterError::Panicked).
     fn spec(&self) -> ToolSpec;
 
     /// Runs the tool once.

@@ -251,6 +251,72 @@ fn a_body_that_panics_when_it_is_dropped_unwinds_nowhere() {
     });
 }
 
+/// What a tool says of itself while it is registered is the host's code, too.
+#[test]
+fn a_tool_that_panics_while_it_is_registered_is_not_registered_at_all() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum At {
+        Spec,
+        IsBlocking,
+    }
+    struct Panics(
+        At,
+        Arc<AtomicU32>,
+        #[allow(dead_code, reason = "dropped with it")] Bomb,
+    );
+    impl Tool for Panics {
+        fn spec(&self) -> ToolSpec {
+            if self.0 == At::Spec {
+                panic!("no name\u{7}");
+            }
+            "tool".into()
+        }
+        fn call(&self, _: Invocation) -> ToolFuture {
+            Box::pin(never())
+        }
+        fn is_blocking(&self) -> bool {
+            if self.0 == At::IsBlocking {
+                panic_any(Bomb(2));
+            }
+            false
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let places: &[At] = match cfg!(feature = "tokio") {
+        true => &[At::Spec, At::IsBlocking],
+        // Nothing asks whether it blocks.
+        false => &[At::Spec],
+    };
+    for &at in places {
+        ends(move || {
+            let registry = Registry::builder().tool_limit(1).pump(Pump::manual());
+            let registry = registry.build().unwrap();
+            let dropped = Arc::new(AtomicU32::new(0));
+            for times in 1..=100 {
+                let refused = registry.register_tool(Panics(at, Arc::clone(&dropped), Bomb(2)));
+                let RegisterError::Panicked { message } = refused.unwrap_err() else {
+                    panic!("the tool panicked");
+                };
+                match at {
+                    At::Spec => assert_eq!(message, "no name\\u{7}"),
+                    At::IsBlocking => assert!(message.contains("other than text")),
+                }
+                assert_eq!(dropped.load(Ordering::Relaxed), times);
+            }
+            assert!(registry.get("tool").is_none());
+            assert_eq!(registry.metrics().tools.len(), 0);
+            assert!(registry.deregister("tool").is_err());
+            // Neither its name is taken nor its place.
+            registry.register("tool").unwrap().start().succeed();
+            assert_eq!(registry.metrics().tools["tool"].success(), 1);
+        });
+    }
+}
+
 #[test]
 fn a_redactor_and_a_clock_that_panic_however_they_can_cost_a_text_and_nothing_else() {
     ends(|| {
