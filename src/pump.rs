@@ -213,10 +213,11 @@ impl Pumping {
 
     /// The background thread.
     pub(crate) fn run(&self) {
-        self.run_rounds(|| self.round());
+        self.run_rounds(|| self.round(), std::thread::park_timeout);
     }
 
-    fn run_rounds(&self, round: impl Fn() -> usize) {
+    /// The rounds until [`stop`](Self::stop); `park` rests in between.
+    fn run_rounds(&self, round: impl Fn() -> usize, park: impl Fn(Duration)) {
         let rings = &self.shared.meter.rings;
         let mut last_event: Option<Instant> = None;
         while !self.stopping.load(Ordering::Relaxed) {
@@ -239,7 +240,7 @@ impl Pumping {
             let is_awake = last_event.is_some_and(|at| at.elapsed() < AWAKE);
             let sleep = if is_awake { None } else { self.fall_asleep() };
             // `stop` sets the flag first and unparks then, so it does not wait for this.
-            std::thread::park_timeout(sleep.map_or(rest, |sleep| sleep.max(REST)));
+            park(sleep.map_or(rest, |sleep| sleep.max(REST)));
             if sleep.is_some() {
                 rings.stay_awake();
             }
@@ -339,6 +340,7 @@ mod tests {
     use super::{AWAKE, LAST_DRAIN, REST, SLEEP, SLEEP_BY_HAND};
     use crate::sync::lock;
     use crate::{ClockSource, Pump, Registry};
+    use std::cell::RefCell;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, mpsc};
     use std::thread;
@@ -485,7 +487,7 @@ mod tests {
             pumping.round()
         };
         thread::scope(|scope| {
-            scope.spawn(|| pumping.run_rounds(round));
+            scope.spawn(|| pumping.run_rounds(round, thread::park_timeout));
             let mut heard = 0;
             while heard < 2 {
                 let Ok(batch) = events.recv_timeout(STUCK) else {
@@ -499,27 +501,50 @@ mod tests {
         assert_eq!(registry.event_accounting().pump_panics, PANICS);
     }
 
+    /// For how long the pump of a busy registry without subscribers rests after each of some rounds.
+    fn rests(clock: ClockSource, publish_every: Duration) -> Vec<Duration> {
+        const ROUNDS: usize = 5;
+        let registry = Registry::builder()
+            .clock(clock)
+            .pump(Pump::manual())
+            .publish_every(publish_every)
+            .build()
+            .unwrap();
+        let tool = registry.register("tool").unwrap();
+        let pumping = registry.pumping();
+        let round = || {
+            tool.start().succeed();
+            pumping.round()
+        };
+        let rests = RefCell::new(Vec::new());
+        let park = |rest| {
+            rests.borrow_mut().push(rest);
+            if rests.borrow().len() == ROUNDS {
+                pumping.stop();
+            }
+        };
+        pumping.run_rounds(round, park);
+        rests.into_inner()
+    }
+
     /// Nothing is subscribed and a tool is busy: what keeps the pump awake is its publishing alone.
     #[test]
     fn the_pump_sleeps_until_a_snapshot_is_due_and_no_longer() {
         const EVERY: Duration = Duration::from_millis(10);
-        for (publish_every, longest) in [(EVERY, EVERY), (Duration::MAX, SLEEP)] {
-            let registry = Registry::builder()
-                .clock(ClockSource::OperatingSystem)
-                .pump(Pump::manual())
-                .publish_every(publish_every)
-                .build()
-                .unwrap();
-            let tool = registry.register("tool").unwrap();
-            for _ in 0..5 {
-                tool.start().succeed();
-                registry.pump();
-                let sleep = registry.pumping().fall_asleep().unwrap();
-                assert!(sleep <= longest, "{sleep:?} of {longest:?}");
+        for (publish_every, longest) in [
+            (EVERY, EVERY),
+            (Duration::MAX, SLEEP),
+            (Duration::ZERO, REST),
+            (Duration::from_nanos(1), REST),
+        ] {
+            let rests = rests(ClockSource::OperatingSystem, publish_every);
+            for rest in &rests {
+                assert!((REST..=longest).contains(rest), "{rests:?} of {longest:?}");
             }
-            let by_hand = Registry::builder().clock(ClockSource::Manual(Arc::default()));
-            let by_hand = by_hand.pump(Pump::manual()).build().unwrap();
-            assert_eq!(by_hand.pumping().fall_asleep(), Some(SLEEP_BY_HAND));
+        }
+        for publish_every in [Duration::ZERO, EVERY, Duration::MAX] {
+            let rests = rests(ClockSource::Manual(Arc::default()), publish_every);
+            assert_eq!(rests, [SLEEP_BY_HAND; 5]);
         }
     }
 }
