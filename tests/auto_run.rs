@@ -888,6 +888,13 @@ fn call(name: &str) -> ToolCall {
     ToolCall::new(name, json!({}))
 }
 
+/// Drives a run, and what happens to it. On paused time it takes no time to see that they hang.
+async fn beside<R, O>(run: impl Future<Output = R>, happens: impl Future<Output = O>) -> (R, O) {
+    let both = async { tokio::join!(run, happens) };
+    let limited = tokio::time::timeout(Duration::from_secs(100_000), both);
+    limited.await.expect("it hangs")
+}
+
 /// Lets every task of the runtime run until it waits.
 async fn settle() {
     for _ in 0..20 {
@@ -1009,7 +1016,7 @@ async fn a_permit_is_held_by_the_thread_of_a_call_that_was_cancelled() {
         hang.recv().await.unwrap();
         run_token.cancel();
     };
-    let (report, ()) = tokio::join!(run.run(&mut model), passes);
+    let (report, ()) = beside(run.run(&mut model), passes).await;
     assert_eq!((report.attempts, report.cancelled), (2, 2));
 }
 
@@ -1066,6 +1073,8 @@ enum Breaks {
     AtOnce,
     AtTheSecond,
     WhenDropped,
+    /// Dropped when it has ended, before the call has.
+    WhenEnded,
 }
 
 struct Pauses(Breaks, usize);
@@ -1086,6 +1095,7 @@ impl Iterator for Pauses {
         self.1 += 1;
         match (self.0, self.1) {
             (Breaks::AtOnce, _) | (Breaks::AtTheSecond, 2) => panic!("the backoff is broken"),
+            (Breaks::WhenEnded, 2) => None,
             _ => Some(Duration::ZERO),
         }
     }
@@ -1093,7 +1103,8 @@ impl Iterator for Pauses {
 
 impl Drop for Pauses {
     fn drop(&mut self) {
-        assert_ne!(self.0, Breaks::WhenDropped, "the backoff is broken");
+        let breaks = matches!(self.0, Breaks::WhenDropped | Breaks::WhenEnded);
+        assert!(!breaks, "the backoff is broken");
     }
 }
 
@@ -1104,6 +1115,7 @@ async fn a_backoff_that_panics_has_ended() {
         (Breaks::AtOnce, 1),
         (Breaks::AtTheSecond, 2),
         (Breaks::WhenDropped, 4),
+        (Breaks::WhenEnded, 2),
     ] {
         let (registry, _) = registry();
         with_flaky(&registry, ErrorKind::Network, usize::MAX);
@@ -1238,7 +1250,7 @@ async fn a_run_is_cancelled_while_an_approver_does_not_answer() {
         clock.advance(Duration::from_secs(60));
         token.cancel();
     };
-    let (report, ()) = tokio::join!(run.run(&mut model), cancels);
+    let (report, ()) = beside(run.run(&mut model), cancels).await;
     assert_eq!(report.stop, StopReason::Cancelled);
     assert_eq!((report.turns, report.calls, report.cancelled), (1, 1, 1));
     assert_eq!((report.attempts, report.rejected), (0, 0));
@@ -1273,7 +1285,7 @@ async fn a_run_is_cancelled_while_its_model_does_not_answer() {
         asked.recv().await.unwrap();
         token.cancel();
     };
-    let (report, ()) = tokio::join!(run.run(&mut model), cancels);
+    let (report, ()) = beside(run.run(&mut model), cancels).await;
     assert_eq!(report.stop, StopReason::Cancelled);
     assert_eq!((report.turns, report.attempts, report.cancelled), (1, 1, 0));
     assert_eq!(registry.metrics().tools["wait"].success(), 1);
