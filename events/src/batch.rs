@@ -4,8 +4,9 @@
 //!
 //! - A batch never changes; a clone of it shares everything.
 //! - A batch keeps at most twice as many events alive as it has: it shares the round's one
-//!   allocation with the other subscriptions if it is at least half of the round; else its events
-//!   have an allocation of their own (which those share that want the same events).
+//!   allocation with the other subscriptions if it lies together there and is at least half of the
+//!   round; else its events have an allocation of their own, which those share whose filters are
+//!   equal, or that want the same events if these lie together.
 //!
 //! # Orderings
 //!

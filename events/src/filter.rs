@@ -25,7 +25,7 @@ use crate::{
 ///     .retries_only();
 /// # let _ = failed_retries_of_two_tools;
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// One bit for each kind that is wanted; `None` wants all.
     kinds: Option<u8>,
@@ -68,6 +68,11 @@ impl Filter {
     /// Returns whether it wants every event.
     pub(crate) const fn wants_all(&self) -> bool {
         self.kinds.is_none() && self.tools.is_none() && !self.retries_only
+    }
+
+    /// Returns the tools that it names, if it does, in order.
+    pub(crate) fn named_tools(&self) -> Option<&[ToolId]> {
+        self.tools.as_deref()
     }
 
     /// Returns whether it wants this event.

@@ -29,8 +29,8 @@ use crate::{
 };
 use std::{
     cell::OnceCell,
-    collections::BTreeMap,
-    fmt, mem,
+    collections::{BTreeMap, HashMap},
+    fmt, iter, mem,
     ops::Range,
     sync::{Arc, Weak},
 };
@@ -144,65 +144,35 @@ pub(crate) struct Subscriber {
 
 /// One round, on its way to all subscriptions.
 pub(crate) struct Delivery {
-    round: Arc<Shared>,
-    /// How many of its first events are late.
-    late: usize,
+    round: Cutter,
     batch_size: usize,
     /// The lowest tickets of each stripe that has events in the round.
     lowest: Vec<(usize, Floor)>,
-    /// Made for the first subscription that has a filter.
-    classes: OnceCell<Option<Classes>>,
-    /// Copies of parts of the round that lie together, for all subscriptions that want the same.
+    /// The places of the events, by their tools. Made for the first filter that names tools.
+    by_tool: OnceCell<Vec<usize>>,
+    /// What each filter so far wants, so that equal filters are asked once, and share what they
+    /// want. Of those that name tools, only the filters that want something.
+    wanted: HashMap<Filter, Wanted>,
+}
+
+/// A round's events, and the parts that were copied out of it.
+struct Cutter {
+    round: Arc<Shared>,
+    /// How many of its first events are late.
+    late: usize,
+    /// Copies of parts that lie together, for all subscriptions that want the same.
     cuts: BTreeMap<(usize, usize), Arc<Shared>>,
-    /// What one subscription wants; kept to keep its memory.
-    wanted: Vec<usize>,
 }
 
-/// Which events of a round no filter tells apart. So that a round is not gone through for each
-/// subscription anew: few tools are at work in one.
-struct Classes {
-    /// The first event of each class.
-    first: Vec<usize>,
-    /// The class of each event.
-    of: Vec<u8>,
-}
+/// Events, and where in them a batch lies.
+type Cut = (Arc<Shared>, Range<usize>);
 
-impl Classes {
-    /// How many classes there are at most.
-    const MOST: usize = 64;
-
-    /// Returns the classes of these events; `None` if there are too many.
-    fn new(events: &[Event]) -> Option<Self> {
-        let seen = |event: &Event| (event.tool(), event.kind(), event.is_retry());
-        let mut first: Vec<usize> = Vec::new();
-        let mut of = Vec::with_capacity(events.len());
-        for (place, event) in events.iter().enumerate() {
-            let known = first
-                .iter()
-                .position(|&other| seen(&events[other]) == seen(event));
-            let class = known.unwrap_or_else(|| {
-                first.push(place);
-                first.len() - 1
-            });
-            if class >= Self::MOST {
-                return None;
-            }
-            of.push(class as u8);
-        }
-        Some(Self { first, of })
-    }
-
-    /// Returns one bit for each class that the filter wants.
-    fn wanted_by(&self, filter: &Filter, events: &[Event]) -> u64 {
-        let classes = self.first.iter().rev();
-        classes.fold(0, |bits, &place| {
-            bits << 1 | u64::from(filter.wants(&events[place]))
-        })
-    }
-
-    fn all(&self) -> u64 {
-        u64::MAX >> (Self::MOST - self.first.len())
-    }
+/// What a filter wants of a round.
+struct Wanted {
+    /// In order.
+    places: Vec<usize>,
+    /// For each batch of them its events, once a subscription had room for it.
+    cuts: Vec<Option<Cut>>,
 }
 
 /// Places in a round, at least one and in order.
@@ -245,20 +215,22 @@ impl Delivery {
         }
         let lowest = lowest(events);
         Self {
-            round: Arc::new(round),
-            late,
+            round: Cutter {
+                round: Arc::new(round),
+                late,
+                cuts: BTreeMap::new(),
+            },
             batch_size,
             lowest,
-            classes: OnceCell::new(),
-            cuts: BTreeMap::new(),
-            wanted: Vec::new(),
+            by_tool: OnceCell::new(),
+            wanted: HashMap::new(),
         }
     }
 
     /// Returns how many copies of parts that lie together there are.
     #[cfg(test)]
     pub(crate) fn copies(&self) -> usize {
-        self.cuts.len()
+        self.round.cuts.len()
     }
 
     /// Returns whether no event of the round is below these floors.
@@ -270,36 +242,56 @@ impl Delivery {
         })
     }
 
-    fn classes(&self) -> Option<&Classes> {
-        let events = &self.round.events;
-        self.classes.get_or_init(|| Classes::new(events)).as_ref()
+    /// Finds what the filter wants, unless an equal one was asked before. Returns whether it wants
+    /// anything.
+    fn find_wanted(&mut self, filter: &Filter) -> bool {
+        if let Some(wanted) = self.wanted.get(filter) {
+            return !wanted.places.is_empty();
+        }
+        let places = self.places_wanted(filter);
+        let is_wanted = !places.is_empty();
+        if is_wanted || filter.named_tools().is_none() {
+            let batches = places.len().div_ceil(self.batch_size);
+            let cuts = iter::repeat_with(|| None).take(batches).collect();
+            self.wanted.insert(filter.clone(), Wanted { places, cuts });
+        }
+        is_wanted
     }
 
-    /// Returns whether the filter is known to want every event of the round.
-    fn is_wanted_whole(&self, filter: &Filter) -> bool {
-        let events = &self.round.events;
-        let wants_all = |classes: &Classes| classes.wanted_by(filter, events) == classes.all();
-        filter.wants_all() || self.classes().is_some_and(wants_all)
-    }
-
-    /// Finds the places of the events that the filter wants.
-    fn find_wanted(&self, filter: &Filter, wanted: &mut Vec<usize>) {
-        wanted.clear();
-        let events = &self.round.events;
-        let places = 0..events.len();
-        if let Some(classes) = self.classes() {
-            let bits = classes.wanted_by(filter, events);
-            if bits != 0 {
-                wanted.extend(places.filter(|&place| bits >> classes.of[place] & 1 != 0));
+    /// Returns the places of the events that the filter wants, in order.
+    fn places_wanted(&self, filter: &Filter) -> Vec<usize> {
+        let events = &self.round.round.events;
+        let is_wanted = |place: &usize| filter.wants(&events[*place]);
+        match filter.named_tools() {
+            // Many subscriptions name a tool each: none of them looks at every event.
+            Some(tools) if tools.len() < events.len() / 16 => {
+                let by_tool = self.by_tool.get_or_init(|| by_tool(events));
+                let mut places = Vec::new();
+                for &tool in tools {
+                    let start = by_tool.partition_point(|&place| events[place].tool() < tool);
+                    let of_tool = by_tool[start..].iter();
+                    let of_tool = of_tool.take_while(|&&place| events[place].tool() == tool);
+                    places.extend(of_tool.copied().filter(is_wanted));
+                }
+                places.sort_unstable();
+                places
             }
-        } else {
-            wanted.extend(places.filter(|&place| filter.wants(&events[place])));
+            _ => (0..events.len()).filter(is_wanted).collect(),
         }
     }
+}
 
+/// Returns the places of these events, sorted by their tools.
+fn by_tool(events: &[Event]) -> Vec<usize> {
+    let mut places: Vec<_> = (0..events.len()).collect();
+    places.sort_by_key(|&place| events[place].tool());
+    places
+}
+
+impl Cutter {
     /// Returns a part's events and where they lie in what is returned: the round itself if
     /// they lie together and are at least half of it.
-    fn cut(&mut self, part: &Part<'_>) -> (Arc<Shared>, Range<usize>) {
+    fn cut(&mut self, part: &Part<'_>) -> Cut {
         let round = &self.round;
         let events = match part {
             Part::Together(range) => {
@@ -361,40 +353,53 @@ impl Subscriber {
     /// Puts what it wants of a round into its queue, in batches, and counts all of it. Returns
     /// whether it put something in.
     fn deliver(&mut self, delivery: &mut Delivery) -> bool {
-        let drained = delivery.round.events.len();
+        let drained = delivery.round.round.events.len();
+        let batch_size = delivery.batch_size;
         let mut counts = SubscriptionStats {
             drained: drained as u64,
             ..SubscriptionStats::default()
         };
         let began = delivery.is_above(&self.floors);
-        if began && delivery.is_wanted_whole(&self.filter) {
-            for start in (0..drained).step_by(delivery.batch_size) {
-                let end = drained.min(start + delivery.batch_size);
-                self.put(delivery, &Part::Together(start..end), &mut counts);
+        if began && self.filter.wants_all() {
+            for start in (0..drained).step_by(batch_size) {
+                let part = Part::Together(start..drained.min(start + batch_size));
+                self.put(&mut delivery.round, &part, &mut None, &mut counts);
             }
-        } else {
-            let mut wanted = mem::take(&mut delivery.wanted);
-            delivery.find_wanted(&self.filter, &mut wanted);
-            if !began {
-                let events = &delivery.round.events;
-                wanted.retain(|&place| self.began(&events[place]));
+        } else if delivery.find_wanted(&self.filter)
+            && let Some(wanted) = delivery.wanted.get_mut(&self.filter)
+        {
+            let round = &mut delivery.round;
+            if began {
+                let batches = wanted.places.chunks(batch_size);
+                for (places, cut) in batches.zip(&mut wanted.cuts) {
+                    self.put(round, &Part::new(places), cut, &mut counts);
+                }
+            } else {
+                let events = &round.round.events;
+                let places = wanted.places.iter().copied();
+                let places: Vec<_> = places.filter(|&place| self.began(&events[place])).collect();
+                for places in places.chunks(batch_size) {
+                    self.put(round, &Part::new(places), &mut None, &mut counts);
+                }
             }
-            for places in wanted.chunks(delivery.batch_size) {
-                self.put(delivery, &Part::new(places), &mut counts);
-            }
-            delivery.wanted = wanted;
         }
         counts.filtered = counts.drained - counts.delivered - counts.lost;
         self.count(counts);
         counts.delivered > 0
     }
 
-    /// Puts one batch into the queue, if there is room.
-    fn put(&mut self, delivery: &mut Delivery, part: &Part<'_>, counts: &mut SubscriptionStats) {
+    /// Puts one batch into the queue, if there is room. `cut` is the part, once it was cut.
+    fn put(
+        &mut self,
+        round: &mut Cutter,
+        part: &Part<'_>,
+        cut: &mut Option<Cut>,
+        counts: &mut SubscriptionStats,
+    ) {
         let size = part.len() as u64;
         // Asked first, to copy nothing for a queue that is full.
         let queued = self.sent - self.arrivals.taken() < self.capacity && {
-            let (events, range) = delivery.cut(part);
+            let (events, range) = cut.get_or_insert_with(|| round.cut(part)).clone();
             let batch = Batch::new(events, range, self.lost_before);
             self.queue.send(batch).is_ok()
         };
@@ -405,7 +410,7 @@ impl Subscriber {
             }
             counts.delivered += size;
             // The late are the first of the round, so also of what is wanted of it.
-            counts.late += part.below(delivery.late) as u64;
+            counts.late += part.below(round.late) as u64;
             self.lost_before = 0;
         } else {
             counts.lost += size;
@@ -528,34 +533,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_is_the_same_whether_or_not_the_classes_are_few() {
+    fn what_is_wanted_is_the_same_whether_or_not_tools_are_looked_up() {
         let filters = [
             Filter::new(),
             Filter::new().kinds([]),
             Filter::new().kinds([EventKind::Started, EventKind::Failed]),
             Filter::new().kinds([EventKind::Failed]),
+            Filter::new().tools([]),
             Filter::new().tools([ToolId::new(0)]),
-            Filter::new().tools([ToolId::new(2), ToolId::new(20)]),
+            Filter::new().tools([ToolId::new(99)]),
+            Filter::new().tools([ToolId::new(20), ToolId::new(2)]),
+            Filter::new().tools((0..9).map(ToolId::new)).retries_only(),
             Filter::new().retries_only(),
         ];
-        // 3, 63, 66 and 90 classes.
-        for tools in [1, 21, 22, 30] {
-            let events = events(tools);
-            let delivery = delivery(&events);
-            assert_eq!(delivery.classes().is_some(), tools <= 21);
-            for filter in &filters {
+        // Events of two rounds of calls: those of a tool do not lie together.
+        for tools in [1, 21, 30, 200] {
+            let mut events = events(tools);
+            events.extend(events.clone());
+            let mut delivery = delivery(&events);
+            for filter in filters.iter().chain(&filters) {
                 let expected: Vec<_> = (0..events.len())
                     .filter(|&place| filter.wants(&events[place]))
                     .collect();
-                let mut wanted = vec![9];
-                delivery.find_wanted(filter, &mut wanted);
-                assert_eq!(wanted, expected, "{tools} tools, {filter:?}");
-                if delivery.is_wanted_whole(filter) {
-                    assert_eq!(wanted.len(), events.len());
-                }
+                assert_eq!(delivery.find_wanted(filter), !expected.is_empty());
+                let wanted = delivery.wanted.get(filter);
+                let found = wanted.map_or(&[][..], |wanted| &wanted.places);
+                assert_eq!(found, expected, "{tools} tools, {filter:?}");
+                let batches = wanted.map_or(0, |wanted| wanted.cuts.len());
+                assert_eq!(batches, expected.len().div_ceil(16));
             }
-            let two = &filters[2];
-            assert_eq!(delivery.is_wanted_whole(two), tools <= 21);
+            assert!(delivery.wanted.len() <= filters.len());
+            assert_eq!(delivery.by_tool.get().is_some(), tools > 1);
         }
     }
 

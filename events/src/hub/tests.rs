@@ -242,6 +242,47 @@ fn half_a_round_is_shared() {
     assert_eq!(half[0], all[1], "it shares the round");
 }
 
+/// Of subscriptions that want the same, each has it, and all share it: also if it lies apart.
+#[test]
+fn equal_filters_share_what_they_want() {
+    let mut house = house(16, 4);
+    let wanted = || Filter::new().tools([ToolId::new(2)]);
+    let [one, other] = [(); 2].map(|()| house.subscribe(wanted()));
+    let full = house
+        .hub
+        .subscribe(&house.rings, wanted(), Some(1))
+        .unwrap();
+    let narrower = house.subscribe(wanted().kinds([EventKind::Started]).retries_only());
+    for time in 0..12 {
+        house.start(0, time as u32 % 2 + 1, time);
+    }
+    // One that begins within the round.
+    let late = house.subscribe(wanted());
+    for time in 12..16 {
+        house.start(0, time as u32 % 2 + 1, time);
+    }
+    house.pump();
+    let times = |batch: &Batch| batch.iter().map(Event::time_ns).collect::<Vec<_>>();
+    for at in [[1, 3, 5, 7], [9, 11, 13, 15]] {
+        let [one, other] = [&one, &other].map(|at| at.try_recv().unwrap());
+        assert_eq!(times(&one), at);
+        assert!(std::ptr::eq(one.events(), other.events()));
+        if at[0] == 1 {
+            assert!(std::ptr::eq(
+                one.events(),
+                full.try_recv().unwrap().events()
+            ));
+        }
+    }
+    assert_eq!(times(&late.try_recv().unwrap()), [13, 15]);
+    for empty in [&one, &other, &full, &narrower, &late] {
+        assert_eq!(empty.try_recv().unwrap_err(), TryRecvError::Empty);
+    }
+    assert_eq!((full.stats().delivered, full.stats().lost), (4, 4));
+    assert_eq!(narrower.stats().filtered, 16);
+    assert_eq!((late.stats().delivered, late.stats().filtered), (2, 14));
+}
+
 #[test]
 fn a_round_keeps_no_room_that_it_does_not_use() {
     let house = house(16, 4);
