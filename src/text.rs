@@ -154,7 +154,7 @@ pub(crate) fn lossy_name(name: &str) -> String {
 /// Whether `character` is invisible wherever it stands.
 ///
 /// These are the control characters, and those that hide or reorder the text around them: line
-/// and paragraph separators, the marks of annotations, the braille pattern without dots, and what
+/// and paragraph separators, the marks of annotations, signs without ink ([`is_without_ink`]), and what
 /// Unicode lists as `Default_Ignorable_Code_Point`, which a display does not show unless it
 /// supports it.
 ///
@@ -162,19 +162,30 @@ pub(crate) fn lossy_name(name: &str) -> String {
 /// them, so whether one is invisible depends on what it follows; see [`is_hidden`].
 fn is_invisible(character: char) -> bool {
     character.is_control()
+        || is_without_ink(character)
         || matches!(
             character,
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}'
                 | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
                 | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-                | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
+                | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
                 | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}'
                 | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}'
         )
 }
 
-/// Whether `character` leaves nothing to be seen if it stands alone: white space, the braille
-/// pattern without dots, and marks that only change the character before them.
+/// Whether `character` is a sign that is drawn as nothing, though it is neither white space nor
+/// ignorable: the braille pattern without dots, the blanks among the hieroglyphs, and the note
+/// without a head.
+fn is_without_ink(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2800}' | '\u{13441}'..='\u{13442}' | '\u{1D159}'
+    )
+}
+
+/// Whether `character` leaves nothing to be seen if it stands alone: white space, signs without
+/// ink, and marks that only change the character before them.
 ///
 /// Marks are known by `char::escape_debug`, which escapes them. It also escapes what Unicode has
 /// not assigned yet, which counts as blank here, and what is for private use, which does not: it
@@ -185,7 +196,7 @@ fn is_blank(character: char) -> bool {
         '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{FFFFD}' | '\u{100000}'..='\u{10FFFD}'
     );
     character.is_whitespace()
-        || character == '\u{2800}'
+        || is_without_ink(character)
         || (!is_private
             && !is_invisible(character)
             // `\u{301}`, as opposed to `\'`
@@ -649,6 +660,9 @@ mod tests {
             "\n\t\u{a0}",
             "\u{2800}",
             " \u{2800}\u{2800}",
+            "\u{13441}",
+            "\u{13442}\u{13442}",
+            "\u{1d159}\u{301}",
             "\u{fe0f}",
             "\u{fe00}\u{fe0f}",
             "\u{301}",
@@ -660,6 +674,7 @@ mod tests {
         }
         assert!(NameError::Empty.to_string().contains("1 to 256 bytes"));
         assert_invisible("a\u{2800}", '\u{2800}');
+        assert_invisible("web\u{1d159}search", '\u{1d159}');
         assert_invisible("\u{301}\u{200b}", '\u{200b}');
     }
 
