@@ -291,6 +291,17 @@ fn cursors_that_are_made_and_dropped_leave_nothing() {
     come_and_go();
     let kept = allocation_counter::measure(come_and_go).bytes_current;
     assert!(kept.abs() < 16 << 10, "{kept}");
+    // The registry goes with the last of them.
+    let host_and_cursor = || {
+        let (registry, tool, _) = host();
+        tool.start().succeed();
+        let mut cursor = registry.intervals();
+        drop((registry, tool));
+        assert_eq!(cursor.read().tools.len(), 1);
+    };
+    host_and_cursor();
+    let kept = allocation_counter::measure(host_and_cursor).bytes_current;
+    assert!(kept.abs() < 1 << 10, "{kept}");
 }
 
 #[test]
