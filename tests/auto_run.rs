@@ -828,18 +828,23 @@ async fn a_permit_is_free_while_a_call_waits_to_be_retried() {
 
 #[tokio::test(start_paused = true)]
 async fn a_model_that_asks_for_nothing_does_not_keep_the_thread() {
-    struct Idle;
+    /// So many times, so that it ends if it keeps the thread.
+    struct Idle(u32);
     impl Model for Idle {
         type Error = String;
         async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, String> {
-            Ok(Turn::Calls(Vec::new()))
+            self.0 -= 1;
+            Ok(match self.0 {
+                0 => Turn::Done(json!("it kept the thread")),
+                _ => Turn::Calls(Vec::new()),
+            })
         }
     }
     let (registry, _) = registry();
     let token = CancellationToken::new();
     let run = AutoRun::new(&registry).cancel_token(token.clone());
     tokio::spawn(async move { token.cancel() });
-    assert_eq!(run.run(&mut Idle).await.stop, StopReason::Cancelled);
+    assert_eq!(run.run(&mut Idle(1_000)).await.stop, StopReason::Cancelled);
 }
 
 // ---------------------------------------------------------------------------------------------
