@@ -102,7 +102,7 @@ const fn unseen(change: Change, because: &'static str) -> Change {
 }
 
 /// All of them, by file.
-pub(crate) const CHANGES: [Change; 46] = [
+pub(crate) const CHANGES: [Change; 51] = [
     seen(
         "a subscription gets events from before it began",
         "events/src/hub.rs",
@@ -130,6 +130,16 @@ pub(crate) const CHANGES: [Change; 46] = [
         [".holding(permit);", "; let _permit = permit;"],
         In::Tests("auto_run"),
         "a_permit_is_free_while_a_call_waits_to_be_retried",
+    ),
+    seen(
+        "a backoff that panics when it is dropped ends its call",
+        "src/auto_run/driver.rs",
+        [
+            "            discard(self.0.take());\n        }\n        pause",
+            "            drop(self.0.take());\n        }\n        pause",
+        ],
+        In::Tests("auto_run"),
+        "a_backoff_that_panics_has_ended",
     ),
     seen(
         "a first attempt that succeeds is told as recovered",
@@ -207,6 +217,16 @@ pub(crate) const CHANGES: [Change; 46] = [
         "a_tool_that_is_registered_again_is_enabled_whether_or_not_it_departed",
     ),
     seen(
+        "a tool that panics while it is registered unwinds into the host",
+        "src/handle.rs",
+        [
+            "let spec = contained(|| body.tool().spec())?;",
+            "let spec = body.tool().spec();",
+        ],
+        In::Tests("foreign_code"),
+        "a_tool_that_panics_while_it_is_registered_is_not_registered_at_all",
+    ),
+    seen(
         "an interval holds what the one before it held",
         "src/interval.rs",
         [
@@ -232,11 +252,21 @@ pub(crate) const CHANGES: [Change; 46] = [
         "src/invoke/blocking.rs",
         [
             "Stage::Running(call) => Poll::Ready(time_out(call, limit)),",
-            "Stage::Running(call) => { self.shared.replace(Stage::Running(call)); \
+            "Stage::Running(call) => { *self.shared.lock() = Stage::Running(call); \
              self.limit = None; Poll::Pending }",
         ],
         In::Tests("blocking"),
         "a_tool_that_blocks_beyond_its_time_limit_is_a_time_out_once",
+    ),
+    seen(
+        "a thread that cannot be had panics into the host",
+        "src/invoke/blocking.rs",
+        [
+            "contained(|| runtime.spawn_blocking(move || run(&tool_side)))",
+            "Ok::<_, crate::contain::Panicked>(runtime.spawn_blocking(move || run(&tool_side)))",
+        ],
+        In::Tests("foreign_code"),
+        "with_tokio::a_tool_that_finds_no_thread_of_its_own_is_a_failure_and_no_panic",
     ),
     seen(
         "the error inside an `io::Error` is not looked at",
@@ -278,6 +308,26 @@ pub(crate) const CHANGES: [Change; 46] = [
         ],
         In::Tests("idle"),
         "an_idle_registry_wakes_its_pump_once_a_second_at_most",
+    ),
+    seen(
+        "the pump rests beyond the next snapshot",
+        "src/pump.rs",
+        [
+            "park(sleep.map_or(rest, |sleep| sleep.max(REST)));",
+            "park(sleep.map_or(rest, |sleep| sleep.max(SLEEP / 10)));",
+        ],
+        In::Library,
+        "pump::tests::the_pump_sleeps_until_a_snapshot_is_due_and_no_longer",
+    ),
+    seen(
+        "a waker that has no thread of its own is called under the pump's lock",
+        "src/pump.rs",
+        [
+            "drop(state);\n        wake(wakeups);\n        reclaim(",
+            "wake(wakeups);\n        drop(state);\n        reclaim(",
+        ],
+        In::Tests("foreign_code"),
+        "a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held",
     ),
     unseen(
         seen(
