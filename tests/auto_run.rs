@@ -19,6 +19,9 @@ use toolmeter::{
     Registry, ToolError, async_tool, sync_tool,
 };
 
+/// Far longer than a tool that blocks has to wait: it passes only where the test hangs.
+const STUCK: Duration = Duration::from_secs(20);
+
 /// Asks for these turns, keeps what it is told, then is done.
 #[derive(Default)]
 struct Script {
@@ -695,7 +698,7 @@ fn one_blocking_thread() -> (
     let (let_go, wait) = std::sync::mpsc::channel();
     let wait = Mutex::new(wait);
     let tool = sync_tool("block", move |call| {
-        wait.lock().unwrap().recv().unwrap();
+        wait.lock().unwrap().recv_timeout(STUCK).unwrap();
         Ok(call.args)
     });
     registry.register_tool(tool).unwrap();
@@ -869,7 +872,7 @@ impl Blocks {
             seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             // Also if the test has ended.
             let _ = begins.send(());
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().unwrap().recv_timeout(STUCK);
             now.fetch_sub(1, Ordering::SeqCst);
             Ok(call.args)
         });

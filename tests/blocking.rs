@@ -19,6 +19,9 @@ use toolmeter::{
 
 const LIMIT: Duration = Duration::from_millis(30);
 
+/// Far longer than a tool has to wait for a test: it passes only where the test hangs.
+const STUCK: Duration = Duration::from_secs(20);
+
 fn registry() -> (Registry, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new());
     let registry = Registry::builder()
@@ -240,7 +243,7 @@ impl Waits {
         let tool = sync_tool("tool", move |_| {
             begins.send(()).unwrap();
             // Also if the test has ended.
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().unwrap().recv_timeout(STUCK);
             gives()
         });
         registry.register_tool(tool).unwrap();
