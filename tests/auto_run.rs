@@ -20,7 +20,7 @@ use toolmeter::{
 };
 
 /// Far longer than a tool that blocks has to wait: it passes only where the test hangs.
-const STUCK: Duration = Duration::from_secs(20);
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Asks for these turns, keeps what it is told, then is done.
 #[derive(Default)]

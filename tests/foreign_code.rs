@@ -22,7 +22,7 @@ use toolmeter::{
 };
 
 /// Far more than any scenario takes: it passes only where one hangs.
-const STUCK: Duration = Duration::from_secs(20);
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Runs a scenario, and fails if it does not end or panics.
 #[track_caller]
