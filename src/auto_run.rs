@@ -674,7 +674,9 @@ impl AutoRun {
                 last_attempt: unsuccessful.last_attempt(call.identity()),
                 driven: Arc::clone(&driven[place]),
             };
-            running.spawn(async move { (place, driver.run().await) });
+            let driving = async move { (place, driver.run().await) };
+            // Within the scope of whoever runs the loop, as far as the registry's hook knows it.
+            running.spawn(self.registry.in_current_scope(driving));
         }
         // A task that did not end was stopped with its runtime, or panicked: a cancelled call.
         let mut ended: Vec<_> = calls.iter().map(|_| CANCELLED).collect();

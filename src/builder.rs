@@ -2,6 +2,7 @@
 
 use crate::clock::{ClockSource, HostClock};
 use crate::handle::Meter;
+use crate::instrument::{Hook, Instrument};
 use crate::process::{self, Process};
 use crate::pump::{Pump, Pumping};
 use crate::reclaim::{Names, Reclaim};
@@ -64,6 +65,7 @@ pub struct RegistryBuilder {
     keeps_text: bool,
     message_bytes: usize,
     redactor: Option<RedactErrors>,
+    instrument: Option<Instruments>,
     max_exponent: u8,
 }
 
@@ -78,6 +80,20 @@ impl RefUnwindSafe for RedactErrors {}
 impl fmt::Debug for RedactErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedactErrors(..)")
+    }
+}
+
+/// The host's hook.
+#[derive(Clone)]
+struct Instruments(Arc<dyn Instrument>);
+
+/// A panic of the hook is caught wherever it is called.
+impl UnwindSafe for Instruments {}
+impl RefUnwindSafe for Instruments {}
+
+impl fmt::Debug for Instruments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Instruments(..)")
     }
 }
 
@@ -135,6 +151,7 @@ impl Default for RegistryBuilder {
             keeps_text: true,
             message_bytes: DEFAULT_MESSAGE_BYTES,
             redactor: None,
+            instrument: None,
             max_exponent: MAX_EXPONENT,
         }
     }
@@ -390,6 +407,17 @@ impl RegistryBuilder {
         self
     }
 
+    /// Sets the hook that is there while tools run, as what opens a span for each call. There is
+    /// one; a later one replaces it.
+    ///
+    /// # Examples
+    ///
+    /// See [`Instrument`].
+    pub fn instrument(mut self, instrument: impl Instrument) -> Self {
+        self.instrument = Some(Instruments(Arc::new(instrument)));
+        self
+    }
+
     /// A shorter range of latencies, for models that cannot hold thousands of words.
     #[doc(hidden)]
     pub fn max_exponent(mut self, max_exponent: u8) -> Self {
@@ -458,10 +486,16 @@ impl RegistryBuilder {
         } else {
             TextPolicy::Off
         };
+        let hook = self.instrument.map(|instrument| Hook::new(instrument.0));
         let rings = sync::Arc::new(rings);
         let shared = Arc::new(Shared {
             names: Mutex::new(Names::new(sync::Arc::clone(&rings))),
-            meter: Arc::new(Meter { clock, rings, text }),
+            meter: Arc::new(Meter {
+                clock,
+                rings,
+                text,
+                hook,
+            }),
             instance,
             instance_id: random_id(),
             started_at,

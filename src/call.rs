@@ -16,19 +16,24 @@
 //! 18.9). And where a call is counted is found before the clock is read; `slot` of the core says
 //! why what comes after it is so dear.
 //!
-//! The guard counts first, then keeps a failure's text, then offers the event. So text and
-//! event of a call never tell what its counters do not.
+//! The guard counts first, then keeps a failure's text, then offers the event, then tells the
+//! hook. So none of them tells what the counters do not.
 
 use crate::classify::{Classify, Verdict};
 use crate::clock::{HostClock, Tick};
-use crate::contain::{Panicked, discard};
+use crate::contain::{Contained, Panicked, discard};
 use crate::handle::{ToolHandle, ToolState};
+use crate::instrument::{CallBegin, CallScope};
 use crate::last_error::ErrorRecord;
 use crate::stripe;
 use crate::text::Excerpt;
+use serde_json::Value;
 use std::borrow::Borrow;
 use std::fmt::{self, Display};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use toolmeter_core::{ErrorKind, Finish, Outcome};
 use toolmeter_events::{CallContext, CallId, Draft, ErrorMessage};
@@ -113,6 +118,8 @@ pub struct CallGuard<H: Borrow<ToolHandle>> {
     /// The id under which `Started` was offered, if it was.
     id: Option<CallId>,
     context: Option<Arc<CallContext>>,
+    /// What the hook keeps of the call; there is one only while the call has not ended.
+    scope: CallScope,
     attempt: u16,
     ended: bool,
 }
@@ -169,6 +176,7 @@ impl Call<'_> {
             started: self.started,
             id: self.id,
             context: self.context.take(),
+            scope: self.scope.take(),
             attempt: self.attempt,
             ended: false,
         }
@@ -178,6 +186,19 @@ impl Call<'_> {
 impl<H: Borrow<ToolHandle>> CallGuard<H> {
     #[inline(always)]
     pub(crate) fn begin(handle: H, options: CallOptions) -> Self {
+        Self::begin_with(handle, options, None)
+    }
+
+    /// Begins a call by name, with these arguments.
+    #[inline(always)]
+    pub(crate) fn begin_with(handle: H, options: CallOptions, arguments: Option<&Value>) -> Self {
+        let scope = scope(handle.borrow(), &options, arguments);
+        Self::begin_in(handle, options, scope)
+    }
+
+    /// Begins a call of which the hook was told before.
+    #[inline(always)]
+    pub(crate) fn begin_in(handle: H, options: CallOptions, scope: CallScope) -> Self {
         let state = &*handle.borrow().0;
         let index = stripe::current();
         let stripe = state.memory.stripe(index);
@@ -193,6 +214,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
             started,
             id,
             context: options.context,
+            scope,
             attempt: options.attempt,
             ended: false,
         }
@@ -301,6 +323,12 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         self.end(verdict.outcome(), verdict.excerpt().map(Message::Excerpt))
     }
 
+    /// Ends a call by name as the verdict says; the answer is for the hook.
+    pub(crate) fn finish_with(mut self, verdict: &Verdict, answer: Option<&Value>) -> Duration {
+        let message = verdict.excerpt().map(Message::Excerpt);
+        self.end_at(verdict.outcome(), message, answer, HostClock::tick)
+    }
+
     /// Ends the call as `result` tells by its type, through [`Classify`]. Returns its latency.
     ///
     /// # Examples
@@ -355,16 +383,100 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         Duration::from_nanos(clock.ns_between(self.started, clock.tick()))
     }
 
-    /// Ends the call as the verdict says, at a moment that was read before.
+    /// Runs `code` within the scope that the hook of the registry keeps for the call: what opens
+    /// spans nests in it what `code` does. Without a hook it just runs.
+    ///
+    /// A guard cannot know what belongs to its call, so it enters its scope nowhere else.
+    ///
+    /// # Panics
+    ///
+    /// If `code` panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let call = registry.register("index")?.start_owned();
+    /// let indexing = std::thread::spawn(move || {
+    ///     let files = call.in_scope(|| 3);
+    ///     call.succeed();
+    ///     files
+    /// });
+    /// assert_eq!(indexing.join().unwrap(), 3);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    pub fn in_scope<R>(&self, code: impl FnOnce() -> R) -> R {
+        if self.scope.is_none() {
+            return code();
+        }
+        match self.scope.within(code) {
+            Ok(result) => result,
+            Err(panicked) => panicked.resume(),
+        }
+    }
+
+    /// Returns a future that is polled within the scope of the call; see
+    /// [`in_scope`](Self::in_scope).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// let call = registry.register("index")?.start_owned();
+    /// let indexing = tokio::spawn(call.in_scope_async(async { Ok::<_, String>(3) }));
+    /// call.record(&indexing.await?);
+    /// assert_eq!(registry.metrics().tools["index"].success(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_scope_async<F: Future>(
+        &self,
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<H, F> {
+        self.scope.around(future)
+    }
+
+    /// Runs the tool within the scope of the call.
+    ///
+    /// # Errors
+    ///
+    /// [`Panicked`] if it panicked.
+    #[inline(always)]
+    pub(crate) fn within<R>(&self, tool: impl FnOnce() -> R) -> Result<R, Panicked> {
+        self.scope.within(tool)
+    }
+
+    /// Polls the tool within the scope of the call.
+    #[inline(always)]
+    pub(crate) fn poll<F: Future>(
+        &self,
+        tool: Pin<&mut Contained<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, Panicked>> {
+        self.scope.poll(tool, context)
+    }
+
+    /// Ends a call by name as the verdict says, at a moment that was read before; the answer is
+    /// for the hook.
     #[cfg(feature = "tokio")]
-    pub(crate) fn finish_at(mut self, verdict: &Verdict, at: Tick) -> Duration {
+    pub(crate) fn finish_at(
+        mut self,
+        verdict: &Verdict,
+        answer: Option<&Value>,
+        at: Tick,
+    ) -> Duration {
         let message = verdict.excerpt().map(Message::Excerpt);
-        self.end_at(verdict.outcome(), message, |_| at)
+        self.end_at(verdict.outcome(), message, answer, |_| at)
     }
 
     #[inline(always)]
     fn end(&mut self, outcome: Outcome, message: Option<Message<'_>>) -> Duration {
-        self.end_at(outcome, message, HostClock::tick)
+        self.end_at(outcome, message, None, HostClock::tick)
     }
 
     /// Counts the end, and returns the latency. Where it is counted is found before the clock is
@@ -374,6 +486,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         &mut self,
         outcome: Outcome,
         message: Option<Message<'_>>,
+        answer: Option<&Value>,
         at: impl FnOnce(&HostClock) -> Tick,
     ) -> Duration {
         self.ended = true;
@@ -386,13 +499,14 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         let finish = Finish::new(outcome, self.attempt, started_ns, latency_ns);
         stripe.finish(finish);
         let is_heard = self.id.is_some() || state.meter.rings.is_open();
-        if is_heard || message.is_some() {
-            self.tell(index, finish, is_heard, message);
+        if is_heard || message.is_some() || !self.scope.is_none() {
+            self.tell(index, finish, is_heard, message, answer);
         }
         Duration::from_nanos(latency_ns)
     }
 
-    /// Keeps the text of a failure, and offers the event if there may be a subscriber.
+    /// Keeps the text of a failure, offers the event if there may be a subscriber, and tells the
+    /// hook if it wants to know.
     #[inline(never)]
     fn tell(
         &mut self,
@@ -400,17 +514,49 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
         finish: Finish,
         is_heard: bool,
         message: Option<Message<'_>>,
+        answer: Option<&Value>,
     ) {
         let state = &*self.handle.borrow().0;
-        let message = kept(state, finish, is_heard, message);
+        let scope = self.scope.take();
+        let message = kept(state, finish, is_heard || !scope.is_none(), message);
+        let text = if scope.is_none() {
+            None
+        } else {
+            message.clone()
+        };
         if is_heard {
             let draft = Draft::closing(state.slot.id, finish, self.context.take(), message);
             state.meter.rings.offer(stripe, draft, self.id);
         }
+        if !scope.is_none() {
+            let latency = Duration::from_nanos(finish.latency_ns);
+            let hook = state.meter.hook.as_ref();
+            let text = text.as_deref();
+            scope.end(hook, finish.outcome, Some(latency), text, answer);
+        }
     }
 }
 
-/// Keeps the text of a failure, and returns what an event says of the end.
+/// Tells the hook, if there is one, that a call begins.
+#[inline(always)]
+pub(crate) fn scope(
+    handle: &ToolHandle,
+    options: &CallOptions,
+    arguments: Option<&Value>,
+) -> CallScope {
+    let state = &*handle.0;
+    match &state.meter.hook {
+        None => CallScope::NONE,
+        Some(hook) => hook.begin(
+            state,
+            options.attempt,
+            options.context.as_deref(),
+            arguments,
+        ),
+    }
+}
+
+/// Keeps the text of a failure, and returns what is said of the end.
 fn kept(
     state: &ToolState,
     finish: Finish,
@@ -445,18 +591,58 @@ fn offer_started(state: &ToolState, stripe: usize, started: Tick, options: &Call
     state.meter.rings.offer(stripe, draft, None)
 }
 
+/// What the hook knows of a call that is refused.
+#[derive(Clone, Copy)]
+pub(crate) enum Known<'a> {
+    /// Nothing. With the arguments, of a call by name.
+    Nothing(Option<&'a Value>),
+    /// It was told that the call begins.
+    #[cfg(feature = "tokio")]
+    Begun(&'a CallScope),
+}
+
 /// Counts a call that is refused before it starts.
-pub(crate) fn reject(handle: &ToolHandle, options: CallOptions, message: &dyn Display) {
+pub(crate) fn reject(
+    handle: &ToolHandle,
+    options: &CallOptions,
+    known: Known<'_>,
+    message: &dyn Display,
+) {
     let state = &*handle.0;
     let stripe = stripe::current();
     state.memory.stripe(stripe).reject();
-    if state.meter.rings.is_open() {
-        let clock: &HostClock = &state.meter.clock;
-        let now_ns = clock.ns(clock.tick());
-        let finish = Finish::new(Outcome::Rejected, options.attempt, now_ns, 0);
-        let message = kept(state, finish, true, Some(Message::Shown(message)));
-        let draft = Draft::closing(state.slot.id, finish, options.context, message);
+    let hook = state.meter.hook.as_ref();
+    let is_heard = state.meter.rings.is_open();
+    if !is_heard && hook.is_none() {
+        return;
+    }
+    let clock: &HostClock = &state.meter.clock;
+    let now_ns = clock.ns(clock.tick());
+    let finish = Finish::new(Outcome::Rejected, options.attempt, now_ns, 0);
+    let message = kept(state, finish, true, Some(Message::Shown(message)));
+    if is_heard {
+        let (context, message) = (options.context.clone(), message.clone());
+        let draft = Draft::closing(state.slot.id, finish, context, message);
         state.meter.rings.offer(stripe, draft, None);
+    }
+    let Some(hook) = hook else {
+        return;
+    };
+    let (outcome, message) = (Outcome::Rejected, message.as_deref());
+    match known {
+        #[cfg(feature = "tokio")]
+        Known::Begun(scope) => scope.end(Some(hook), outcome, None, message, None),
+        Known::Nothing(arguments) => {
+            let context = options.context.as_deref();
+            let begin = CallBegin {
+                name: &state.slot.name,
+                tool: Some(state.slot.id),
+                attempt: options.attempt,
+                context,
+                arguments,
+            };
+            hook.refused(&begin, outcome, message);
+        }
     }
 }
 

@@ -23,6 +23,7 @@
 use crate::classify::Verdict;
 use crate::clock::HostClock;
 use crate::contain::{Panicked, contained, discard};
+use crate::instrument::Hook;
 use crate::last_error::{ErrorRecords, KeptErrors};
 use crate::slab::SlotMemory;
 use crate::sync::{self, AtomicBool, AtomicUsize, Ordering};
@@ -48,12 +49,14 @@ pub(crate) struct Meter {
     pub(crate) clock: HostClock,
     pub(crate) rings: sync::Arc<Rings>,
     pub(crate) text: TextPolicy,
+    pub(crate) hook: Option<Hook>,
 }
 
-/// Dropping the redactor runs the host's code.
+/// Dropping the redactor and the hook runs the host's code.
 impl Drop for Meter {
     fn drop(&mut self) {
         discard(std::mem::replace(&mut self.text, TextPolicy::Off));
+        discard(self.hook.take());
     }
 }
 
@@ -329,6 +332,12 @@ impl ToolHandle {
     #[must_use]
     pub fn id(&self) -> ToolId {
         self.0.slot.id
+    }
+
+    /// Whether the registry has a hook.
+    #[inline(always)]
+    pub(crate) fn is_hooked(&self) -> bool {
+        self.0.meter.hook.is_some()
     }
 
     /// Lets calls by name through, or refuses them.

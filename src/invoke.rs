@@ -8,7 +8,7 @@
 //! The answer is given back whatever its shape is. How it is judged is the tool's matter
 //! ([`Tool::classify`]), unless the host brings a rule of its own.
 
-use crate::call::{self, CallGuard, CallOptions, OwnedCall};
+use crate::call::{self, CallGuard, CallOptions, Known, OwnedCall};
 use crate::classify::{ByRule, Verdict};
 use crate::contain::{Contained, Panicked, contained};
 use crate::error::{InvokeError, ToolError};
@@ -370,7 +370,7 @@ enum Ended {
 
 impl<C: JudgeAnswer> Running<C> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
-        if let Poll::Ready(done) = Pin::new(&mut self.tool).poll(context) {
+        if let Poll::Ready(done) = self.call.poll(Pin::new(&mut self.tool), context) {
             return Poll::Ready(Ended::Done(done));
         }
         #[cfg(feature = "tokio")]
@@ -405,10 +405,10 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
     /// How the call ended, if it did at once, or may not be made, which is counted.
     fn begin(self, context: &mut Context<'_>) -> Result<Stage<'a, C>, Invoked> {
         let Some(tool) = self.registry.tool(self.name) else {
-            self.registry.count_unknown_call();
-            return Err(Invoked::failed(InvokeError::UnknownTool {
-                name: escaped(self.name, MAX_NAME_BYTES),
-            }));
+            let name = escaped(self.name, MAX_NAME_BYTES);
+            let (options, args) = (&self.options, Some(&self.args));
+            self.registry.count_unknown_call_of(&name, options, args);
+            return Err(Invoked::failed(InvokeError::UnknownTool { name }));
         };
         let name = || Arc::clone(&tool.0.slot.name);
         let body = match &tool.0.body {
@@ -419,7 +419,8 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
         let body = match body {
             Ok(body) => body,
             Err(refusal) => {
-                call::reject(&tool, self.options, &refusal);
+                let known = Known::Nothing(Some(&self.args));
+                call::reject(&tool, &self.options, known, &refusal);
                 return Err(Invoked::failed(refusal));
             }
         };
@@ -445,17 +446,17 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
         // Dropped after the tool, as in `Running`.
         #[cfg(feature = "tokio")]
         let held = self.held;
-        let call = CallGuard::begin(&*tool, self.options);
+        let call = CallGuard::begin_with(&*tool, self.options, Some(&invocation.args));
         // Panics where the runtime has no timer; the call is counted then.
         #[cfg(feature = "tokio")]
         let limit = self.limit.map(Limit::new);
-        let future = match contained(|| body.tool().call(invocation)) {
+        let future = match call.within(|| body.tool().call(invocation)) {
             Ok(future) => future,
             Err(panicked) => return Err(conclude(call, self.rule, Err(panicked))),
         };
         let mut future = Contained::new(future);
         // A call that ends here writes nothing that other threads write: it borrows the tool.
-        if let Poll::Ready(given) = Pin::new(&mut future).poll(context) {
+        if let Poll::Ready(given) = call.poll(Pin::new(&mut future), context) {
             return Err(conclude(call, self.rule, given));
         }
         #[cfg_attr(
@@ -531,7 +532,7 @@ where
     C: JudgeAnswer,
 {
     let (verdict, invoked) = judge(&call, rule, given);
-    call.finish(verdict);
+    call.finish_with(&verdict, invoked.answer.as_ref().ok());
     invoked
 }
 

@@ -43,6 +43,7 @@
 //! * [`Registry::intervals`]: only what is new since the last reading.
 //!   [`Registry::reset_metrics`]: start from zero. Neither ever loses or doubles a call.
 //! * [`Registry::subscribe`]: an [`Event`] for each start and each end, in ordered batches.
+//! * [`RegistryBuilder::instrument`]: a hook that is there while a tool runs, as spans need it.
 //!
 //! # What a call costs
 //!
@@ -70,6 +71,7 @@ mod clock;
 mod contain;
 mod error;
 mod handle;
+mod instrument;
 mod interval;
 mod invoke;
 mod known_errors;
@@ -114,6 +116,7 @@ pub use clock::{ClockSource, HostClock};
 pub use error::TimeLimitExceeded;
 pub use error::{InvokeError, ToolError};
 pub use handle::ToolHandle;
+pub use instrument::{CallBegin, CallEnd, Instrument, Scope};
 pub use interval::Intervals;
 pub use invoke::{ByTool, Invoke, Invoking, JudgeAnswer};
 pub use publish::Published;

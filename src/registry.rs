@@ -6,8 +6,10 @@
 //! go is the matter of `reclaim.rs`. Cloning a registry makes another owner; when the last one
 //! goes, the pump delivers what is in the rings and ends.
 
+use crate::call::CallOptions;
 use crate::clock::HostClock;
 use crate::handle::{Body, ToolHandle, ToolSlot, ToolState};
+use crate::instrument::CallBegin;
 use crate::living::{Living, RegistryId};
 use crate::publish::Published;
 use crate::pump::{Pump, Pumping};
@@ -21,6 +23,7 @@ use crate::sync::{Mutex, Ordering, lock};
 use crate::text::{MAX_NAME_BYTES, NameError, escaped, shown};
 use crate::tool::{Tool, ToolSpec};
 use crate::tool_ref::ToolRef;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::io;
 use std::mem;
@@ -28,6 +31,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
+use toolmeter_core::{ErrorKind, Outcome};
 use toolmeter_events::{Filter, SubscribeError, Subscription};
 
 /// The tools of a host, and what is known of them.
@@ -682,8 +686,29 @@ impl Registry {
     /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
     /// ```
     pub fn count_unknown_call(&self) {
-        let unknown = &self.shared().unknown_tool_calls;
-        unknown.fetch_add(1, Ordering::Relaxed);
+        self.count_unknown_call_of("", &CallOptions::new(), None);
+    }
+
+    /// Counts a call by this name, which is escaped and bounded, and tells the hook.
+    pub(crate) fn count_unknown_call_of(
+        &self,
+        name: &str,
+        options: &CallOptions,
+        arguments: Option<&Value>,
+    ) {
+        let shared = self.shared();
+        shared.unknown_tool_calls.fetch_add(1, Ordering::Relaxed);
+        let Some(hook) = &shared.meter.hook else {
+            return;
+        };
+        let begin = CallBegin {
+            name,
+            tool: None,
+            attempt: options.attempt,
+            context: options.context.as_deref(),
+            arguments,
+        };
+        hook.refused(&begin, Outcome::Failure(ErrorKind::NotFound), None);
     }
 }
 

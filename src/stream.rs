@@ -155,7 +155,11 @@ where
         let Some(stream) = this.stream.get() else {
             unreachable!("the stream is dropped with this");
         };
-        let polled = contained(|| stream.poll_next(context));
+        let next = || stream.poll_next(context);
+        let polled = match &*this.stage {
+            Stage::Running(call) => call.within(next),
+            Stage::New(..) | Stage::Ended => contained(next),
+        };
         let item = match polled {
             Ok(polled) => ready!(polled),
             Err(panicked) => {

@@ -32,6 +32,8 @@ const _: () = {
     plain_data::<toolmeter::ByTool>();
     plain_data::<toolmeter::classify::ByType>();
     plain_data::<toolmeter::CallContext>();
+    plain_data::<toolmeter::CallBegin<'static>>();
+    plain_data::<toolmeter::CallEnd<'static>>();
     plain_data::<toolmeter::CallId>();
     plain_data::<toolmeter::Batch>();
     plain_data::<toolmeter::Event>();

@@ -11,15 +11,19 @@
 //! call holds goes with the thread: the thread gives it back when the tool has returned, whether
 //! or not the call had ended before.
 //!
+//! The hook is told that the call begins where its caller is, before there is a thread, and its
+//! scope is entered on the thread. It is never called while the guard is locked.
+//!
 //! The tool runs there as any closure under `spawn_blocking` does, not within the runtime: it may
 //! block on the runtime, own a runtime of its own, and receive blocking.
 
 use super::{Given, Held, Invoked, JudgeAnswer, Limit, judge, time_out};
-use crate::call::{self, CallGuard, CallOptions, OwnedCall};
+use crate::call::{self, CallGuard, CallOptions, Known, OwnedCall};
 use crate::clock::Tick;
 use crate::contain::{Contained, contained, discard};
 use crate::error::InvokeError;
 use crate::handle::ToolHandle;
+use crate::instrument::CallScope;
 use crate::tool::Invocation;
 use std::future::Future;
 use std::mem;
@@ -43,6 +47,8 @@ struct Waiting {
     options: CallOptions,
     invocation: Invocation,
     held: Held,
+    /// What the hook keeps of it.
+    scope: CallScope,
 }
 
 /// Where a call stands.
@@ -68,21 +74,22 @@ impl Shared {
     }
 
     /// Begins the call, unless the caller has given it up. Returns what its thread needs.
-    fn begin(&self) -> Option<(ToolHandle, Invocation, Held)> {
+    fn begin(&self) -> Option<(ToolHandle, Invocation, Held, CallScope)> {
         let mut stage = self.lock();
         let Stage::Waiting(waiting) = mem::replace(&mut *stage, Stage::Ended) else {
             return None;
         };
-        let tool = waiting.handle.clone();
-        *stage = Stage::Running(CallGuard::begin(waiting.handle, waiting.options));
-        Some((tool, waiting.invocation, waiting.held))
+        let (tool, scope) = (waiting.handle.clone(), waiting.scope.clone());
+        let call = CallGuard::begin_in(waiting.handle, waiting.options, waiting.scope);
+        *stage = Stage::Running(call);
+        Some((tool, waiting.invocation, waiting.held, scope))
     }
 }
 
 impl Waiting {
     /// The call, begun only to be ended.
     fn begun(self) -> OwnedCall {
-        CallGuard::begin(self.handle, self.options)
+        CallGuard::begin_in(self.handle, self.options, self.scope)
     }
 }
 
@@ -109,12 +116,15 @@ impl<C> Running<C> {
         rule: C,
         held: Held,
     ) -> Result<Self, Invoked> {
+        // Here, where the caller is.
+        let scope = call::scope(&handle, &options, Some(&invocation.args));
         let name = Arc::clone(&handle.0.slot.name);
         let shared = Shared(Arc::new(Mutex::new(Stage::Waiting(Box::new(Waiting {
             handle,
             options,
             invocation,
             held,
+            scope,
         })))));
         let tool_side = shared.clone();
         // Tokio panics if there is no thread, and keeps the closure in its queue.
@@ -160,10 +170,10 @@ fn without_thread(shared: &Shared, name: Arc<str>) -> Invoked {
 /// Runs the tool, unless the caller has given the call up.
 fn run(shared: &Shared) -> Option<Done> {
     // What it holds is dropped when the tool has returned and what it gave is discarded, if it is.
-    let (tool, invocation, _held) = shared.begin()?;
+    let (tool, invocation, _held, scope) = shared.begin()?;
     let body = tool.0.body.as_ref()?;
-    let future = contained(|| body.tool().call(invocation));
-    let given = future.and_then(|future| pollster::block_on(Contained::new(future)));
+    let call = || pollster::block_on(Contained::new(body.tool().call(invocation)));
+    let given = scope.within(call).and_then(|given| given);
     let at = tool.0.meter.clock.tick();
     match shared.end() {
         Stage::Running(call) => Some(Done { call, given, at }),
@@ -180,7 +190,8 @@ impl<C: JudgeAnswer> Running<C> {
             return Poll::Ready(match (joined, self.rule.take()) {
                 (Ok(Some(done)), Some(rule)) => {
                     let (verdict, invoked) = judge(&done.call, rule, done.given);
-                    done.call.finish_at(&verdict, done.at);
+                    let answer = invoked.answer.as_ref().ok();
+                    done.call.finish_at(&verdict, answer, done.at);
                     invoked
                 }
                 // Only a runtime that shuts down forgets a task that its caller waits for.
@@ -211,7 +222,8 @@ impl<C: JudgeAnswer> Running<C> {
         let name = Arc::clone(&self.name);
         let error = InvokeError::RuntimeStopped { name };
         if let Stage::Waiting(waiting) = self.shared.end() {
-            call::reject(&waiting.handle, waiting.options, &error);
+            let known = Known::Begun(&waiting.scope);
+            call::reject(&waiting.handle, &waiting.options, known, &error);
         }
         Invoked::failed(error)
     }
