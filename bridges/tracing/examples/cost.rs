@@ -1,0 +1,191 @@
+//! What a span costs a call: bare calls, calls with spans, and a span written by hand around the
+//! same tool, in turns, median and quartiles in nanoseconds a call.
+//!
+//! ```sh
+//! cargo run --release --package toolmeter-tracing --example cost
+//! ```
+//!
+//! Each subscriber has a process of its own, since `tracing` asks the whole process which levels are
+//! wanted. The tool does nothing, and nobody subscribes to events. OpenTelemetry's exporter
+//! drops what it gets, at once and on the same thread.
+
+use lexopt::ValueExt;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use std::convert::Infallible;
+use std::env;
+use std::error::Error;
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::pin;
+use std::process::Command;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+use toolmeter::{CallBegin, Instrument, Pump, Registry, Scope, ToolHandle};
+use toolmeter_tracing::ToolSpans;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+const SUBSCRIBERS: [&str; 4] = ["none", "filtered", "registry", "opentelemetry"];
+const CALLS: u32 = 500;
+
+/// A hook that is there and wants nothing.
+struct Nothing;
+
+impl Instrument for Nothing {
+    fn begin(&self, _: &CallBegin<'_>) -> Option<Arc<dyn Scope>> {
+        None
+    }
+}
+
+/// Drops what it gets.
+#[derive(Debug)]
+struct Drops;
+
+impl SpanExporter for Drops {
+    async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
+        black_box(spans);
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut rounds = 2_000;
+    let mut subscriber = None;
+    let mut args = lexopt::Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            lexopt::Arg::Long("rounds") => rounds = args.value()?.parse::<usize>()?.max(1),
+            lexopt::Arg::Long("subscriber") => subscriber = Some(args.value()?.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let Some(subscriber) = subscriber else {
+        for subscriber in SUBSCRIBERS {
+            let this = env::current_exe()?;
+            let rounds = rounds.to_string();
+            let args = ["--subscriber", subscriber, "--rounds", &rounds];
+            if !Command::new(this).args(args).status()?.success() {
+                return Err(format!("the measurement with {subscriber} failed").into());
+            }
+        }
+        return Ok(());
+    };
+    subscribe(&subscriber)?;
+    println!("{subscriber}");
+    measure(rounds)
+}
+
+fn subscribe(subscriber: &str) -> Result<(), Box<dyn Error>> {
+    let spans = tracing_subscriber::registry();
+    match subscriber {
+        "none" => {}
+        "filtered" => spans.with(LevelFilter::WARN).try_init()?,
+        "registry" => spans.try_init()?,
+        "opentelemetry" => {
+            let provider = SdkTracerProvider::builder()
+                .with_simple_exporter(Drops)
+                .build();
+            let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("cost"));
+            spans.with(layer).try_init()?;
+        }
+        other => return Err(format!("no subscriber is called {other}").into()),
+    }
+    Ok(())
+}
+
+fn tool(hook: Option<Hook>) -> Result<(Registry, ToolHandle), Box<dyn Error>> {
+    let builder = Registry::builder().pump(Pump::manual());
+    let registry = match hook {
+        None => builder,
+        Some(Hook::Nothing) => builder.instrument(Nothing),
+        Some(Hook::Spans) => builder.instrument(ToolSpans::new()),
+    };
+    let registry = registry.build()?;
+    let tool = registry.register("tool")?;
+    Ok((registry, tool))
+}
+
+enum Hook {
+    Nothing,
+    Spans,
+}
+
+/// A span with the same fields, as a host would write it.
+fn by_hand(tool: &ToolHandle) -> tracing::Span {
+    tracing::info_span!(
+        "execute_tool",
+        otel.name = %format_args!("execute_tool {}", tool.name()),
+        otel.kind = "internal",
+        otel.status_code = tracing::field::Empty,
+        gen_ai.operation.name = "execute_tool",
+        gen_ai.tool.name = tool.name(),
+        error.type = tracing::field::Empty,
+    )
+}
+
+fn body() -> Result<u32, Infallible> {
+    Ok(black_box(1))
+}
+
+/// Keeps the compiler from leaving out what gave this.
+fn keep<T: Copy>(given: T) {
+    black_box(given);
+}
+
+fn poll<F: Future>(future: F) {
+    let mut future = pin!(future);
+    let _ = black_box(
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop())),
+    );
+}
+
+fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
+    use tracing::Instrument as _;
+    let (_bare, bare) = tool(None)?;
+    let (_nothing, nothing) = tool(Some(Hook::Nothing))?;
+    let (_spans, spans) = tool(Some(Hook::Spans))?;
+    let rows: [(&str, &dyn Fn()); 8] = [
+        ("run, bare", &|| keep(bare.run(body))),
+        ("run, a hook set to nothing", &|| keep(nothing.run(body))),
+        ("run, ToolSpans", &|| keep(spans.run(body))),
+        ("run, a span by hand", &|| {
+            keep(by_hand(&bare).in_scope(|| bare.run(body)));
+        }),
+        ("run_async, bare", &|| {
+            poll(bare.run_async(async { body() }))
+        }),
+        ("run_async, ToolSpans", &|| {
+            poll(spans.run_async(async { body() }))
+        }),
+        ("run_async, a span by hand", &|| {
+            poll(bare.run_async(async { body() }).instrument(by_hand(&bare)));
+        }),
+        ("guard, ToolSpans", &|| {
+            black_box(spans.start().succeed());
+        }),
+    ];
+    let mut times: Vec<Vec<f64>> = rows.iter().map(|_| Vec::with_capacity(rounds)).collect();
+    for round in 0..rounds {
+        for place in 0..rows.len() {
+            let place = (place + round) % rows.len();
+            let began = Instant::now();
+            for _ in 0..CALLS {
+                (rows[place].1)();
+            }
+            let ns = began.elapsed().as_secs_f64() * 1e9;
+            times[place].push(ns / f64::from(CALLS));
+        }
+    }
+    for ((name, _), times) in rows.iter().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        let at = |share: usize| times[(times.len() - 1) * share / 4];
+        println!("  {name:28} {:7.1} ({:.1} to {:.1})", at(2), at(1), at(3));
+    }
+    Ok(())
+}

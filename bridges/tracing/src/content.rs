@@ -1,0 +1,184 @@
+//! Arguments and results as text: bounded and redacted.
+//!
+//! Promise: of JSON of any size at most [`READ_BYTES`] are written and given to the redactor, and at
+//! most the host's limit is kept. What is cut off before the redactor sees it is cut between words,
+//! so that no secret without spaces is cut in two.
+
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// The longest JSON that is written as a whole.
+const READ_BYTES: usize = 16 << 10;
+
+/// What stands for the rest of a text.
+const REST: &str = "…";
+
+/// What is recorded where the redactor panicked.
+const PANICKED: &str = "(the redactor panicked)";
+
+pub(crate) type Redactor = Arc<dyn Fn(&str) -> Cow<'_, str> + Send + Sync>;
+
+/// What is recorded of arguments and results.
+#[derive(Clone)]
+pub(crate) struct Content {
+    pub(crate) arguments: bool,
+    pub(crate) results: bool,
+    pub(crate) max_bytes: usize,
+    pub(crate) redactor: Option<Redactor>,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self {
+            arguments: false,
+            results: false,
+            max_bytes: 1_024,
+            redactor: None,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("arguments", &self.arguments)
+            .field("results", &self.results)
+            .field("max_bytes", &self.max_bytes)
+            .field(
+                "redactor",
+                &self.redactor.as_ref().map(|_| format_args!("..")),
+            )
+            .finish()
+    }
+}
+
+impl Content {
+    /// The value as JSON, as it is recorded.
+    pub(crate) fn text(&self, value: &Value) -> String {
+        let (mut text, mut is_whole) = head(value);
+        if let Some(redactor) = &self.redactor {
+            if !is_whole {
+                text.truncate(end_of_words(&text));
+            }
+            let redacted = catch_unwind(AssertUnwindSafe(|| redactor(&text).into_owned()));
+            let Ok(redacted) = redacted else {
+                return PANICKED.to_owned();
+            };
+            text = redacted;
+        }
+        if text.len() > self.max_bytes {
+            text.truncate(boundary(&text, self.max_bytes.saturating_sub(REST.len())));
+            is_whole = false;
+        }
+        if !is_whole && self.max_bytes >= REST.len() {
+            text.truncate(boundary(&text, self.max_bytes - REST.len()));
+            text.push_str(REST);
+        }
+        text
+    }
+}
+
+/// The head of a value's JSON, and whether that is all.
+fn head(value: &Value) -> (String, bool) {
+    let mut head = Head(Vec::new());
+    let is_whole = serde_json::to_writer(&mut head, value).is_ok();
+    let mut bytes = head.0;
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        // Cut within a character.
+        bytes.truncate(error.valid_up_to());
+    }
+    (String::from_utf8_lossy(&bytes).into_owned(), is_whole)
+}
+
+/// Keeps what is written, up to the limit.
+struct Head(Vec<u8>);
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = READ_BYTES - self.0.len();
+        let taken = bytes.len().min(room);
+        self.0.extend_from_slice(&bytes[..taken]);
+        // Nothing is taken any more: the writer makes that an error, and ends.
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where the last word that is there as a whole ends.
+fn end_of_words(text: &str) -> usize {
+    text.rfind(|c: char| c.is_whitespace() || matches!(c, '"' | ',' | '[' | ']' | '{' | '}'))
+        .unwrap_or(0)
+}
+
+/// The last boundary of a character that is not after `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn content(max_bytes: usize, redactor: Option<Redactor>) -> Content {
+        Content {
+            max_bytes,
+            redactor,
+            ..Content::default()
+        }
+    }
+
+    #[test]
+    fn a_short_value_is_its_json() {
+        let value = json!({ "q": "loom\u{1b}", "n": [1, null] });
+        let text = content(1_024, None).text(&value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert_eq!(content(4, None).text(&json!(1_234)), "1234");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_between_characters() {
+        for max_bytes in 0..40 {
+            for value in [json!("ä".repeat(40)), json!("✓".repeat(30_000))] {
+                let text = content(max_bytes, None).text(&value);
+                assert!(text.len() <= max_bytes, "{text}");
+                assert_eq!(text.ends_with(REST), max_bytes >= REST.len(), "{text}");
+            }
+        }
+        // Cut before it reaches the limit.
+        let text = content(1 << 20, None).text(&json!("✓".repeat(30_000)));
+        assert!(text.len() <= READ_BYTES + REST.len() && text.ends_with("✓…"));
+    }
+
+    #[test]
+    fn a_secret_is_given_to_the_redactor_as_a_whole_or_not_at_all() {
+        const SECRET: &str = "hunter2-correct";
+        let redactor: Redactor = Arc::new(|text| text.replace(SECRET, "[secret]").into());
+        for before in READ_BYTES - 40..READ_BYTES + 10 {
+            let value = json!({ "a": "x".repeat(before), "b": [SECRET, SECRET] });
+            let text = content(usize::MAX, Some(Arc::clone(&redactor))).text(&value);
+            assert!(!text.contains("hunt"), "{before}");
+        }
+        let text = content(30, Some(redactor)).text(&json!([SECRET, "y".repeat(100)]));
+        assert_eq!(text, "[\"[secret]\",\"yyyyyyyyyyyyyy…");
+    }
+
+    #[test]
+    fn a_redactor_that_panics_leaves_nothing_of_the_text() {
+        let redactor: Redactor = Arc::new(|_| panic!("no idea"));
+        let content = content(64, Some(redactor));
+        assert_eq!(content.text(&json!("hunter2")), PANICKED);
+        assert!(format!("{content:?}").contains("Some(..)"));
+    }
+}

@@ -1,0 +1,300 @@
+//! A live [`tracing`] span around each tool call that [`toolmeter`] meters.
+//!
+//! Owns [`ToolSpans`], a hook for [`RegistryBuilder::instrument`]. Promises:
+//!
+//! - Each call that is told to the hook has one span, `execute_tool`, which is current while the
+//!   tool runs: what the tool logs, and the spans that it opens, nest in it. Its parent is the span
+//!   that is current where the call is made.
+//! - Names and values are those of OpenTelemetry's conventions for generative AI, whose status is
+//!   Development: they may change.
+//! - Arguments and results are recorded only if the host says so, bounded, and passed through the
+//!   host's redactor first.
+//! - Where no subscriber wants the span, nothing is formatted and nothing is allocated.
+//!
+//! The README shows it in use, what it keeps and what it loses.
+//!
+//! [`RegistryBuilder::instrument`]: toolmeter::RegistryBuilder::instrument
+//!
+//! # Examples
+//!
+//! ```
+//! use toolmeter::Registry;
+//! use toolmeter_tracing::ToolSpans;
+//!
+//! let registry = Registry::builder().instrument(ToolSpans::new()).build()?;
+//! let search = registry.register("web_search")?;
+//! search.run(|| {
+//!     tracing::info!("within the span of the call");
+//!     Ok::<_, String>(3)
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod content;
+
+use content::Content;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use toolmeter::{CallBegin, CallEnd, ErrorKind, Instrument, Outcome, Scope};
+use tracing::{Level, Span};
+
+/// What [`tool_spans`] expands to.
+#[doc(hidden)]
+pub mod private {
+    pub use toolmeter::CallBegin;
+    pub use tracing;
+}
+
+/// Opens a span of this level.
+type Open = fn(Level, &CallBegin<'_>) -> Span;
+
+/// Opens a span for each call; for [`RegistryBuilder::instrument`].
+///
+/// By default the level is [`Level::INFO`], the target `toolmeter`, and neither arguments nor
+/// results are recorded. [`tool_spans`] makes one with another target.
+///
+/// [`RegistryBuilder::instrument`]: toolmeter::RegistryBuilder::instrument
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::Registry;
+/// use toolmeter_tracing::ToolSpans;
+/// use tracing::Level;
+///
+/// let spans = ToolSpans::new()
+///     .level(Level::DEBUG)
+///     .record_arguments()
+///     .record_results()
+///     .redact(|json| json.replace("hunter2", "[password]").into());
+/// let registry = Registry::builder().instrument(spans).build()?;
+/// # Ok::<(), toolmeter::BuildError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "it opens spans once a registry has it"]
+pub struct ToolSpans {
+    open: Open,
+    level: Level,
+    content: Arc<Content>,
+}
+
+/// Makes a [`ToolSpans`] whose spans have another target than `toolmeter`.
+///
+/// What `tracing` knows of a span before it is opened is static, its target too. So the target is
+/// a constant, and this a macro.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter::Registry;
+/// use toolmeter_tracing::tool_spans;
+///
+/// let spans = tool_spans!(target: "my_host::tools");
+/// let registry = Registry::builder().instrument(spans).build()?;
+/// # Ok::<(), toolmeter::BuildError>(())
+/// ```
+#[macro_export]
+macro_rules! tool_spans {
+    (target: $target:expr) => {{
+        macro_rules! open {
+                        ($level:ident, $call:ident) => {
+                            $crate::private::tracing::span!(
+                                target: $target,
+                                $crate::private::tracing::Level::$level,
+                                "execute_tool",
+                                otel.name = %::core::format_args!("execute_tool {}", $call.name),
+                                otel.kind = "internal",
+                                otel.status_code = $crate::private::tracing::field::Empty,
+                                otel.status_description = $crate::private::tracing::field::Empty,
+                                gen_ai.operation.name = "execute_tool",
+                                gen_ai.tool.name = $call.name,
+                                gen_ai.tool.call.id = $call
+                                    .context
+                                    .map(|context| &*context.call)
+                                    .filter(|id| !id.is_empty()),
+                                gen_ai.tool.call.arguments = $crate::private::tracing::field::Empty,
+                                gen_ai.tool.call.result = $crate::private::tracing::field::Empty,
+                                error.type = $crate::private::tracing::field::Empty,
+                                toolmeter.attempt = $call.attempt,
+                            )
+                        };
+                    }
+        // One place of the code for each level: the level of a place is static, too.
+        $crate::ToolSpans::opened_by(
+            |level: $crate::private::tracing::Level, call: &$crate::private::CallBegin<'_>| {
+                match level {
+                    $crate::private::tracing::Level::ERROR => open!(ERROR, call),
+                    $crate::private::tracing::Level::WARN => open!(WARN, call),
+                    $crate::private::tracing::Level::INFO => open!(INFO, call),
+                    $crate::private::tracing::Level::DEBUG => open!(DEBUG, call),
+                    $crate::private::tracing::Level::TRACE => open!(TRACE, call),
+                }
+            },
+        )
+    }};
+}
+
+impl ToolSpans {
+    /// Opens spans of level [`Level::INFO`] and target `toolmeter`, without arguments and results.
+    pub fn new() -> Self {
+        tool_spans!(target: "toolmeter")
+    }
+
+    /// What [`tool_spans`] expands to.
+    #[doc(hidden)]
+    pub fn opened_by(open: Open) -> Self {
+        Self {
+            open,
+            level: Level::INFO,
+            content: Arc::default(),
+        }
+    }
+
+    /// Sets the level of the spans.
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Records the arguments of calls by name, as JSON, in `gen_ai.tool.call.arguments`. They may
+    /// hold secrets and personal data; see [`redact`](Self::redact).
+    pub fn record_arguments(mut self) -> Self {
+        Arc::make_mut(&mut self.content).arguments = true;
+        self
+    }
+
+    /// Records the answers of calls by name, as JSON, in `gen_ai.tool.call.result`. They may hold
+    /// secrets and personal data; see [`redact`](Self::redact).
+    pub fn record_results(mut self) -> Self {
+        Arc::make_mut(&mut self.content).results = true;
+        self
+    }
+
+    /// Sets the longest text that is recorded of arguments, and of a result, in bytes; default
+    /// 1,024. Of a longer one the head is kept, with `…` for the rest.
+    pub fn max_content_bytes(mut self, bytes: usize) -> Self {
+        Arc::make_mut(&mut self.content).max_bytes = bytes;
+        self
+    }
+
+    /// Passes arguments and results through `redactor` before they are cut to their final length.
+    ///
+    /// Of JSON of more than 16 KiB it gets the head, cut between words and strings, so that it never
+    /// gets a secret without spaces that was cut in two. If it panics, nothing is recorded of the
+    /// text but that it did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_tracing::ToolSpans;
+    ///
+    /// let spans = ToolSpans::new()
+    ///     .record_arguments()
+    ///     .redact(|json| json.replace("hunter2", "[password]").into());
+    /// ```
+    pub fn redact(
+        mut self,
+        redactor: impl Fn(&str) -> Cow<'_, str> + Send + Sync + 'static,
+    ) -> Self {
+        Arc::make_mut(&mut self.content).redactor = Some(Arc::new(redactor));
+        self
+    }
+}
+
+impl Default for ToolSpans {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ToolSpans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToolSpans")
+            .field("level", &self.level)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Instrument for ToolSpans {
+    fn begin(&self, call: &CallBegin<'_>) -> Option<Arc<dyn Scope>> {
+        let span = (self.open)(self.level, call);
+        if span.is_disabled() {
+            return None;
+        }
+        Some(self.record(span, call.arguments))
+    }
+
+    fn current(&self) -> Option<Arc<dyn Scope>> {
+        let span = Span::current();
+        (!span.is_none()).then(|| Arc::new(Current(span)) as Arc<dyn Scope>)
+    }
+
+    fn wants_content(&self) -> bool {
+        self.content.arguments || self.content.results
+    }
+}
+
+impl ToolSpans {
+    /// Records the arguments, and keeps the span.
+    #[inline(never)]
+    fn record(&self, span: Span, arguments: Option<&Value>) -> Arc<dyn Scope> {
+        if self.content.arguments
+            && let Some(arguments) = arguments
+        {
+            let arguments = self.content.text(arguments);
+            span.record("gen_ai.tool.call.arguments", arguments.as_str());
+        }
+        let results = self.content.results.then(|| Arc::clone(&self.content));
+        Arc::new(Call { span, results })
+    }
+}
+
+/// The span of a call.
+struct Call {
+    span: Span,
+    /// How the result is recorded, if it is.
+    results: Option<Arc<Content>>,
+}
+
+impl Scope for Call {
+    fn in_scope(&self, body: &mut dyn FnMut()) {
+        self.span.in_scope(body);
+    }
+
+    fn end(&self, end: &CallEnd<'_>) {
+        if let (Some(content), Some(result)) = (&self.results, end.result) {
+            let result = content.text(result);
+            self.span.record("gen_ai.tool.call.result", result.as_str());
+        }
+        let error_type = match end.outcome {
+            Outcome::Success => return,
+            Outcome::Failure(ErrorKind::Other) => "_OTHER",
+            Outcome::Failure(kind) => kind.as_str(),
+            Outcome::Cancelled => "cancelled",
+            Outcome::Rejected => "rejected",
+        };
+        self.span.record("error.type", error_type);
+        // The code first: to tracing-opentelemetry a code is a status without a description.
+        self.span.record("otel.status_code", "ERROR");
+        if let Some(message) = end.message {
+            self.span.record("otel.status_description", message);
+        }
+    }
+}
+
+/// The span of whoever makes calls.
+struct Current(Span);
+
+impl Scope for Current {
+    fn in_scope(&self, body: &mut dyn FnMut()) {
+        self.0.in_scope(body);
+    }
+}
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
