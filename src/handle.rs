@@ -334,12 +334,6 @@ impl ToolHandle {
         self.0.slot.id
     }
 
-    /// Whether the registry has a hook.
-    #[inline(always)]
-    pub(crate) fn is_hooked(&self) -> bool {
-        self.0.meter.hook.is_some()
-    }
-
     /// Lets calls by name through, or refuses them.
     ///
     /// While a tool is disabled, [`Registry::invoke`](crate::Registry::invoke) answers with an

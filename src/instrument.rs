@@ -126,6 +126,10 @@ pub trait Instrument: Send + Sync + 'static {
 ///
 /// It is shared: a tool that blocks may still be within the scope when its call has ended, by a
 /// time limit or because its caller is gone.
+///
+/// A future that is dropped before its end is dropped outside of its scope, since its call has
+/// ended by then. A guard enters its scope where the host says
+/// ([`CallGuard::in_scope`](crate::CallGuard::in_scope)).
 pub trait Scope: Send + Sync + 'static {
     /// Makes the scope current, calls `body` and makes it not current any more.
     ///

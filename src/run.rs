@@ -278,22 +278,23 @@ impl<'a, C> CallBuilder<'a, C> {
         C: Judge<R, M>,
     {
         // NB: a branch here, and not one around the tool: where a scope may be entered the guard
-        // lies in memory, which costs a call without a hook 5 ns of 40.
-        if self.handle.is_hooked() {
-            return self.run_hooked(tool);
+        // lies in memory, which costs a call without a scope 5 ns of 40.
+        let scope = call::scope(self.handle, &self.options, None);
+        if !scope.is_none() {
+            return self.run_in(scope, tool);
         }
         let call = CallGuard::begin_in(self.handle, self.options, CallScope::NONE);
         end(call, self.rule, contained(tool))
     }
 
-    /// The same with a hook.
+    /// Runs a tool within the scope of a hook.
     #[cold]
     #[inline(never)]
-    fn run_hooked<R, M>(self, tool: impl FnOnce() -> R) -> R
+    fn run_in<R, M>(self, scope: CallScope, tool: impl FnOnce() -> R) -> R
     where
         C: Judge<R, M>,
     {
-        let call = CallGuard::begin(self.handle, self.options);
+        let call = CallGuard::begin_in(self.handle, self.options, scope);
         let given = call.within(tool);
         end(call, self.rule, given)
     }

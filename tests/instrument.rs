@@ -364,7 +364,7 @@ mod on_tokio {
     use super::*;
     use std::sync::mpsc;
     use tokio::runtime::Builder;
-    use toolmeter::sync_tool;
+    use toolmeter::{InvokeError, sync_tool};
 
     fn runtime() -> tokio::runtime::Runtime {
         Builder::new_current_thread()
@@ -503,6 +503,26 @@ mod on_tokio {
         drop(runtime);
         assert!(host.book.all().is_empty());
         assert!(is_done.try_iter().all(|seen| seen.is_some()));
+    }
+
+    #[test]
+    fn a_call_whose_runtime_has_stopped_is_told_as_rejected() {
+        let host = Host::new();
+        let tool = sync_tool("tool", |_| Ok(json!(0)));
+        host.registry.register_tool(tool).unwrap();
+        let runtime = runtime();
+        let stopped = runtime.handle().clone();
+        drop(runtime);
+        let _within = stopped.enter();
+        let mut call = host.registry.invoke("tool", json!(0)).into_future();
+        let answer = poll(&mut call);
+        assert!(
+            matches!(answer, Poll::Ready(Err(InvokeError::RuntimeStopped { .. }))),
+            "{answer:?}"
+        );
+        let (told, end) = host.book.one();
+        assert_eq!((told.entered, end.outcome), (0, Outcome::Rejected));
+        assert_eq!((end.latency, end.counted), (None, (0, 0, 1, 0)));
     }
 
     #[cfg(feature = "auto_run")]
