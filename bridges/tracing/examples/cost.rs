@@ -23,7 +23,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
-use toolmeter::{CallBegin, Instrument, Pump, Registry, Scope, ToolHandle};
+use toolmeter::{CallBegin, Instrument, Pump, Registry, RegistryBuilder, Scope, ToolHandle};
 use toolmeter_tracing::ToolSpans;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -97,21 +97,10 @@ fn subscribe(subscriber: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn tool(hook: Option<Hook>) -> Result<(Registry, ToolHandle), Box<dyn Error>> {
-    let builder = Registry::builder().pump(Pump::manual());
-    let registry = match hook {
-        None => builder,
-        Some(Hook::Nothing) => builder.instrument(Nothing),
-        Some(Hook::Spans) => builder.instrument(ToolSpans::new()),
-    };
-    let registry = registry.build()?;
+fn tool(builder: RegistryBuilder) -> Result<(Registry, ToolHandle), Box<dyn Error>> {
+    let registry = builder.pump(Pump::manual()).build()?;
     let tool = registry.register("tool")?;
     Ok((registry, tool))
-}
-
-enum Hook {
-    Nothing,
-    Spans,
 }
 
 /// A span with the same fields, as a host would write it.
@@ -121,9 +110,14 @@ fn by_hand(tool: &ToolHandle) -> tracing::Span {
         otel.name = %format_args!("execute_tool {}", tool.name()),
         otel.kind = "internal",
         otel.status_code = tracing::field::Empty,
+        otel.status_description = tracing::field::Empty,
         gen_ai.operation.name = "execute_tool",
         gen_ai.tool.name = tool.name(),
+        gen_ai.tool.call.id = tracing::field::Empty,
+        gen_ai.tool.call.arguments = tracing::field::Empty,
+        gen_ai.tool.call.result = tracing::field::Empty,
         error.type = tracing::field::Empty,
+        toolmeter.attempt = 1_u16,
     )
 }
 
@@ -147,10 +141,10 @@ fn poll<F: Future>(future: F) {
 
 fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
     use tracing::Instrument as _;
-    let (_bare, bare) = tool(None)?;
-    let (_nothing, nothing) = tool(Some(Hook::Nothing))?;
-    let (_spans, spans) = tool(Some(Hook::Spans))?;
-    let rows: [(&str, &dyn Fn()); 8] = [
+    let (_bare, bare) = tool(Registry::builder())?;
+    let (_nothing, nothing) = tool(Registry::builder().instrument(Nothing))?;
+    let (_spans, spans) = tool(Registry::builder().instrument(ToolSpans::new()))?;
+    let rows: [(&str, &dyn Fn()); 9] = [
         ("run, bare", &|| keep(bare.run(body))),
         ("run, a hook set to nothing", &|| keep(nothing.run(body))),
         ("run, ToolSpans", &|| keep(spans.run(body))),
@@ -158,13 +152,16 @@ fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
             keep(by_hand(&bare).in_scope(|| bare.run(body)));
         }),
         ("run_async, bare", &|| {
-            poll(bare.run_async(async { body() }))
+            poll(bare.run_async(async { body() }));
         }),
         ("run_async, ToolSpans", &|| {
-            poll(spans.run_async(async { body() }))
+            poll(spans.run_async(async { body() }));
         }),
         ("run_async, a span by hand", &|| {
             poll(bare.run_async(async { body() }).instrument(by_hand(&bare)));
+        }),
+        ("guard, bare", &|| {
+            black_box(bare.start().succeed());
         }),
         ("guard, ToolSpans", &|| {
             black_box(spans.start().succeed());

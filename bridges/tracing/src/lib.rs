@@ -43,8 +43,24 @@ use tracing::{Level, Span};
 /// What [`tool_spans`] expands to.
 #[doc(hidden)]
 pub mod private {
+    use std::fmt;
     pub use toolmeter::CallBegin;
     pub use tracing;
+
+    /// The name of a span: with the tool's, if there is the tool. A model may make up any number of
+    /// names, and those of spans are to be few.
+    #[derive(Debug)]
+    pub struct SpanName<'a>(pub &'a CallBegin<'a>);
+
+    impl fmt::Display for SpanName<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("execute_tool")?;
+            if self.0.tool.is_some() {
+                write!(f, " {}", self.0.name)?;
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Opens a span of this level.
@@ -104,7 +120,7 @@ macro_rules! tool_spans {
                                 target: $target,
                                 $crate::private::tracing::Level::$level,
                                 "execute_tool",
-                                otel.name = %::core::format_args!("execute_tool {}", $call.name),
+                                otel.name = %$crate::private::SpanName($call),
                                 otel.kind = "internal",
                                 otel.status_code = $crate::private::tracing::field::Empty,
                                 otel.status_description = $crate::private::tracing::field::Empty,
