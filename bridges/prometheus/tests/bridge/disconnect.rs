@@ -1,22 +1,14 @@
 //! Scrapers that go away, on a real connection.
 
-use crate::support::{assert_same, page, parsed};
-use axum::{Router, extract::State, routing::get};
+use crate::support::{Endpoint, assert_same, parsed};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use toolmeter::Registry;
 use toolmeter_prometheus::ToolCollector;
 use toolmeter_prometheus::prometheus_client::registry;
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-async fn serve(State(metrics): State<Arc<registry::Registry>>) -> String {
-    page(&metrics)
-}
 
 #[test]
 fn a_scraper_that_goes_away_holds_up_no_call_and_no_other_scrape() {
@@ -26,13 +18,8 @@ fn a_scraper_that_goes_away_holds_up_no_call_and_no_other_scrape() {
     let handles = tools.register_all(names).unwrap();
     let mut metrics = registry::Registry::default();
     metrics.register_collector(Box::new(ToolCollector::new(&tools)));
-    let runtime = Runtime::new().unwrap();
-    let app = Router::new()
-        .route("/metrics", get(serve))
-        .with_state(Arc::new(metrics));
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    runtime.spawn(axum::serve(listener, app).into_future());
+    let endpoint = Endpoint::new(metrics);
+    let address = endpoint.address;
 
     let connect = || {
         let connection = TcpStream::connect(address).unwrap();

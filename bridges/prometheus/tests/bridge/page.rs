@@ -13,18 +13,18 @@ use toolmeter_prometheus::prometheus_client::registry;
 use toolmeter_prometheus::{Bounds, ToolCollector, ZeroSeries};
 
 /// A registry with a clock that stands still, and a page of it.
-struct Host {
-    tools: Registry,
+pub(crate) struct Host {
+    pub(crate) tools: Registry,
     clock: Arc<ManualClock>,
-    metrics: registry::Registry,
+    pub(crate) metrics: registry::Registry,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|builder| builder, |collector| collector)
     }
 
-    fn with(
+    pub(crate) fn with(
         build: impl FnOnce(RegistryBuilder) -> RegistryBuilder,
         collect: impl FnOnce(ToolCollector) -> ToolCollector,
     ) -> Self {
@@ -46,7 +46,7 @@ impl Host {
     }
 
     /// A call that takes `ns`.
-    fn call(&self, tool: &ToolHandle, attempt: u16, ns: u64, ending: Ending) {
+    pub(crate) fn call(&self, tool: &ToolHandle, attempt: u16, ns: u64, ending: Ending) {
         let call = tool.call().attempt(attempt).start();
         self.clock.advance(Duration::from_nanos(ns));
         match ending {
@@ -58,7 +58,7 @@ impl Host {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Ending {
+pub(crate) enum Ending {
     Success,
     Failure(ErrorKind),
     Cancelled,
@@ -80,7 +80,7 @@ fn calls(tool: &str, outcome: &str, error_type: &str) -> String {
 }
 
 /// A tool with calls in all outcomes and kinds and in every octave.
-fn use_in_all_ways(host: &Host, tool: &ToolHandle) {
+pub(crate) fn use_in_all_ways(host: &Host, tool: &ToolHandle) {
     for exponent in 0..48 {
         let kind = ErrorKind::ALL[exponent % ErrorKind::COUNT];
         for ns in [(1 << exponent) - 1, 1 << exponent, (1 << exponent) + 1] {
