@@ -1,8 +1,9 @@
 //! What one scrape costs and weighs: a registry of 1,000 tools that were used in all outcomes and
 //! kinds, with latencies in every octave from 1 ms to 4 minutes.
 //!
-//! `cargo run --release --example scrape_cost [tools]` prints the median of 31 scrapes for each
-//! setting: reading the totals, collecting and encoding all of it, series, bytes.
+//! `cargo run --release --example scrape_cost [tools]` prints, for each setting, the median and the
+//! least of 31 scrapes (reading the totals, collecting and encoding all of it), series, and bytes; then
+//! the JSON of the totals, and how long it takes to merge two of them.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -52,7 +53,8 @@ impl Write for Weight {
     }
 }
 
-fn median(mut run: impl FnMut()) -> Duration {
+/// The median and the least of many runs, in milliseconds.
+fn times(mut run: impl FnMut()) -> String {
     let mut times: Vec<Duration> = (0..SCRAPES)
         .map(|_| {
             let began = Instant::now();
@@ -61,7 +63,8 @@ fn median(mut run: impl FnMut()) -> Duration {
         })
         .collect();
     times.sort_unstable();
-    times[SCRAPES / 2]
+    let [median, least] = [times[SCRAPES / 2], times[0]].map(|time| time.as_secs_f64() * 1e3);
+    format!("{median:.1} ms, at least {least:.1} ms")
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -70,11 +73,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => 1_000,
     };
     let registry = registry(tools)?;
-    let totals = median(|| drop(std::hint::black_box(registry.totals())));
-    println!(
-        "{tools} tools, totals() {:.2} ms",
-        totals.as_secs_f64() * 1e3
-    );
+    let totals = times(|| drop(std::hint::black_box(registry.totals())));
+    println!("{tools} tools, totals(): {totals}");
     let collector = ToolCollector::new(&registry);
     for (setting, collector) in [
         ("19 bounds (default)", collector.clone()),
@@ -95,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut weight = Weight::default();
         prometheus_text::encode(&mut weight, &metrics)?;
         // As a server does it, into a text that grows.
-        let time = median(|| {
+        let time = times(|| {
             let mut page = String::new();
             let written = prometheus_text::encode(&mut page, &metrics);
             assert!(written.is_ok(), "a String takes everything");
@@ -103,11 +103,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         let headers = 2 * 9;
         println!(
-            "{setting}: {:.1} ms, {} series, {:.2} MB",
-            time.as_secs_f64() * 1e3,
+            "{setting}: {time}; {} series, {:.2} MB",
             weight.lines - headers,
             weight.bytes as f64 / 1e6,
         );
     }
+    // What the hosts of a fleet send instead, if they are added up by `Snapshot::merge`.
+    let totals = registry.totals();
+    let json = serde_json::to_string(&totals)?;
+    let merged = times(|| {
+        let mut merged = totals.clone();
+        merged.merge(&totals);
+        std::hint::black_box(merged);
+    });
+    let megabytes = json.len() as f64 / 1e6;
+    println!("as JSON: {megabytes:.2} MB; two snapshots merged: {merged}");
     Ok(())
 }
