@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -27,7 +28,8 @@ pub(crate) struct Engine {
     process: Child,
     url: String,
     targets: usize,
-    _data: TempDir,
+    /// Holds its configuration, data and log.
+    directory: TempDir,
 }
 
 /// One series of an answer.
@@ -80,8 +82,7 @@ impl Engine {
         fs::write(&configuration, text)?;
         // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = directory.path().join("log");
-        let output = File::create(&log)?;
+        let output = File::create(directory.path().join("log"))?;
         let data = directory.path().join("data");
         let process = Command::new(program.name)
             .args((program.arguments)(&configuration, &data, address))
@@ -94,14 +95,14 @@ impl Engine {
             process,
             url: format!("http://{address}"),
             targets: targets.len(),
-            _data: directory,
+            directory,
         };
         let ready = format!("{}{}", engine.url, program.ready);
         let began = Instant::now();
         while ureq::get(&ready).call().is_err() {
             let is_over = engine.process.try_wait()?.is_some();
             if is_over || began.elapsed() > PATIENCE {
-                let log = fs::read_to_string(&log)?;
+                let log = engine.log()?;
                 return Err(format!("{} does not come up: {log}", program.name).into());
             }
             thread::sleep(Duration::from_millis(50));
@@ -152,12 +153,16 @@ impl Engine {
         let began = Instant::now();
         while !matches!(self.number(&scraped), Ok(count) if count as usize == self.targets) {
             if began.elapsed() > PATIENCE {
-                let up = self.query("timestamp(up)")?;
-                return Err(format!("not scraped since {now}: {up:?}").into());
+                let (up, log) = (self.query("timestamp(up)")?, self.log()?);
+                return Err(format!("not scraped since {now}: {up:?}; {log}").into());
             }
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    fn log(&self) -> io::Result<String> {
+        fs::read_to_string(self.directory.path().join("log"))
     }
 }
 
