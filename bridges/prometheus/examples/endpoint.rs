@@ -3,7 +3,7 @@
 //! `cargo run --example endpoint` prints the page and ends. With `--serve` it goes on, calls its
 //! tools, and prints where it can be scraped.
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn page(State(metrics): State<Arc<registry::Registry>>) -> impl IntoRespon
     let mut page = String::new();
     match prometheus_text::encode(&mut page, &metrics) {
         Ok(()) => Ok(([(CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], page)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
