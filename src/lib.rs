@@ -60,7 +60,7 @@
 //! | `serde` | snapshots to JSON and back, events to JSON | on |
 //! | `table` | the table of a snapshot, as `Display` | on |
 //! | `hdrhistogram` | `LatencyStats::to_hdr` | on |
-//! | `stream` | `ToolHandle::run_stream` | off |
+//! | `stream` | `ToolHandle::run_stream`, `Subscription::into_stream` | off |
 //!
 //! Everything else needs no runtime; futures run on any.
 
@@ -135,6 +135,8 @@ pub use text::{DEFAULT_MESSAGE_BYTES, NameError};
 pub use tool::{Invocation, Tool, ToolFuture, ToolSpec, async_tool, sync_tool};
 pub use tool_ref::ToolRef;
 pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome, StripesError, UnknownErrorKind};
+#[cfg(feature = "stream")]
+pub use toolmeter_events::BatchStream;
 pub use toolmeter_events::{
     Batch, CallContext, CallId, Event, EventKind, EventNumber, Filter, NameTable, RecvError,
     RecvTimeoutError, StatsHandle, SubscribeError, Subscription, SubscriptionStats, ToolId,

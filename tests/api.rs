@@ -228,6 +228,9 @@ fn a_panic_is_caught_around_handles_registry_and_subscription() {
     assert_eq!((stats.finished(), stats.in_flight), (3, 0));
 }
 
+#[cfg(feature = "stream")]
+const _: () = shared_between_threads::<toolmeter::BatchStream>();
+
 #[cfg(feature = "tokio")]
 const _: () = {
     an_error::<toolmeter::TimeLimitExceeded>();

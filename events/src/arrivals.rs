@@ -34,7 +34,7 @@ use crate::{
         Word, lock,
     },
 };
-use std::{collections::BTreeMap, mem, task::Waker};
+use std::{collections::BTreeMap, mem, ops::Deref, task::Waker};
 
 /// What the receivers of one subscription tell its other side.
 pub(crate) struct Arrivals {
@@ -91,13 +91,13 @@ impl Arrivals {
 }
 
 /// One async receiver. It takes its waker with it when it is dropped.
-pub(crate) struct Receiving<'a> {
-    arrivals: &'a Arrivals,
+pub(crate) struct Receiving<A: Deref<Target = Arrivals>> {
+    arrivals: A,
     key: Option<u64>,
 }
 
-impl<'a> Receiving<'a> {
-    pub(crate) const fn new(arrivals: &'a Arrivals) -> Self {
+impl<A: Deref<Target = Arrivals>> Receiving<A> {
+    pub(crate) const fn new(arrivals: A) -> Self {
         let key = None;
         Self { arrivals, key }
     }
@@ -117,7 +117,7 @@ impl<'a> Receiving<'a> {
     }
 }
 
-impl Drop for Receiving<'_> {
+impl<A: Deref<Target = Arrivals>> Drop for Receiving<A> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let waker = lock(&self.arrivals.waiting).wakers.remove(&key);

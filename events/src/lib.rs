@@ -22,8 +22,8 @@
 //! - [`waking`]: on which threads they are woken.
 //! - [`hub`]: where subscriptions are made, and rounds handed to all of them.
 //!
-//! Beside them: `sync` switches between std's primitives and loom's, `contain` keeps the panics of
-//! wakers, and `serialize` is the feature `serde`, which is off by default.
+//! Beside them: `batch_stream` is the feature `stream`, a subscription as a `Stream`; `sync` switches between std's primitives and loom's, `contain` keeps the panics of
+//! wakers, and `serialize` is the feature `serde`. Both features are off by default.
 //!
 //! Hosts use all of this through the crate `toolmeter`; this one has no clock, no registry, and no
 //! thread but those that call wakers.
@@ -37,6 +37,8 @@
 mod accounting;
 mod arrivals;
 mod batch;
+#[cfg(feature = "stream")]
+mod batch_stream;
 mod channel;
 mod contain;
 mod context;
@@ -59,6 +61,8 @@ mod waking;
 
 pub use accounting::{RingsAccounting, StripeAccounting};
 pub use batch::Batch;
+#[cfg(feature = "stream")]
+pub use batch_stream::BatchStream;
 pub use context::CallContext;
 pub use drain::{Drain, Round};
 pub use event::{Draft, ErrorMessage, Event, EventKind};

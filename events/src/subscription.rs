@@ -29,7 +29,15 @@ use crate::{
     subscriber::{self, StatsHandle, Subscribers, SubscriptionStats},
     sync::{self, Mutex},
 };
-use std::{fmt, future::poll_fn, iter, sync::Weak, task::Poll, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    iter,
+    ops::Deref,
+    sync::Weak,
+    task::{Context, Poll},
+    time::Duration,
+};
 use thiserror::Error;
 
 /// No batch will come any more: the hub is closed and the queue is empty.
@@ -163,7 +171,7 @@ pub enum RecvTimeoutError {
 /// ```
 pub struct Subscription {
     queue: Receiver<Batch>,
-    arrivals: std::sync::Arc<Arrivals>,
+    pub(crate) arrivals: std::sync::Arc<Arrivals>,
     stats: StatsHandle,
     /// What it leaves when it is dropped; `None` if the hub was closed when it began.
     pub(crate) membership: Option<Membership>,
@@ -176,6 +184,13 @@ pub(crate) struct Membership {
     pub(crate) id: u64,
     /// The process in which it was made.
     pub(crate) process: u32,
+}
+
+impl Membership {
+    /// Returns whether this is a child that was forked since it was made.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != this_process()
+    }
 }
 
 /// Returns the process that this is, where a process can fork.
@@ -358,21 +373,27 @@ impl Subscription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn recv_async(&self) -> Result<Batch, RecvError> {
-        let mut receiving = Receiving::new(&self.arrivals);
-        poll_fn(|context| {
-            let mut received = self.try_recv();
-            if matches!(received, Err(TryRecvError::Empty)) {
-                receiving.wake_by(context.waker());
-                // What arrives after this look at the queue calls the waker.
-                received = self.try_recv();
-            }
-            match received {
-                Ok(batch) => Poll::Ready(Ok(batch)),
-                Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
-                Err(TryRecvError::Empty) => Poll::Pending,
-            }
-        })
-        .await
+        let mut receiving = Receiving::new(&*self.arrivals);
+        poll_fn(|context| self.poll_recv(&mut receiving, context)).await
+    }
+
+    /// Takes the next batch, or leaves the task's waker for what comes.
+    pub(crate) fn poll_recv<A: Deref<Target = Arrivals>>(
+        &self,
+        receiving: &mut Receiving<A>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Batch, RecvError>> {
+        let mut received = self.try_recv();
+        if matches!(received, Err(TryRecvError::Empty)) {
+            receiving.wake_by(context.waker());
+            // What arrives after this look at the queue calls the waker.
+            received = self.try_recv();
+        }
+        match received {
+            Ok(batch) => Poll::Ready(Ok(batch)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
+            Err(TryRecvError::Empty) => Poll::Pending,
+        }
     }
 
     /// Returns batches as they come, waiting for each; it ends when [`recv`](Self::recv) would fail.
@@ -441,10 +462,10 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(membership) = &self.membership {
             membership.rings.unsubscribed();
-            if membership.process == this_process() {
-                subscriber::remove(&membership.subscribers, membership.id);
-            } else {
+            if membership.is_forked() {
                 channel::leak(&self.queue);
+            } else {
+                subscriber::remove(&membership.subscribers, membership.id);
             }
         }
     }

@@ -38,7 +38,7 @@ fn a_thread_starts_with_the_first_receiver_to_wake_and_ends_after_the_last() {
     assert_eq!(waking.desk().threads, 0);
     let (tell, told) = mpsc::channel();
     let waker = Arc::new(Tell(tell)).into();
-    let mut receiving = Receiving::new(&arrivals);
+    let mut receiving = Receiving::new(&*arrivals);
     for _ in 0..3 {
         receiving.wake_by(&waker);
         announce(&waking, &arrivals);
@@ -102,7 +102,7 @@ fn where_no_thread_starts_the_work_is_done_on_the_spot() {
     let arrivals = Arc::new(Arrivals::new());
     let (tell, told) = mpsc::channel();
     let waker: Waker = Arc::new(Tell(tell)).into();
-    let mut receiving = Receiving::new(&arrivals);
+    let mut receiving = Receiving::new(&*arrivals);
     receiving.wake_by(&waker);
     let mut desk = waking.desk();
     desk.wakers.push_back(waker.clone());

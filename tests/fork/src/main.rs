@@ -7,17 +7,21 @@
 //! It exits with 0 if all that is so, else with 1, and says what was not. A child that is not done
 //! after [`LIMIT`] hangs and is killed. Unix only.
 
+use futures_core::Stream;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{
-    ErrorKind, Intervals, Pump, Registry, RegistryBuilder, RunningCalls, Subscription, ToolHandle,
+    BatchStream, ErrorKind, Intervals, Pump, Registry, RegistryBuilder, RunningCalls, Subscription,
+    ToolHandle,
 };
 
 /// How long a child may take.
@@ -73,6 +77,7 @@ struct Host {
     tool: ToolHandle,
     intervals: Intervals,
     events: Subscription,
+    batches: BatchStream,
     running: RunningCalls,
 }
 
@@ -84,10 +89,20 @@ impl Host {
         Self {
             intervals: registry.intervals(),
             events: registry.subscribe(),
+            batches: registry.subscribe().into_stream(),
             running: registry.running_calls(),
             registry,
             tool,
         }
+    }
+
+    /// Polls the stream until it waits: it leaves a waker then.
+    fn wait_for_batches(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while Pin::new(&mut self.batches)
+            .poll_next(&mut context)
+            .is_ready()
+        {}
     }
 
     /// Counts calls of each kind, and looks at what was counted. The parent's other threads may
@@ -155,6 +170,7 @@ impl Host {
         let call = self.tool.start_owned();
         drop(self.running);
         drop(self.events);
+        drop(self.batches);
         drop(self.registry);
         drop(weak.upgrade());
         drop(self.tool);
@@ -357,6 +373,7 @@ fn under_load(faults: &mut Faults, churns: bool) {
     .map(|child| (child, 0_u64, Vec::new()));
     for number in 0..FORKS {
         let kind = (number % KINDS) as usize;
+        host.wait_for_batches();
         // Hung children take long: a few of a kind tell enough.
         if told[kind].2.len() >= 3 {
             continue;
