@@ -480,7 +480,7 @@ fn names_from_outside_pass_as_they_are_shown() {
         .totals()
         .tools
         .keys()
-        .map(|name| name.to_string())
+        .map(ToString::to_string)
         .collect();
     assert_eq!(found, shown);
     assert_eq!(found.len(), 5);
