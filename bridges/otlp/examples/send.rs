@@ -1,11 +1,10 @@
-//! Sends what a host counted to a receiver of OTLP over HTTP, twice, with a restart of nothing in
-//! between:
+//! Sends what a host counted to a receiver of OTLP over HTTP, twice, with calls in between:
 //!
 //! ```text
 //! cargo run --example send -- http://127.0.0.1:4318/v1/metrics
 //! ```
 //!
-//! Without an address it writes what it would send to nowhere, and says how many bytes that is.
+//! Without an address it sends nothing, and says how many bytes it would send.
 
 use std::error::Error;
 use std::time::Duration;

@@ -414,6 +414,9 @@ fn a_tool_has_a_point_before_its_first_call() {
     assert!(calls(&request).values().all(|&count| count == 0));
     let durations = explicit(&request, "toolmeter.call.duration");
     assert_eq!(durations.len(), 3);
+    let others = ["in_flight", "retried", "recovered"];
+    let others = others.map(|name| numbers(&request, &format!("toolmeter.{name}")).len());
+    assert_eq!(others, [1, 1, 1]);
     for point in durations {
         assert_eq!((point.count, point.sum), (0, Some(0.0)));
     }
