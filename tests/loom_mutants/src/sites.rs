@@ -76,9 +76,7 @@ pub(crate) fn find(root: &Path) -> Result<Vec<Site>, String> {
             let path = entry.map_err(|error| error.to_string())?.into_path();
             let file = path.strip_prefix(root).map_err(|error| error.to_string())?;
             let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
-            if path.extension().is_none_or(|end| end != "rs")
-                || is_test
-                || file.ends_with(STAND_IN)
+            if path.extension().is_none_or(|end| end != "rs") || is_test || file.ends_with(STAND_IN)
             {
                 continue;
             }

@@ -7,20 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
-/// What the tests are built from.
-const PARTS: [&str; 10] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "README.md",
-    "core",
-    "events",
-    "src",
-    "tests",
-    "benches",
-    "docs",
-    "examples",
-];
-
 /// The copy.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -28,7 +14,8 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Copies the project at `project` to `root`, replacing what is there.
+    /// Copies the project at `project` to `root`, replacing what is there: all of it, except what
+    /// was built or installed, and its history.
     ///
     /// # Errors
     ///
@@ -37,25 +24,14 @@ impl Tree {
         if root.exists() {
             fs::remove_dir_all(root)?;
         }
-        for part in PARTS {
-            let from = project.join(part);
-            if !from.exists() {
-                continue;
-            }
-            for entry in WalkDir::new(&from).into_iter().filter_entry(is_source) {
-                let entry = entry?;
-                let to = root.join(
-                    entry
-                        .path()
-                        .strip_prefix(project)
-                        .map_err(io::Error::other)?,
-                );
-                if entry.file_type().is_dir() {
-                    fs::create_dir_all(to)?;
-                } else {
-                    fs::create_dir_all(to.parent().unwrap_or(root))?;
-                    fs::copy(entry.path(), to)?;
-                }
+        for entry in WalkDir::new(project).into_iter().filter_entry(is_source) {
+            let entry = entry?;
+            let path = entry.path();
+            let to = root.join(path.strip_prefix(project).map_err(io::Error::other)?);
+            if entry.file_type().is_dir() {
+                fs::create_dir_all(to)?;
+            } else if entry.file_type().is_file() {
+                fs::copy(path, to)?;
             }
         }
         Ok(Self {
@@ -101,5 +77,35 @@ impl Tree {
 }
 
 fn is_source(entry: &DirEntry) -> bool {
-    entry.file_name() != "target"
+    !["target", "node_modules", ".git"]
+        .iter()
+        .any(|name| entry.file_name() == *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_copy_has_every_member_of_the_workspace() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let folder = tempfile::tempdir().unwrap();
+        let copy = Tree::copy(&project, &folder.path().join("tree")).unwrap();
+        let metadata = Command::new(env!("CARGO"))
+            .args([
+                "metadata",
+                "--no-deps",
+                "--offline",
+                "--format-version",
+                "1",
+            ])
+            .current_dir(copy.root())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&metadata.stderr);
+        assert!(metadata.status.success(), "{said}");
+        assert!(copy.read(Path::new("src/lib.rs")).is_ok());
+        assert!(!copy.root().join("target").exists());
+    }
 }
