@@ -736,27 +736,28 @@ fn rejected_and_unknown_calls_are_told() {
 
 #[test]
 fn arguments_and_answers_are_lent_to_a_hook_that_wants_them() {
-    let host = Host::with(true, |builder| builder);
-    let tool = async_tool("tool", |call| async move { Ok(call.args) });
-    let tool = host.registry.register_tool(tool).unwrap();
-    let mut call = host
-        .registry
-        .invoke("tool", json!({ "q": 1 }))
-        .into_future();
-    assert!(poll(&mut call).is_ready());
-    let (told, end) = host.book.one();
-    assert_eq!(told.arguments, Some(json!({ "q": 1 })));
-    assert_eq!(end.result, Some(json!({ "q": 1 })));
-    for name in ["tool", "teleport"] {
-        tool.set_enabled(false);
-        let mut call = host.registry.invoke(name, json!(2)).into_future();
-        assert!(poll(&mut call).is_ready());
-        let (told, end) = host.book.one();
-        assert_eq!((told.arguments, end.result), (Some(json!(2)), None));
+    for wants_content in [true, false] {
+        let lent = |value| wants_content.then_some(value);
+        let host = Host::with(wants_content, |builder| builder);
+        let tool = async_tool("tool", |call| async move { Ok(call.args) });
+        let tool = host.registry.register_tool(tool).unwrap();
+        let call_by_name = |name, args| {
+            let mut call = host.registry.invoke(name, args).into_future();
+            assert!(poll(&mut call).is_ready());
+            host.book.one()
+        };
+        let (told, end) = call_by_name("tool", json!({ "q": 1 }));
+        assert_eq!(told.arguments, lent(json!({ "q": 1 })));
+        assert_eq!(end.result, lent(json!({ "q": 1 })));
+        for name in ["tool", "teleport"] {
+            tool.set_enabled(false);
+            let (told, end) = call_by_name(name, json!(2));
+            assert_eq!((told.arguments, end.result), (lent(json!(2)), None));
+        }
+        // A call through a handle has none.
+        tool.run(|| ());
+        assert_eq!(host.book.one().0.arguments, None);
     }
-    // A call through a handle has none.
-    tool.run(|| ());
-    assert_eq!(host.book.one().0.arguments, None);
 }
 
 #[test]

@@ -102,7 +102,7 @@ const fn unseen(change: Change, because: &'static str) -> Change {
 }
 
 /// All of them, by file.
-pub(crate) const CHANGES: [Change; 51] = [
+pub(crate) const CHANGES: [Change; 55] = [
     seen(
         "a subscription gets events from before it began",
         "events/src/hub.rs",
@@ -225,6 +225,43 @@ pub(crate) const CHANGES: [Change; 51] = [
         ],
         In::Tests("foreign_code"),
         "a_tool_that_panics_while_it_is_registered_is_not_registered_at_all",
+    ),
+    seen(
+        "the end of a call that the hook itself ends is not told",
+        "src/instrument.rs",
+        [
+            "drop(while_told(true, || contained(|| scope.end(&end))));",
+            "let _ = told(|| scope.end(&end));",
+        ],
+        In::Tests("instrument"),
+        "a_call_that_the_hook_ends_is_told_its_end",
+    ),
+    seen(
+        "arguments are lent to a hook that did not ask for them",
+        "src/instrument.rs",
+        [
+            "arguments: arguments.filter(|_| self.wants_content),\n        };\n        CallScope",
+            "arguments,\n        };\n        CallScope",
+        ],
+        In::Tests("instrument"),
+        "arguments_and_answers_are_lent_to_a_hook_that_wants_them",
+    ),
+    seen(
+        "calls that a tool makes are taken for the hook's own",
+        "src/instrument.rs",
+        ["while_told(false, || contained(code))", "contained(code)"],
+        In::Tests("instrument"),
+        "calls_within_calls_are_nested",
+    ),
+    seen(
+        "a rejected call is not told to the hook",
+        "src/call.rs",
+        [
+            "hook.refused(&begin, outcome, message);",
+            "let _ = (hook, begin, outcome, message);",
+        ],
+        In::Tests("instrument"),
+        "rejected_and_unknown_calls_are_told",
     ),
     seen(
         "an interval holds what the one before it held",
