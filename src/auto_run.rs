@@ -120,7 +120,7 @@ type Approver = dyn Fn(ToolCall) -> ApprovalFuture + Send + Sync;
 struct Settings {
     time_limit: Option<Duration>,
     max_attempts: u16,
-    /// Always there, but for the end.
+    /// Always there, except at the end.
     backoff: Option<Arc<Backoffs>>,
     retry_on: Arc<[ErrorKind]>,
     approver: Option<Arc<Approver>>,
@@ -275,7 +275,7 @@ impl AutoRun {
         self
     }
 
-    /// How many attempts may run at once; 0 is taken for 1.
+    /// How many attempts may run at once; 0 is treated as 1.
     ///
     /// A tool that blocks counts until its thread is free, since it cannot be stopped: also after
     /// its attempt has timed out, or its call was cancelled. Another attempt waits for that, as
@@ -393,7 +393,7 @@ impl AutoRun {
     }
 
     /// How many attempts to make at each call that the model asks for; 1 is no retry, and 0 is
-    /// taken for 1.
+    /// treated as 1.
     ///
     /// # Examples
     ///
@@ -675,7 +675,7 @@ impl AutoRun {
                 driven: Arc::clone(&driven[place]),
             };
             let driving = async move { (place, driver.run().await) };
-            // Within the scope of whoever runs the loop, as far as the registry's hook knows it.
+            // Within the scope of the loop's caller, as far as the registry's hook knows it.
             running.spawn(self.registry.in_current_scope(driving));
         }
         // A task that did not end was stopped with its runtime, or panicked: a cancelled call.

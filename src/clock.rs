@@ -1,6 +1,6 @@
 //! Which clock a host gets: the processor's counter, the operating system's, or one by hand.
 //!
-//! A metered call reads the clock twice, and with nobody listening that is most of what it
+//! A metered call reads the clock twice, and without a subscriber that is most of what it
 //! costs. So the processor's time-stamp counter is read directly where it can be trusted,
 //! which is where the Linux kernel itself keeps time by it: the kernel has then checked that
 //! it runs at one rate, on all cores alike, and goes on checking. Everywhere else the

@@ -271,7 +271,7 @@ struct Running<C> {
     tool: Contained<ToolFuture>,
     #[cfg(feature = "tokio")]
     limit: Option<Limit>,
-    // Behind the tool: whoever gets the permit next finds this call over.
+    // Behind the tool: when the permit is taken next, this call is over.
     #[cfg(feature = "tokio")]
     _held: Held,
 }

@@ -126,8 +126,8 @@ pub(crate) fn io_kind(kind: io::ErrorKind) -> Option<ErrorKind> {
 /// Shows an error with all its causes, as in `outer: cause: cause`. A cause that the text before
 /// ends with already, as many errors show theirs, is not repeated.
 ///
-/// Each text goes where it is written as it comes, and is not cut here: it is cut once, by whoever
-/// keeps it, who knows how to cut.
+/// Each text goes where it is written as it comes, and is not cut here: it is cut once, by what
+/// keeps it.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 /// The longest cause that is compared with the text before.

@@ -1,6 +1,6 @@
 //! The published snapshot: made by the pump now and then, lent to readers for next to nothing.
 //!
-//! A reader borrows the latest snapshot from an arc-swap cell and waits for nobody; it keeps
+//! A reader borrows the latest snapshot from an arc-swap cell and waits for no thread; it keeps
 //! what it has for as long as it likes while newer ones are published.
 //!
 //! Most tools of a large registry do nothing most of the time. One of which nothing started

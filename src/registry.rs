@@ -544,7 +544,7 @@ impl Registry {
     /// assert_eq!(kinds, [EventKind::Started, EventKind::Succeeded]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use = "events that nobody receives are lost to the subscription"]
+    #[must_use = "events that are not received are lost to the subscription"]
     pub fn subscribe(&self) -> Subscription {
         match self.shared().subscribe(Filter::new(), None) {
             Ok(subscription) => subscription,

@@ -10,7 +10,7 @@
 //! of ours, never is the last to hold a body, and never drops one. A tool is listed before it can
 //! be found, and is found no more before it is listed as retired.
 //!
-//! All that is listed of one name lies in one listing, so whoever reads it sees each name once,
+//! All that is listed of one name lies in one listing, so a reader sees each name once,
 //! as it was at one moment:
 //!
 //! | state | what it means | where its counts are |

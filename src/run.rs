@@ -234,7 +234,7 @@ impl<'a, C> CallBuilder<'a, C> {
         LimitedCall { call: self, limit }
     }
 
-    /// Starts the call; see [`ToolHandle::start`]. Whoever finishes the guard judges the call.
+    /// Starts the call; see [`ToolHandle::start`]. The code that finishes the guard judges the call.
     #[inline]
     pub fn start(self) -> Call<'a> {
         CallGuard::begin(self.handle, self.options)

@@ -2,7 +2,7 @@
 //!
 //! A slot is tens of kilobytes of address space of which a tool touches a page or two. Chunks
 //! are therefore requested zeroed and large, at least 33 MiB: the allocator then maps them
-//! afresh from the operating system, and a page that nobody touches costs no memory. (Below
+//! afresh from the operating system, and a page that is never touched costs no memory. (Below
 //! 32 MiB glibc may hand out a used block and zero it by hand, which would make every page
 //! resident.) Only the first chunk is smaller, enough for 64 tools.
 //!

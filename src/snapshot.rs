@@ -127,7 +127,7 @@ pub struct Snapshot {
     ///
     /// A count divided by it is a rate over the registry's life.
     pub uptime: Duration,
-    /// Calls by a name that nobody registered.
+    /// Calls by a name that no tool has.
     ///
     /// They belong to no tool: models invent names. A number that grows says that the model is
     /// told of tools that the host does not have, or misremembers those it has.

@@ -2,7 +2,7 @@
 //!
 //! Models invent names and tools return megabytes of terminal output as their error, so both
 //! are checked or tamed before anything keeps them. A name is refused unless it is short and
-//! visible; where there is nobody to refuse it to, [`lossy_name`] makes a valid one of it. A
+//! visible; where there is no caller to refuse it to, [`lossy_name`] makes a valid one of it. A
 //! message is never refused. Of an error's text an [`Excerpt`] is taken, which is bounded
 //! whatever the error writes; the host's redactor gets all of that at once; and what is kept is
 //! its beginning and its end, escaped: valid UTF-8 of a bounded length, without a single
@@ -128,7 +128,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// Returns what is shown of a panic's text to whoever gets it as an error: escaped; of more than
+/// Returns what is shown of a panic's text to the caller that gets it as an error: escaped; of more than
 /// 8 KiB the head and the tail, cut between words, since a redactor may get it as a whole later.
 pub(crate) fn shown(text: &str) -> String {
     escaped(&Excerpt::from_text(text).as_whole_words(), usize::MAX)
@@ -497,7 +497,7 @@ pub(crate) enum TextPolicy {
     },
 }
 
-/// A redactor that panics is caught here, so nobody sees it unwind; the next text is given to it
+/// A redactor that panics is caught here, so it unwinds into no caller; the next text is given to it
 /// all the same, as [`TextPolicy::message`] says.
 impl UnwindSafe for TextPolicy {}
 impl RefUnwindSafe for TextPolicy {}
@@ -939,7 +939,7 @@ mod tests {
         struct Never;
         impl Display for Never {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-                unreachable!("nobody asked for it")
+                unreachable!("it was not asked for")
             }
         }
         assert!(TextPolicy::Off.is_off() && !keep(64).is_off());

@@ -3,9 +3,9 @@
 //! Each re-export of the crate is named once, so that none can vanish or change its kind
 //! unseen. The bounds are checked when this file is compiled.
 //!
-//! All types may be shared between threads and may be used after a panic that was caught, but for
+//! All types may be shared between threads and may be used after a panic that was caught, except
 //! a few that hold what is not ours to promise. Those are checked not to be more than they are, so
-//! that nobody comes to rely on it by chance.
+//! that no user comes to rely on it by chance.
 #![cfg(not(toolmeter_loom))]
 
 use std::error::Error;
@@ -56,7 +56,7 @@ const _: () = {
     plain_data::<toolmeter::ToolSpec>();
     plain_data::<toolmeter::ToolStats>();
     plain_data::<toolmeter::Verdict>();
-    // Behind a lock that nobody poisons.
+    // Behind a lock that is never poisoned.
     plain_data::<toolmeter::StatsHandle>();
 };
 

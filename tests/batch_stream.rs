@@ -136,7 +136,7 @@ fn dropping_it_ends_the_subscription() {
     host.tool.start().succeed();
     host.clock.advance(Duration::from_millis(1));
     assert_eq!(host.registry.pump(), 0);
-    // With nobody subscribed, nothing is offered.
+    // Without a subscription, nothing is offered.
     assert_eq!(host.registry.event_accounting().offered, offered);
     assert_eq!(stats.read().drained, 2);
 }

@@ -356,7 +356,7 @@ fn a_slow_subscriber_loses_its_own_events_and_is_told() {
 }
 
 #[test]
-fn a_dropped_subscriber_counts_no_further_and_nobody_offers() {
+fn a_dropped_subscriber_counts_no_further_and_nothing_is_offered() {
     let (registry, tool, _) = host();
     let events = registry.subscribe();
     let stats = events.stats_handle();
@@ -370,7 +370,7 @@ fn a_dropped_subscriber_counts_no_further_and_nobody_offers() {
     assert_eq!(
         registry.event_accounting().offered,
         offered,
-        "nobody listens"
+        "there is no subscription"
     );
     assert_eq!(stats.read().drained, 2);
 }
@@ -388,7 +388,11 @@ fn a_start_that_was_offered_is_followed_by_its_end_although_the_subscriber_left(
     assert_eq!(registry.event_accounting().offered, 4);
     assert_eq!(registry.pump(), 4);
     tool.start().succeed();
-    assert_eq!(registry.event_accounting().offered, 4, "nobody listens");
+    assert_eq!(
+        registry.event_accounting().offered,
+        4,
+        "there is no subscription"
+    );
 }
 
 #[test]
@@ -538,7 +542,7 @@ fn names_of_tools_that_departed_without_one_resolve_in_the_events_that_wait() {
 }
 
 #[test]
-fn a_subscriber_that_panics_in_the_middle_touches_nobody() {
+fn a_subscriber_that_panics_in_the_middle_touches_no_other() {
     let (registry, tool, _) = host();
     let (steady, fragile) = (registry.subscribe(), registry.subscribe());
     tool.run(|| ());

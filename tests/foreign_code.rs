@@ -895,7 +895,7 @@ fn with_the_second(scenario: impl FnOnce()) {
     let _ = second.unwrap().join();
 }
 
-/// Where wakers get no thread, they are called by the pump itself, or whoever ends the registry.
+/// Where wakers get no thread, they are called by the pump itself, or by the thread that ends the registry.
 #[cfg(unix)]
 #[test]
 fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {

@@ -105,7 +105,7 @@ fn a_cancelled_call_allocates_nothing() {
     assert_eq!(stats.cancelled(), 3 * CALLS / 10);
 }
 
-/// Before it starts, or by its guard, with a text that nobody keeps.
+/// Before it starts, or by its guard, with a text that is not kept.
 #[test]
 fn a_rejected_call_allocates_nothing() {
     let (registry, tool) = host(Registry::builder());

@@ -52,9 +52,9 @@ fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
     tool.call().reject("denied");
 }
 
-/// A call by a name that nobody registered.
+/// A call by a name that no tool has.
 fn unknown_call(registry: &Registry) {
-    let call = pin!(registry.invoke("nobody", 0.into()).into_future());
+    let call = pin!(registry.invoke("no_such_tool", 0.into()).into_future());
     let answer = call.poll(&mut Context::from_waker(Waker::noop()));
     assert!(answer.is_ready());
 }

@@ -140,7 +140,7 @@ fn of_two_that_register_a_name_one_wins() {
     });
 }
 
-/// A name is deregistered, looked up and registered again at once: whoever finds it holds a
+/// A name is deregistered, looked up and registered again at once: a thread that finds it holds a
 /// handle whose call is counted, and a cursor misses no call.
 #[test]
 fn a_handle_that_is_found_counts() {
@@ -158,7 +158,7 @@ fn a_handle_that_is_found_counts() {
         };
         let again = register(&registry);
         let gone = deregistering.join().unwrap();
-        assert!(gone, "it was registered, and nobody else deregisters");
+        assert!(gone, "it was registered, and no other thread deregisters");
         let call = calling.join().unwrap();
         let in_flight = u64::from(call.is_some());
         let visible = shell(&registry.metrics()).map(|counts| counts.1);
@@ -181,7 +181,7 @@ fn with_a_retired_tool() -> (Registry, OwnedCall) {
     (registry, call)
 }
 
-/// Rounds of the pump after which a tool that nobody holds has departed.
+/// Rounds of the pump after which a tool that no thread holds has departed.
 fn depart(registry: &Registry) {
     for _ in 0..2 {
         registry.pump();

@@ -14,7 +14,7 @@ use toolmeter::{
     ToolSpec, ToolStats, TryRecvError,
 };
 
-/// More rounds than it takes for a tool that nobody holds to depart and its memory to be free.
+/// More rounds than it takes for a tool that no thread holds to depart and its memory to be free.
 const ROUNDS: usize = 3;
 
 struct Host {
@@ -794,7 +794,7 @@ fn nothing_is_lost_while_tools_come_and_go_under_load() {
     }
 }
 
-/// Whoever is inside of a registry holds it weakly.
+/// What is inside of a registry holds it weakly.
 #[test]
 fn a_weak_reference_keeps_nothing_alive() {
     let Host { registry, .. } = Host::new();
@@ -809,7 +809,7 @@ fn a_weak_reference_keeps_nothing_alive() {
 }
 
 #[test]
-fn look_ups_wait_for_nobody_and_miss_nothing() {
+fn look_ups_wait_for_no_thread_and_miss_nothing() {
     const TOOLS: usize = 300;
     let host = Host::new();
     let registry = &host.registry;

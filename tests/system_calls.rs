@@ -91,7 +91,7 @@ fn is_traced() -> bool {
 }
 
 #[test]
-fn a_call_that_nobody_hears_of_asks_for_nothing() {
+fn a_call_without_a_subscription_asks_for_nothing() {
     if is_traced() {
         let registry = Registry::builder()
             .pump(Pump::background())
@@ -100,7 +100,7 @@ fn a_call_that_nobody_hears_of_asks_for_nothing() {
         metered_calls(&registry.register("web_search").unwrap());
         return;
     }
-    if let Some((calls, _)) = traced("a_call_that_nobody_hears_of_asks_for_nothing") {
+    if let Some((calls, _)) = traced("a_call_without_a_subscription_asks_for_nothing") {
         assert!(
             calls.len() <= 10,
             "{} of {CALLS} calls: {calls:#?}",

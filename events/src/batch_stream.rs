@@ -2,7 +2,7 @@
 //!
 //! Promises, beside those of [`Subscription`]:
 //!
-//! - A batch leaves the queue only to be returned by the poll that takes it, so whoever drops what
+//! - A batch leaves the queue only to be returned by the poll that takes it, so dropping what
 //!   polls the stream, a `next()` in a `select!` for instance, loses no batch.
 //! - The waker that is called is that of the last poll. A stream that is pending keeps one waker, one
 //!   that is not keeps none.

@@ -379,7 +379,7 @@ impl Hub {
     /// 100 ms.
     ///
     /// Others are then woken on another thread. There are 8 at most: while each of them is in a
-    /// waker that does not return, nobody is woken, and a receiver hears of batches only when it
+    /// waker that does not return, no receiver is woken, and a receiver hears of batches only when it
     /// is polled for another reason. Once one returns, those that still wait are woken.
     ///
     /// # Examples

@@ -7,7 +7,7 @@
 //! - [`event`](mod@event): what an event says, in 56 bytes.
 //! - [`ring`]: a call offers its event to the ring of its stripe. It never waits; what finds no
 //!   room is lost, and counted.
-//! - [`place`]: one place of a ring, in which nobody waits.
+//! - [`place`]: one place of a ring, in which no thread waits.
 //! - [`accounting`]: what became of the events offered.
 //! - [`wake`]: how an offer wakes the pump that sleeps.
 //! - [`drain`]: takes events out of all rings and puts them in order.

@@ -3,14 +3,14 @@
 //! A waker is code of the host: it may panic, take long or never return, and it may call whatever
 //! this library offers. Promises:
 //!
-//! - Whoever hands out a round collects whom to wake ([`Wakeups`]) and wakes them once it holds no
-//!   lock. It waits for no waker: they are called on threads of their own, `toolmeter-waker`. (Where
+//! - The thread that hands out a round collects the wakers ([`Wakeups`]) and calls them once it holds
+//!   no lock. It waits for no waker: they are called on threads of their own, `toolmeter-waker`. (Where
 //!   no thread can be started, they are called on the spot, one after the other: what a waker gives
 //!   occasion to is done when that waker has returned, not within it.)
 //! - The panic of a waker is counted and goes no further; the others are called.
 //! - A waker that does not return for 100 ms while others wait behind it is left alone, and counted.
 //!   The others are called on another thread.
-//! - There are 8 threads at most. While each is in a waker that does not return, nobody is woken:
+//! - There are 8 threads at most. While each is in a waker that does not return, no receiver is woken:
 //!   such receivers have to be polled for another reason. Once one returns, it goes on with those
 //!   that wait.
 //! - What waits here is bounded: each subscription once, and the wakers of those being announced.

@@ -145,14 +145,14 @@ fn a_waiting_receiver_is_woken_for_what_it_wants_and_for_nothing_else() {
     let woken = Arc::new(Woken::default());
     let mut receiving = wait_by(&subscription, &woken.waker());
 
-    let nobody = "Wakeups { subscriptions: 0, .. }";
-    assert_eq!(format!("{:?}", house.event(1)), nobody);
+    let none = "Wakeups { subscriptions: 0, .. }";
+    assert_eq!(format!("{:?}", house.event(1)), none);
     let wakeups = house.event(2);
     assert_eq!(format!("{wakeups:?}"), "Wakeups { subscriptions: 1, .. }");
     assert_eq!(woken.count(), 0, "not before it is said");
     wakeups.wake();
     until(|| woken.count() == 1);
-    assert_eq!(format!("{:?}", house.event(2)), nobody, "it does not wait");
+    assert_eq!(format!("{:?}", house.event(2)), none, "it does not wait");
     let poll = receiving
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
@@ -214,7 +214,7 @@ fn a_waker_that_panics_costs_no_other_anything() {
 /// Wakers are dropped where a receiver gives up, gets another waker, or is dropped while its thread
 /// unwinds.
 #[test]
-fn a_waker_that_panics_or_asks_when_it_is_dropped_harms_nobody() {
+fn a_waker_that_panics_or_asks_when_it_is_dropped_harms_no_other() {
     struct Asks(Hub, Arc<AtomicU32>);
     impl Wake for Asks {
         fn wake(self: Arc<Self>) {}
@@ -401,7 +401,7 @@ fn a_waker_that_does_not_return_keeps_no_other_from_being_woken() {
     drop((at_the_end, go_on, stuck));
 }
 
-/// More wakers that do not return than there may be threads: whoever waits then is woken once one of
+/// More wakers that do not return than there may be threads: a receiver that waits then is woken once one of
 /// them returns, and until then nothing else waits.
 #[test]
 fn when_all_threads_are_stuck_the_first_that_returns_goes_on() {

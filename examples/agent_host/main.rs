@@ -273,7 +273,7 @@ async fn show_progress(registry: Registry, running: RunningCalls, stats: StatsHa
                     call.age.as_secs_f64()
                 )
             });
-        // Whoever closed stderr does not want it.
+        // A reader that closed stderr does not want it.
         let _ = writeln!(
             std::io::stderr(),
             "{calls} calls, {a_second:.0} a second, {in_flight} in flight{oldest}, {failures} \

@@ -331,7 +331,7 @@ pub(crate) struct Open {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     tools: [Tally; TOOLS],
-    /// Calls by a name that nobody registered.
+    /// Calls by a name that no tool has.
     pub(crate) unknown: u64,
     did: [u64; Did::COUNT],
 }
@@ -385,7 +385,7 @@ impl Books {
     pub(crate) fn add_snapshot(&mut self, snapshot: &Snapshot) {
         for (name, stats) in &snapshot.tools {
             let Some(tool) = tools::place(name) else {
-                panic!("a snapshot names `{name}`, which nobody registered");
+                panic!("a snapshot names `{name}`, which was never registered");
             };
             self.tools[tool].add(&Tally::of(stats, tool == TIMED));
         }

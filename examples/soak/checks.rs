@@ -8,7 +8,7 @@
 //! remembered, what a name counted is at last found among what is nameless, so there the sum over
 //! all names is compared, and each name that is still known (`crowd.rs`).
 //!
-//! While rings overflow nobody can say which event is lost. So of each tool and kind no more
+//! While rings overflow it is not known which event is lost. So of each tool and kind no more
 //! may be received than was done, and what is missing, all together, must be what was lost.
 
 use crate::books::{self, Books, Did, FIELDS, Tally};
@@ -124,7 +124,7 @@ impl Checks {
 
     fn events(&mut self, run: &Run) {
         let events = &run.events;
-        self.add("offered while nobody subscribed", 0, run.overheard);
+        self.add("offered without a subscription", 0, run.overheard);
         self.add("offered", offered(run), events.offered);
         let accounted = events.lost_in_rings + events.drained;
         self.add("lost in rings and drained", offered(run), accounted);
@@ -231,7 +231,7 @@ impl Checks {
             panics,
             rude.events.waker_panics,
         );
-        // A waker that was only kept from a core for long may be taken for one that holds.
+        // A waker that was only kept from a core for long may look like one that holds.
         let holding = HOLDING as u64;
         let stuck = rude.events.stuck_wakers.min(holding);
         self.add("rude: wakers that did not return", holding, stuck);

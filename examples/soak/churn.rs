@@ -1,7 +1,7 @@
 //! Tools that are registered and deregistered while they are called.
 //!
 //! Each churner owns some names; any caller may look them up at any time. What happens to the
-//! calls is the same in all cases: whoever has a handle counts, and the counts of a name go on
+//! calls is the same in all cases: what has a handle counts, and the counts of a name go on
 //! when it is registered again, whether its last handle is still there or long gone.
 
 use crate::books::{Books, Did};
@@ -15,7 +15,7 @@ use toolmeter::{ErrorKind, Outcome, ToolHandle, ToolId, ToolSpec};
 /// How many rounds follow each other without a rest: names are registered again so soon that
 /// callers may still hold them.
 const ROUNDS: u32 = 9;
-/// How long the rest is: by its end nobody holds the tools, and they have departed.
+/// How long the rest is: by its end no thread holds the tools, and they have departed.
 const DEPARTED: Duration = Duration::from_millis(150);
 
 /// Registers and deregisters these tools in turn until the load is over.
@@ -63,7 +63,7 @@ impl Life<'_> {
         } else {
             registry.register_tool(tools::obedient(name))
         };
-        let handle = handle.expect("nobody else registers this name");
+        let handle = handle.expect("no other thread registers this name");
         let id = self.last_id.get_or_insert(handle.id());
         assert_eq!(
             *id,
@@ -76,7 +76,7 @@ impl Life<'_> {
 
     fn deregister(&mut self) {
         let ended = self.host.registry.deregister(NAMES[self.place]);
-        ended.expect("nobody else deregisters this name");
+        ended.expect("no other thread deregisters this name");
         self.books.did(Did::Deregistered);
     }
 

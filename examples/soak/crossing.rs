@@ -71,7 +71,7 @@ impl Finisher {
     }
 }
 
-/// Ends what is handed over until nobody is left who could.
+/// Ends what is handed over until no thread is left that could.
 pub(crate) fn end_calls(handed: &Handed) -> Books {
     let mut books = Books::default();
     while let Ok(passed) = handed.0.recv() {
@@ -81,7 +81,7 @@ pub(crate) fn end_calls(handed: &Handed) -> Books {
     books
 }
 
-/// Polls a future that will be polled again by hand, so that nobody needs to be woken.
+/// Polls a future that will be polled again by hand, so that no task needs to be woken.
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -2,7 +2,7 @@
 //!
 //! Its limit is small. Some names recur, each registered and deregistered by one thread again and
 //! again; all others are used once. Meanwhile other threads hold handles and calls of them, and all
-//! kinds of readers look on, among them cursors that nobody ever reads.
+//! kinds of readers look on, among them cursors that are never read.
 //!
 //! # What must hold
 //!
@@ -10,7 +10,7 @@
 //!   what resets handed back with the metrics since, a cursor that was read often, and one that
 //!   was made at the start and read at the end.
 //! * A name that was used once has exactly its own calls, or is forgotten. What each such name does
-//!   follows from its number, so nobody has to remember it.
+//!   follows from its number, so it need not be remembered.
 //! * A name that recurs has at most its own calls: what it counted before it was forgotten is
 //!   among what is nameless.
 //! * There are as many tools, with names and without, as ids were given out.
@@ -359,7 +359,7 @@ impl Stage {
         }
     }
 
-    /// Registers a name that nobody else registers; `None` if too many tools are held just now.
+    /// Registers a name that no other thread registers; `None` if too many tools are held just now.
     fn register(&self, name: &str) -> Option<ToolHandle> {
         match self.registry.register(name.to_owned()) {
             Ok(handle) => Some(handle),
@@ -370,7 +370,7 @@ impl Stage {
 
     fn deregister(&self, name: &str) {
         let ended = self.registry.deregister(name);
-        ended.expect("nobody else deregisters this name");
+        ended.expect("no other thread deregisters this name");
     }
 
     /// Looks recurring names up, and holds handles and calls while the names come and go.
@@ -561,7 +561,7 @@ fn expected(number: u64) -> Tally {
     tally
 }
 
-/// Unique names that a snapshot has with other counts than they did, or that nobody used.
+/// Unique names that a snapshot has with other counts than they did, or that were not used.
 fn other_counts(snapshot: &Snapshot, used: &[u64]) -> u64 {
     let mut others = 0;
     for (name, stats) in &snapshot.tools {

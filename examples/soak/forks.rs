@@ -176,7 +176,7 @@ impl Counted {
                 }
                 Some(ChildEvent::Signalled { .. }) => return Ok(()),
                 None if began.elapsed() > LIMIT => break,
-                // It goes on, or was stopped and continued by whoever looks at this.
+                // It goes on, or was stopped and continued by a debugger.
                 _ => thread::sleep(Duration::from_micros(500)),
             }
         }

@@ -1,7 +1,7 @@
 //! One run: everybody is started, left alone, ended, and asked what they counted.
 //!
 //! ```text
-//! cursors -> warm-up, nobody subscribes -> subscribers -> load -> rest -> bell -> departures
+//! cursors -> warm-up, without a subscription -> subscribers -> load -> rest -> bell -> departures
 //!                                                                            -> shutdown
 //! ```
 
@@ -47,7 +47,7 @@ const REST: Duration = Duration::from_secs(20);
 pub(crate) struct Run {
     /// What the load did.
     pub(crate) books: Books,
-    /// Events that were not offered because nobody subscribed yet.
+    /// Events that were not offered because there was no subscription yet.
     pub(crate) unheard: u64,
     /// Events that were offered all the same.
     pub(crate) overheard: u64,

@@ -98,7 +98,7 @@ fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
     let deadline = args.load() + PATIENCE;
     thread::spawn(move || {
         thread::sleep(deadline);
-        eprintln!("soak: not at rest after {deadline:?}: something waits that nobody wakes");
+        eprintln!("soak: not at rest after {deadline:?}: something waits and is not woken");
         std::process::exit(1);
     });
     let run = load::run(args.load(), args.forks)?;
@@ -124,7 +124,7 @@ fn show(args: &Args, report: &Report) -> ExitCode {
     }
 }
 
-/// Prints; whoever closes stdout early does not want the rest.
+/// Prints; a reader that closes stdout early does not want the rest.
 fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

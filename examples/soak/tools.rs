@@ -73,8 +73,8 @@ pub(crate) const NAMES: [&str; FIXED + 12] = [
     "churned_11",
 ];
 
-/// A name that nobody registers.
-pub(crate) const UNKNOWN: &str = "nobody_registered_this";
+/// A name that is never registered.
+pub(crate) const UNKNOWN: &str = "never_registered";
 
 /// The place of the tool of this name.
 pub(crate) fn place(name: &str) -> Option<usize> {

@@ -301,7 +301,7 @@ fn check_printed(metrics: &Snapshot) {
     assert_eq!(table.lines().count(), 3 + metrics.tools.len());
 }
 
-/// A name that nobody registered makes no tool.
+/// A name that was never registered makes no tool.
 fn check_unknown(registry: &Registry, name: &str) {
     if registry.get(name).is_some() {
         return;

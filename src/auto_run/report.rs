@@ -51,7 +51,7 @@ use toolmeter_core::Outcome;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report<E> {
-    /// Turns whose calls were run: the model's answers but for a final one.
+    /// Turns whose calls were run: the model's answers except a final one.
     pub turns: u64,
     /// Calls that the model asked for.
     pub calls: u64,

@@ -1,7 +1,7 @@
 //! Tools that block, run on the runtime's threads for blocking work.
 //!
 //! Such a thread cannot be stopped. So the guard of the call lies where both sides reach it,
-//! and whoever ends the call first takes it out: the tool when it is done, or the caller when
+//! and the side that ends the call first takes it out: the tool when it is done, or the caller when
 //! the time limit is over or its future is dropped. What the tool gives after that is
 //! discarded. The call begins and ends when the tool does: waiting for a thread, or for its
 //! caller to hear of the end, is not its latency.
@@ -68,7 +68,7 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the call, for whoever ends it first, and returns the stage it was in.
+    /// Ends the call, for the side that ends it first, and returns the stage it was in.
     fn end(&self) -> Stage {
         mem::replace(&mut *self.lock(), Stage::Ended)
     }
@@ -155,7 +155,7 @@ fn without_thread(shared: &Shared, name: Arc<str>) -> Invoked {
         Stage::Waiting(waiting) => waiting.begun(),
         // A thread was there at that very moment, and has begun it.
         Stage::Running(call) => call,
-        // It is done already; nobody hears of its answer, so it is cancelled.
+        // It is done already. Its answer reaches no caller, so the caller is told that it was cancelled.
         Stage::Ended => {
             return Invoked {
                 answer: Err(error),

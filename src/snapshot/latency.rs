@@ -54,7 +54,7 @@ pub struct LatencyStats {
 impl LatencyStats {
     /// The histogram of these buckets: indices ascending and in range, no count 0.
     ///
-    /// A precision out of range is taken for the nearest within.
+    /// A precision out of range is treated as the nearest within.
     pub(crate) fn new(precision: u8, sum_ns: u64, buckets: Vec<(u32, u64)>) -> Self {
         debug_assert!(buckets.is_sorted_by(|a, b| a.0 < b.0));
         Self {
@@ -110,7 +110,7 @@ impl LatencyStats {
     /// The latency that a share `q` of the calls did not exceed: the upper bound of the bucket
     /// that holds the call of rank max(1, ceil(q n)) among all n.
     ///
-    /// A `q` below 0 is taken for 0, one above 1 for 1. `None` if nothing was counted, or if `q`
+    /// A `q` below 0 is treated as 0, one above 1 as 1. `None` if nothing was counted, or if `q`
     /// is not a number.
     ///
     /// The true quantile is at most this, and less by the width of a bucket at most. Quantiles
@@ -271,7 +271,7 @@ impl LatencyStats {
 
     /// The same in a coarser precision, with fewer and wider buckets; count and sum stay.
     ///
-    /// A precision that is not coarser changes nothing; one below 3 is taken for 3.
+    /// A precision that is not coarser changes nothing; one below 3 is treated as 3.
     ///
     /// # Examples
     ///

@@ -118,7 +118,7 @@ impl Host {
     }
 
     pub(crate) fn unknown(&self) -> Entry {
-        let call = self.registry.invoke("nobody", 0.into()).into_future();
+        let call = self.registry.invoke("no_such_tool", 0.into()).into_future();
         let answer = pin!(call).poll(&mut Context::from_waker(Waker::noop()));
         assert!(answer.is_ready());
         Entry::Unknown

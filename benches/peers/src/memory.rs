@@ -44,7 +44,7 @@ pub(crate) struct Figure {
     unit: &'static str,
 }
 
-/// Tools that nobody calls.
+/// Tools that are never called.
 pub(crate) const UNUSED: Figure = Figure {
     id: "unused",
     name: "10,000 unused tools",
@@ -241,7 +241,7 @@ fn free_slots(registry: &Registry) -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
     }
-    Err("tools that nobody holds were not freed".into())
+    Err("tools without a handle were not freed".into())
 }
 
 fn use_tool(tool: &ToolHandle, clock: &ManualClock) {

@@ -88,7 +88,7 @@ impl Report {
 
     /// The floor and the `toolmeter/idle` that a row is compared with.
     ///
-    /// A paced row shares the cores with nobody while it waits, so on a machine with fewer cores
+    /// A paced row shares the cores with no other row while it waits, so on a machine with fewer cores
     /// than threads it would look cheap next to rows that do not wait.
     fn compared_with(&self, measured: &Measured) -> [&Measured; 2] {
         match measured.row.pace() {

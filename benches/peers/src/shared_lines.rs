@@ -41,7 +41,7 @@ const CALLS: u64 = 64;
 const TURNS: usize = 2;
 /// Two lines.
 const PAIR_BYTES: u64 = 128;
-/// Within which whoever began a turn waits for its end.
+/// Within which the thread that began a turn waits for its end.
 const AT_REST: Duration = Duration::from_millis(200);
 
 /// A word in lines of its own: the processor fetches them in pairs.

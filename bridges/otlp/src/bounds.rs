@@ -69,7 +69,7 @@ impl Bounds {
     /// Returns the bounds 2^k ns for each k, which are exact: a bound is 2^k - 1 ns, the greatest
     /// latency below.
     ///
-    /// A `k` below 1 is taken for 1, one above 47 (39 hours) for 47.
+    /// A `k` below 1 is treated as 1, one above 47 (39 hours) as 47.
     ///
     /// # Examples
     ///

@@ -71,7 +71,7 @@ impl Exponential {
         }
     }
 
-    /// Sets the finest scale: `2^scale` buckets to an octave, -4 to 8; what lies outside is taken for
+    /// Sets the finest scale: `2^scale` buckets to an octave, -4 to 8; a scale outside is treated as
     /// the nearest.
     ///
     /// A scale that is finer than the registry's precision shows no more, and costs buckets.
@@ -82,7 +82,7 @@ impl Exponential {
     }
 
     /// Sets how many buckets a histogram has at most, those between its first and its last that are
-    /// empty included; below 2 is taken for 2. The scale of a histogram that would have more is
+    /// empty included; below 2 is treated as 2. The scale of a histogram that would have more is
     /// lowered.
     #[must_use]
     pub fn max_buckets(mut self, buckets: u32) -> Self {

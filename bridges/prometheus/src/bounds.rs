@@ -70,7 +70,7 @@ impl Bounds {
     /// Returns the bounds 2^k ns for each k, which are exact: `le` is 2^k - 1 ns, the greatest
     /// latency below.
     ///
-    /// A `k` below 1 is taken for 1, one above 47 (39 hours) for 47.
+    /// A `k` below 1 is treated as 1, one above 47 (39 hours) as 47.
     ///
     /// # Examples
     ///
@@ -164,7 +164,7 @@ impl Bounds {
             .iter()
             .map(|&(index, count)| (greatest_ns(latency, index), count))
             .peekable();
-        // All cells together are at most `u64::MAX`, so that whoever adds them up stays within.
+        // All cells together are at most `u64::MAX`, so that their sum stays within.
         let mut seen = 0_u64;
         for bound in &self.bounds {
             let before = seen;

@@ -116,7 +116,7 @@ impl ToolCollector {
     }
 
     /// Adds native histograms of this schema: `2^schema` buckets to an octave, -4 to 8; what lies
-    /// outside is taken for the nearest.
+    /// outside is treated as the nearest.
     ///
     /// They reach Prometheus in its protobuf format only, as
     /// [`encode_to_vec`](prometheus_client::encoding::prometheus_protobuf::encode_to_vec) writes it;

@@ -1,6 +1,6 @@
 //! Whether a printed snapshot says what the input said, field by field.
 //!
-//! The input may leave out what follows from its buckets, may hold fields that nobody knows, and
+//! The input may leave out what follows from its buckets, may hold unknown fields, and
 //! may write a struct as a list of its fields. So a field counts only if both have it, but a tool
 //! or a kind of failure that one of them lacks is a difference.
 

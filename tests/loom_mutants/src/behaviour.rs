@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Whether each change is noticed, but for those that are explained.
+/// Whether each change is noticed, except those that are explained.
 pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     let said = |error: io::Error| error.to_string();
     let project = project()?;

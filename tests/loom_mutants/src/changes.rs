@@ -247,7 +247,7 @@ pub(crate) const CHANGES: [Change; 55] = [
         "arguments_and_answers_are_lent_to_a_hook_that_wants_them",
     ),
     seen(
-        "calls that a tool makes are taken for the hook's own",
+        "calls that a tool makes are treated as the hook's own",
         "src/instrument.rs",
         ["while_told(false, || contained(code))", "contained(code)"],
         In::Tests("instrument"),
