@@ -2,8 +2,8 @@
 //!
 //! This crate is `no_std`, never allocates and contains no `unsafe`, so firmware can meter
 //! into a `static` with the same code that a server meters into chunks of memory. It knows
-//! nothing of registries, events or threads: the caller brings the memory, the number of the
-//! stripe it writes, and a clock.
+//! nothing of registries or threads: the caller brings the memory, the number of the stripe it
+//! writes, and a clock.
 //!
 //! The files, in the order in which a call travels:
 //!
@@ -12,6 +12,7 @@
 //! | `sync` | the 64-bit word: the real one, loom's, or one behind a lock |
 //! | [`clock`] | nanoseconds from a fixed origin, and a clock that tests turn by hand |
 //! | [`outcome`] | how a call can end: success, failure of a kind, cancelled, rejected |
+//! | [`event`] | what an event says of a call, in three words |
 //! | [`buckets`] | from a latency to the index of its histogram bucket and back |
 //! | [`layout`] | where each word of a slot lies |
 //! | [`slot`] | one tool's counters: start, finish, reject, read; the table of orderings |
@@ -48,6 +49,7 @@ mod sync;
 
 pub mod buckets;
 pub mod clock;
+pub mod event;
 pub mod layout;
 pub mod outcome;
 pub mod reading;
@@ -55,6 +57,7 @@ pub mod slot;
 
 pub use buckets::Buckets;
 pub use clock::{Clock, ManualClock};
+pub use event::{EventFacts, EventKind};
 pub use layout::{Layout, LayoutError, StripesError, check_stripes};
 pub use outcome::{ErrorKind, Outcome, OutcomeClass, UnknownErrorKind};
 pub use reading::{BucketCounts, CountsFull, FixedCounts, LastFailure, LastFinish, Reading};

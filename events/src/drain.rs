@@ -61,11 +61,12 @@
 //! `a_start_never_comes_after_its_end_whatever_the_clock_says`, `closing_loses_nothing_uncounted`.
 
 use crate::{
-    event::{Event, EventKind},
+    event::Event,
     id::ToolId,
     ring::Rings,
     sync::{Arc, thread},
 };
+use toolmeter_core::EventKind;
 
 /// Held events beyond this many do not keep their memory once they are gone.
 const KEPT_CAPACITY: usize = 1_024;

@@ -1,7 +1,6 @@
 //! What one event says, and how it fits into 56 bytes.
 //!
-//! Owns the event itself, its [`EventKind`] and [`ErrorMessage`], and [`Draft`], an event that has
-//! no ticket yet.
+//! Owns the event itself, its [`ErrorMessage`], and [`Draft`], an event that has no ticket yet.
 //!
 //! Promises:
 //!
@@ -22,65 +21,10 @@ use crate::{
     id::{CallId, EventNumber, ToolId},
 };
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
-use toolmeter_core::{ErrorKind, Finish, Outcome};
+use toolmeter_core::{ErrorKind, EventFacts, EventKind, Finish};
 
 const _: () = assert!(size_of::<Event>() == 56 && size_of::<Option<Event>>() == 56);
 const _: () = assert!(size_of::<Option<ErrorMessage>>() == 8);
-
-/// What happened to a call.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_events::EventKind;
-///
-/// assert_eq!(EventKind::Rejected.as_str(), "tool.rejected");
-/// assert_eq!(EventKind::ALL.len(), 5);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum EventKind {
-    /// The call began.
-    Started,
-    /// The call ended with success.
-    Succeeded,
-    /// The call ended with a failure, [`Event::error_kind`] tells of which kind.
-    Failed,
-    /// The call was dropped before it ended.
-    Cancelled,
-    /// The call was refused, and the tool did not run.
-    Rejected,
-}
-
-impl EventKind {
-    /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 5] = [
-        Self::Started,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Rejected,
-    ];
-
-    /// Returns the event's name: `tool.started`, `tool.succeeded`, `tool.failed`, `tool.cancelled`
-    /// or `tool.rejected`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "tool.started",
-            Self::Succeeded => "tool.succeeded",
-            Self::Failed => "tool.failed",
-            Self::Cancelled => "tool.cancelled",
-            Self::Rejected => "tool.rejected",
-        }
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// The text of a failure, or of why a call was refused or cancelled, behind one thin pointer.
 ///
@@ -309,19 +253,13 @@ impl Draft {
         context: Option<Arc<CallContext>>,
         message: Option<ErrorMessage>,
     ) -> Self {
-        let (kind, error_kind) = match finish.outcome {
-            Outcome::Success => (EventKind::Succeeded, None),
-            Outcome::Failure(error_kind) => (EventKind::Failed, Some(error_kind)),
-            Outcome::Cancelled => (EventKind::Cancelled, None),
-            Outcome::Rejected => (EventKind::Rejected, None),
-        };
-        let started_ns = finish.finished_at_ns.saturating_sub(finish.latency_ns);
+        let facts = EventFacts::closing(tool.get(), finish);
         Self(Event {
-            message: message.filter(|_| kind != EventKind::Succeeded),
-            latency_ns: finish.latency_ns,
-            kind,
-            error_kind,
-            ..Self::started(tool, finish.attempt, started_ns, context).0
+            message: message.filter(|_| facts.kind != EventKind::Succeeded),
+            latency_ns: facts.latency_ns,
+            kind: facts.kind,
+            error_kind: facts.error_kind,
+            ..Self::started(tool, facts.attempt, facts.started_ns, context).0
         })
     }
 
@@ -337,6 +275,7 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use toolmeter_core::Outcome;
 
     const TOOL: ToolId = ToolId::new(4);
 

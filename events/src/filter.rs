@@ -7,10 +7,8 @@
 //!
 //! None.
 
-use crate::{
-    event::{Event, EventKind},
-    id::ToolId,
-};
+use crate::{event::Event, id::ToolId};
+use toolmeter_core::EventKind;
 
 /// Which events a subscription wants: all, unless narrowed. Conditions add up.
 ///

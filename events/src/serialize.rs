@@ -8,7 +8,7 @@
 
 use crate::{
     context::CallContext,
-    event::{Event, EventKind},
+    event::Event,
     id::{CallId, EventNumber, ToolId},
 };
 use serde::{
@@ -35,13 +35,6 @@ impl Serialize for CallId {
 impl Serialize for EventNumber {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// As its name.
-impl Serialize for EventKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     arrivals::Arrivals,
     batch::{Batch, Shared},
     channel::Sender,
-    event::{Event, EventKind},
+    event::Event,
     filter::Filter,
     ring::Floor,
     sync::{Mutex, lock},
@@ -34,6 +34,7 @@ use std::{
     ops::Range,
     sync::{Arc, Weak},
 };
+use toolmeter_core::EventKind;
 
 /// What became of the events that were drained while a subscription lived. Counts of events.
 ///

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     drain::Drain,
-    event::{Draft, Event, EventKind},
+    event::{Draft, Event},
     id::{CallId, ToolId},
     subscriber::SubscriptionStats,
     subscription::{RecvError, RecvTimeoutError, TryRecvError},
@@ -15,7 +15,7 @@ use std::{
     thread,
     time::{Duration, SystemTime},
 };
-use toolmeter_core::{Finish, Outcome};
+use toolmeter_core::{EventKind, Finish, Outcome};
 
 /// Both clocks, at every round.
 const NOW: Moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
