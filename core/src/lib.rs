@@ -17,6 +17,8 @@
 //! | [`layout`] | where each word of a slot lies |
 //! | [`slot`] | one tool's counters: start, finish, reject, read; the table of orderings |
 //! | [`reading`] | what was read: counts, sums, differences |
+//! | [`tickets`] | how an event gets into a ring, and how losses are counted |
+//! | [`ring`] | a ring of events for firmware: offer, drain; the table of orderings |
 //!
 //! With the feature `serde`, an [`ErrorKind`] is serialised as its name; with `std`, a reading
 //! may keep its buckets in a `Vec`.
@@ -53,7 +55,9 @@ pub mod event;
 pub mod layout;
 pub mod outcome;
 pub mod reading;
+pub mod ring;
 pub mod slot;
+pub mod tickets;
 
 pub use buckets::Buckets;
 pub use clock::{Clock, ManualClock};
@@ -61,5 +65,7 @@ pub use event::{EventFacts, EventKind};
 pub use layout::{Layout, LayoutError, StripesError, check_stripes};
 pub use outcome::{ErrorKind, Outcome, OutcomeClass, UnknownErrorKind};
 pub use reading::{BucketCounts, CountsFull, FixedCounts, LastFailure, LastFinish, Reading};
+pub use ring::{EventRing, EventRingDrain, EventRingError, RingEvent};
 pub use slot::{Finish, Slot, SlotTooSmall, Stripe};
 pub use sync::Word;
+pub use tickets::RingAccounting;

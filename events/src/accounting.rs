@@ -6,6 +6,8 @@
 //!
 //! None: these are copies, read by `ring.rs`.
 
+use toolmeter_core::RingAccounting;
+
 /// What became of the events offered to all stripes. Counts, since the rings were made.
 ///
 /// # Examples
@@ -31,34 +33,11 @@ pub struct RingsAccounting {
     /// Events that the drain took out.
     pub drained: u64,
     /// The same of each stripe.
-    pub stripes: Vec<StripeAccounting>,
+    pub stripes: Vec<RingAccounting>,
 }
 
-/// What became of the events offered to one stripe. Each field as in [`RingsAccounting`].
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_events::Rings;
-///
-/// let accounting = Rings::new(2, 64)?.accounting();
-/// let stripe = accounting.stripes[0];
-/// assert_eq!(stripe.offered, stripe.lost + stripe.drained);
-/// # Ok::<(), toolmeter_events::RingsError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StripeAccounting {
-    /// Events offered.
-    pub offered: u64,
-    /// Events lost.
-    pub lost: u64,
-    /// Events that the drain took out.
-    pub drained: u64,
-}
-
-impl FromIterator<StripeAccounting> for RingsAccounting {
-    fn from_iter<I: IntoIterator<Item = StripeAccounting>>(stripes: I) -> Self {
+impl FromIterator<RingAccounting> for RingsAccounting {
+    fn from_iter<I: IntoIterator<Item = RingAccounting>>(stripes: I) -> Self {
         let mut sums = Self::default();
         for stripe in stripes {
             sums.offered += stripe.offered;

@@ -59,7 +59,7 @@ mod timeline;
 mod wake;
 mod waking;
 
-pub use accounting::{RingsAccounting, StripeAccounting};
+pub use accounting::RingsAccounting;
 pub use batch::Batch;
 #[cfg(feature = "stream")]
 pub use batch_stream::BatchStream;
@@ -74,5 +74,5 @@ pub use ring::{Rings, RingsError};
 pub use subscriber::{StatsHandle, SubscriptionStats};
 pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};
 pub use timeline::{Moment, Timeline};
-pub use toolmeter_core::EventKind;
+pub use toolmeter_core::{EventKind, RingAccounting};
 pub use waking::Wakeups;

@@ -2,40 +2,15 @@
 //!
 //! # How an event gets in
 //!
-//! Each stripe counts the events `offered` to it, `drained` from it and `lost`. An offer reads
-//! `gone = drained + lost`, then takes the ticket `n = offered.fetch_add(1)`. It is admitted if
-//! `n - gone < capacity`, else it counts itself lost. So a ring never holds more than it is said to:
-//!
-//! > Let `m` be the highest ticket admitted so far, by an offer that read `gone_m`. At most
-//! > `m + 1 - lost` events up to `m` were admitted. The losers that `m` read took their tickets
-//! > before `m` did, so their number is at most the lost among the tickets below `m`. Hence
-//! > `admitted <= m + 1 - lost_m <= capacity + drained_m`: never more than `capacity` events
-//! > are between their admission and the moment when the drain counts them as taken.
-//!
-//! An offer that is admitted takes the next position, `p = entered.fetch_add(1)`, and puts its event
-//! into the place `p` modulo the number of places, which is a power of two and at least the capacity
-//! (`place.rs`). Losers take no position, so the events in the ring lie side by side, and the place
-//! is free. The one exception is an event that was held up half way into this place, a full turn of
-//! positions ago, while those after it were drained. An offer does not wait for it: it counts its
-//! own event as lost.
-//!
-//! So an offer waits for nothing: not for a drain stopped with an event half taken, and not for
-//! another offer stopped with an event half put. And the drain waits for no offer: it takes what
-//! is complete, whatever lies before it. An event held up half way costs one place until its
-//! producer goes on, and is drained after that. (A ready-made queue was here before: the consumer of
-//! crossbeam's bounded channel waits without a limit for an element that is half put, with the lock
-//! of the pump held.)
-//!
-//! `n` is also the event's number. Once nothing is under way, a gap in a stripe's numbers is a
-//! loss, and `offered = lost + drained` holds exactly.
+//! By the tickets of [`toolmeter_core::tickets`], which says how an event is admitted, why a ring never
+//! holds more than it is said to, and why neither an offer nor the drain waits. The places are those
+//! of `place.rs`. (A ready-made queue was here before: the consumer of crossbeam's bounded channel
+//! waits without a limit for an element that is half put, with the lock of the pump held.)
 //!
 //! # How the rings close
 //!
-//! [`Rings::close`] sets the top bit of each `offered` word; a ticket with that bit is far above
-//! any capacity, so every later offer loses by the same comparison. The last drain runs until
-//! nothing is outstanding or its time is up, then seals each stripe with a bit in `drained`. In a
-//! sealed stripe `lost` means `offered - drained`: what an offer preempted since its admission
-//! still puts in is lost, and counted, however late it comes.
+//! [`Rings::close`] closes each stripe's tickets. The last drain runs until nothing is outstanding or
+//! its time is up, then seals them.
 //!
 //! # How a sleeping pump learns of an event
 //!
@@ -63,47 +38,28 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `drained` | `fetch_add`, by the drain | Release | `drained.load` | `an_account_never_tells_of_more_than_was_offered` |
-//! | `drained` | `load` | Acquire | the above: `offered` is read no older | `an_account_never_tells_of_more_than_was_offered` |
-//! | `lost` | `fetch_add`, by a loser | Release | `lost.load` | `closing_loses_nothing_uncounted` |
-//! | `lost` | `load` | Acquire | the above: `offered` is read no older | `closing_loses_nothing_uncounted` |
-//! | `offered` | `fetch_add(1)`, by an offer | Acquire | `fetch_add(0)` | `no_wake_up_is_lost` |
-//! | `entered` | `fetch_add(1)`, by an offer | Release | `load`, by the drain | `a_start_never_comes_after_its_end` |
-//! | `entered` | `load`, by the drain | Acquire | the above: what was put before is seen | `a_start_never_comes_after_its_end` |
-//! | `offered` | `fetch_add(0)`, by `fall_asleep` | Release | `fetch_add(1)` | `no_wake_up_is_lost` |
-//! | `offered` | `fetch_add(0)`, by `floors` | Release | `fetch_add(1)` | see below |
-//! | `offered` | `fetch_or`, other `load`s | Relaxed | order of the one word | |
-//! | `drained` | `fetch_or`, the seal | Relaxed | total and seal are one word | |
+//! | the words of `tickets` | all | | as said there | |
 //! | `subscriptions` | all | Relaxed | order of the one word | |
-//! | `asleep` | all | Relaxed | carried by `offered`, see above | `no_wake_up_is_lost` |
+//! | `asleep` | all | Relaxed | carried by `offered`, by `pass_over` | `no_wake_up_is_lost` |
 //!
-//! The proof above also needs the load of `lost` before the ticket to stay before it. That is the
-//! same `Acquire`; but a load that moves behind a later read-modify-write is what loom does not
-//! explore, so for that use of it the text is the only proof. The same holds for the first pass of
-//! `floors`, which the `Release` of the second keeps before it; that two passes are needed is shown
-//! by `a_call_across_stripes_never_comes_without_its_end`.
+//! That the first pass of `floors` stays before the second is kept by the `Release` of the second. A
+//! load that moves behind a later read-modify-write is what loom does not explore, so for that use
+//! of it the text is the only proof; that two passes are needed is shown by
+//! `a_call_across_stripes_never_comes_without_its_end`.
 
 use crate::{
-    accounting::{RingsAccounting, StripeAccounting},
+    accounting::RingsAccounting,
     event::{Draft, Event},
     id::{CallId, EventNumber, TICKET_MASK},
     place::{Place, Taken},
-    sync::{
-        AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release},
-        Word,
-    },
+    sync::{AtomicUsize, Ordering::Relaxed, Word},
     wake::SleepMark,
 };
 use crossbeam_utils::CachePadded;
 use std::{fmt, ops::Range, sync::OnceLock};
 use thiserror::Error;
-use toolmeter_core::{StripesError, check_stripes};
+use toolmeter_core::{StripesError, check_stripes, tickets::Tickets};
 
-/// In `offered`: the stripe is closed. Far above any ticket, so no such ticket is admitted.
-const CLOSED: u64 = 1 << 63;
-/// In `drained`: the last drain is over.
-const SEALED: u64 = 1 << 62;
 /// The most places of one ring.
 const MAX_CAPACITY: usize = 1 << 20;
 
@@ -180,22 +136,19 @@ pub(crate) struct Passed {
 }
 
 struct Stripe {
-    tickets: CachePadded<Tickets>,
-    /// Events taken out, and the seal. On a line of its own: producers read it, the drain writes
-    /// it once a round.
+    by_producers: CachePadded<ByProducers>,
+    /// [`Tickets::drained`], on a line of its own: producers read it, the drain writes it once a
+    /// round.
     drained: CachePadded<Word>,
     /// Built by the first subscription; a power of two.
     places: OnceLock<Box<[Place]>>,
 }
 
-/// The words that producers write.
+/// The words of [`Tickets`] that producers write.
 #[derive(Default)]
-struct Tickets {
-    /// Tickets given, and the bit that closes the stripe.
+struct ByProducers {
     offered: Word,
-    /// Positions given: one for each event that was admitted.
     entered: Word,
-    /// Events that were refused. In a sealed stripe it is no longer read.
     lost: Word,
 }
 
@@ -262,15 +215,14 @@ impl Rings {
     pub fn offer(&self, stripe: usize, draft: Draft, call: Option<CallId>) -> CallId {
         let index = stripe & (self.stripes.len() - 1);
         let stripe = &self.stripes[index];
-        let gone = stripe.gone();
-        let ticket = stripe.tickets.offered.fetch_add(1, Acquire);
-        let number = EventNumber::new(index as u8, ticket);
+        let tickets = stripe.tickets();
+        let ticket = tickets.take(self.capacity);
+        let number = EventNumber::new(index as u8, ticket.number);
         let call = call.unwrap_or(CallId::from(number));
-        // A closed or a sealed stripe makes the difference huge.
-        if ticket.wrapping_sub(gone) < self.capacity
+        if ticket.is_admitted
             && let Some(places) = stripe.places.get()
         {
-            let position = stripe.tickets.entered.fetch_add(1, Release);
+            let position = tickets.enter();
             match place_of(places, position).put(position, draft.into_event(number, call)) {
                 Ok(()) if !self.gate.sleep.is_set() => {}
                 Ok(()) => self.gate.sleep.wake(),
@@ -287,7 +239,10 @@ impl Rings {
     /// Exact once nothing is under way; until then what is under way is in `offered` alone.
     #[must_use]
     pub fn accounting(&self) -> RingsAccounting {
-        self.stripes.iter().map(Stripe::accounting).collect()
+        let stripes = self.stripes.iter();
+        stripes
+            .map(|stripe| stripe.tickets().accounting())
+            .collect()
     }
 
     /// Returns how many events wait in the rings at this moment. Looks at every place.
@@ -300,7 +255,7 @@ impl Rings {
     /// [`Drain::finish`](crate::Drain::finish), which calls this too.
     pub fn close(&self) {
         for stripe in &self.stripes {
-            stripe.tickets.offered.fetch_or(CLOSED, Relaxed);
+            stripe.tickets().close();
         }
     }
 
@@ -309,7 +264,7 @@ impl Rings {
     #[doc(hidden)]
     pub fn offer_and_stop(&self, stripe: usize) {
         let stripe = &self.stripes[stripe & (self.stripes.len() - 1)];
-        stripe.enter();
+        stripe.stop_half_way(self.capacity);
     }
 
     /// Gives the rings what wakes their pump. Once: false, and no change, if they have it.
@@ -325,7 +280,10 @@ impl Rings {
     #[must_use]
     pub(crate) fn fall_asleep(&self) -> bool {
         self.gate.sleep.set();
-        let quiet = self.stripes.iter().all(Stripe::is_quiet);
+        let quiet = self
+            .stripes
+            .iter()
+            .all(|stripe| stripe.tickets().is_quiet());
         if !quiet {
             self.gate.sleep.clear();
         }
@@ -355,19 +313,19 @@ impl Rings {
     /// Returns for each stripe the tickets from which a subscription gets events.
     pub(crate) fn floors(&self) -> Box<[Floor]> {
         let first = |stripe: &Stripe| Floor {
-            ends: stripe.tickets.offered.load(Relaxed) & TICKET_MASK,
+            ends: stripe.tickets().given() & TICKET_MASK,
             starts: 0,
         };
         let mut floors: Box<[_]> = self.stripes.iter().map(first).collect();
         for (floor, stripe) in floors.iter_mut().zip(&self.stripes) {
-            floor.starts = stripe.tickets.offered.fetch_add(0, Release) & TICKET_MASK;
+            floor.starts = stripe.tickets().pass_over() & TICKET_MASK;
         }
         floors
     }
 
     /// Reads how many positions each stripe gave, in the order of the stripes. For the drain.
     pub(crate) fn entered(&self, entered: &mut Vec<u64>) {
-        let given = |stripe: &Stripe| stripe.tickets.entered.load(Acquire);
+        let given = |stripe: &Stripe| stripe.tickets().entered();
         entered.clear();
         entered.extend(self.stripes.iter().map(given));
     }
@@ -407,23 +365,24 @@ impl Rings {
 
     /// Returns how many positions this stripe gave, if each of its tickets is drained or lost.
     pub(crate) fn settled(&self, stripe: usize) -> Option<u64> {
-        self.stripes[stripe].settled()
+        self.stripes[stripe].tickets().settled()
     }
 
     /// Counts events of this stripe as taken; from here on others are admitted for them.
     pub(crate) fn count_drained(&self, stripe: usize, events: u64) {
-        self.stripes[stripe].drained.fetch_add(events, Release);
+        self.stripes[stripe].tickets().count_drained(events);
     }
 
     /// Returns whether every ticket given is drained or lost. For the last drain, after closing.
     pub(crate) fn is_settled(&self) -> bool {
-        self.stripes.iter().all(|stripe| stripe.settled().is_some())
+        let settled = |stripe: &Stripe| stripe.tickets().settled().is_some();
+        self.stripes.iter().all(settled)
     }
 
     /// Seals the stripes, since the last drain is over: what is not drained is lost.
     pub(crate) fn seal(&self) {
         for stripe in &self.stripes {
-            stripe.drained.fetch_or(SEALED, Relaxed);
+            stripe.tickets().seal();
         }
     }
 }
@@ -436,46 +395,31 @@ fn place_of(places: &[Place], position: u64) -> &Place {
 impl Stripe {
     fn new() -> Self {
         Self {
-            tickets: CachePadded::default(),
+            by_producers: CachePadded::default(),
             drained: CachePadded::default(),
             places: OnceLock::new(),
         }
     }
 
-    /// Returns the events drained (and the seal) and the events lost. Read before `offered`, the two never count
-    /// a ticket that is not given yet.
     #[inline]
-    fn drained_and_lost(&self) -> (u64, u64) {
-        let drained = self.drained.load(Acquire);
-        (drained, self.tickets.lost.load(Acquire))
+    fn tickets(&self) -> Tickets<'_> {
+        let ByProducers {
+            offered,
+            entered,
+            lost,
+        } = &*self.by_producers;
+        Tickets {
+            offered,
+            entered,
+            lost,
+            drained: &self.drained,
+        }
     }
 
-    /// Takes a ticket and a position, for tests. Relaxed: nothing is put in before.
-    fn enter(&self) -> (u64, u64) {
-        let ticket = self.tickets.offered.fetch_add(1, Relaxed);
-        (ticket, self.tickets.entered.fetch_add(1, Relaxed))
-    }
-
-    /// Returns how many tickets need no place any more.
-    #[inline]
-    fn gone(&self) -> u64 {
-        let (drained, lost) = self.drained_and_lost();
-        drained.wrapping_add(lost)
-    }
-
-    /// Returns whether nothing is under way, leaving in `offered` a write for later offers to read.
-    fn is_quiet(&self) -> bool {
-        let gone = self.gone();
-        self.tickets.offered.fetch_add(0, Release) & !CLOSED == gone & !SEALED
-    }
-
-    /// Returns how many positions were given, if nothing is under way. Read before the tickets: each
-    /// of these positions has a ticket among those.
-    fn settled(&self) -> Option<u64> {
-        let entered = self.tickets.entered.load(Acquire);
-        let gone = self.gone();
-        let given = self.tickets.offered.load(Relaxed) & !CLOSED;
-        (given == gone).then_some(entered)
+    /// Takes a ticket and a position, for tests.
+    fn stop_half_way(&self, capacity: u64) -> (u64, u64) {
+        let ticket = self.tickets().take(capacity);
+        (ticket.number, self.tickets().enter())
     }
 
     fn waiting(&self) -> usize {
@@ -486,35 +430,15 @@ impl Stripe {
     /// Counts an event that was not admitted, or came before the rings were built.
     #[cold]
     fn count_lost(&self, draft: Draft) {
-        self.lose();
+        self.tickets().lose();
         drop(draft);
-    }
-
-    fn lose(&self) {
-        self.tickets.lost.fetch_add(1, Release);
     }
 
     /// Counts an event whose place was not free.
     #[cold]
     fn count_refused(&self, refused: Event) {
-        self.lose();
+        self.tickets().lose();
         drop(refused);
-    }
-
-    fn accounting(&self) -> StripeAccounting {
-        let (drained, lost) = self.drained_and_lost();
-        let offered = self.tickets.offered.load(Relaxed) & !CLOSED;
-        let total = drained & !SEALED;
-        let lost = if drained == total {
-            lost
-        } else {
-            offered.wrapping_sub(total)
-        };
-        StripeAccounting {
-            offered,
-            lost,
-            drained: total,
-        }
     }
 }
 
@@ -528,7 +452,7 @@ impl Rings {
         draft: Draft,
     ) -> (impl Drop + '_, impl FnOnce() -> bool + '_) {
         let at = &self.stripes[stripe];
-        let (ticket, position) = at.enter();
+        let (ticket, position) = at.stop_half_way(self.capacity);
         let number = EventNumber::new(stripe as u8, ticket);
         let event = draft.into_event(number, CallId::from(number));
         let place = place_of(at.places.get().unwrap(), position);

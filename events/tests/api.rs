@@ -9,8 +9,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use toolmeter_events::{
     Batch, CallContext, CallId, Draft, Drain, ErrorMessage, Event, EventKind, EventNumber, Filter,
-    Hub, HubError, Moment, NameTable, RecvError, RecvTimeoutError, Rings, RingsAccounting,
-    RingsError, Round, StatsHandle, StripeAccounting, SubscribeError, Subscription,
+    Hub, HubError, Moment, NameTable, RecvError, RecvTimeoutError, RingAccounting, Rings,
+    RingsAccounting, RingsError, Round, StatsHandle, SubscribeError, Subscription,
     SubscriptionStats, Timeline, ToolId, TryRecvError, Wakeups,
 };
 
@@ -41,7 +41,7 @@ const _: () = {
     shared::<RingsError>();
     shared::<Round>();
     shared::<StatsHandle>();
-    shared::<StripeAccounting>();
+    shared::<RingAccounting>();
     shared::<Subscription>();
     shared::<SubscribeError>();
     shared::<SubscriptionStats>();
