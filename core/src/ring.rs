@@ -22,7 +22,7 @@
 //! | state | who may change it, and how |
 //! | --- | --- |
 //! | empty | an offer holds it: `fetch_or` of the bit |
-//! | held | the offer that holds it stores *full*; others that set the bit change nothing and give up |
+//! | held | the offer that holds it puts its position in the place of the bit; others that set the bit change nothing and give up |
 //! | full | the drain takes the position off; an offer sets the bit, finds the place full, takes the bit off again and gives up |
 //!
 //! So the words of the event are written only by the offer that found the place empty and not held,
@@ -52,21 +52,24 @@
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `state` | `store`, by an offer: full | Release | `load`, by the drain | `an_event_is_drained_whole` |
+//! | `state` | `fetch_add`, by an offer: full | Release | `load`, by the drain | `an_event_is_drained_whole` |
 //! | `state` | `load`, by the drain | Acquire | the above: the event is complete | `an_event_is_drained_whole` |
 //! | `state` | `fetch_add`, by the drain: empty | Release | `fetch_or`, by an offer | see below |
 //! | `state` | `fetch_or`, by an offer: held | Acquire | the above: the event was read | see below |
 //! | `state` | `fetch_add`, by an offer: not held | Relaxed | keeps the chain that began with *full* or *empty* | |
-//! | `relay` | `fetch_or`, by a drain | Acquire | `store`, by the drain before | `two_drains_take_each_event_once` |
-//! | `relay` | `store`, by a drain | Release | the above: the places are seen as they were left | `two_drains_take_each_event_once` |
+//! | `relay` | `fetch_or`, by a drain | Acquire | `fetch_add`, by the drain before | `two_drains_take_each_event_once` |
+//! | `relay` | `fetch_add`, by a drain | Release | the above: the places are seen as they were left | `two_drains_take_each_event_once` |
 //! | the words of an event | all | Relaxed | behind `state` | |
 //!
-//! That a place is found empty and not held is decided by one read-modify-write, so by the latest
-//! value. The pair that empties a place and holds it again keeps the reading of an event before
-//! the writing of the next. Where the offer was admitted because that event was counted as drained,
-//! the tickets do that too; but an offer may have got its ticket a turn ago. A load that moves
-//! behind a later write of the same thread is what loom does not explore, so for this pair the text is
-//! the only proof. That the place must be empty, and not held, is shown by
+//! Each change of these two words is a read-modify-write, so it is made to the latest value. (Where
+//! only one may change a word, others that set a bit which is set change nothing, and a plain store
+//! would do. But loom takes their addition of nothing for one that may come after that store.)
+//!
+//! The pair that empties a place and holds it again keeps the reading of an event before the
+//! writing of the next. Where the offer was admitted because that event was counted as drained, the
+//! tickets do that too; but an offer may have got its ticket a turn ago. A load that moves behind a
+//! later write of the same thread is what loom does not explore, so for this pair the text is the
+//! only proof. That the place must be empty, and not held, is shown by
 //! `an_offer_that_was_overtaken_disturbs_no_event`.
 //!
 //! # Examples
@@ -330,6 +333,7 @@ impl<'a> EventRing<'a> {
         let at = from.max(end.saturating_sub(self.capacity() as u64));
         Some(EventRingDrain {
             ring: *self,
+            from,
             at,
             end,
             none_at: end,
@@ -437,7 +441,8 @@ impl Place<'_> {
     /// Leaves the place full with the event of this position. For the offer that holds it.
     #[inline]
     fn fill(&self, position: u64) {
-        self.state.store(full(position), Release);
+        self.state
+            .fetch_add(full(position).wrapping_sub(HELD), Release);
     }
 
     /// Takes the event out if it is complete and its position is below `end`. For the drain.
@@ -494,6 +499,8 @@ const fn full(position: u64) -> u64 {
 #[must_use = "it drains nothing unless it is iterated"]
 pub struct EventRingDrain<'a> {
     ring: EventRing<'a>,
+    /// What the drain before left.
+    from: u64,
     /// The next position to look at.
     at: u64,
     end: u64,
@@ -529,7 +536,8 @@ impl Drop for EventRingDrain<'_> {
     fn drop(&mut self) {
         let Header { tickets, relay } = self.ring.header();
         let passed = self.none_at.min(self.at);
-        relay.store(tickets.settled().unwrap_or(passed), Release);
+        let left = tickets.settled().unwrap_or(passed);
+        relay.fetch_add(left.wrapping_sub(DRAINING | self.from), Release);
     }
 }
 
