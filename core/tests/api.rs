@@ -7,9 +7,11 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use toolmeter_core::{
-    BucketCounts, Buckets, Clock, CountsFull, ErrorKind, Finish, FixedCounts, LastFailure,
-    LastFinish, Layout, LayoutError, ManualClock, Outcome, OutcomeClass, Reading, Slot,
+    BucketCounts, Buckets, Clock, CountsFull, ErrorKind, EventFacts, EventKind, EventRing,
+    EventRingDrain, EventRingError, Finish, FixedCounts, LastFailure, LastFinish, Layout,
+    LayoutError, ManualClock, Outcome, OutcomeClass, Reading, RingAccounting, RingEvent, Slot,
     SlotTooSmall, StripesError, UnknownErrorKind, Word,
+    tickets::{Ticket, Tickets},
 };
 
 const fn shared<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug>() {}
@@ -21,6 +23,10 @@ const fn counts<T: BucketCounts>() {}
 const _: () = {
     copied::<Buckets>();
     copied::<ErrorKind>();
+    copied::<EventFacts>();
+    copied::<EventKind>();
+    // A view, as a slot is.
+    copied::<EventRing<'static>>();
     copied::<Finish>();
     copied::<FixedCounts<8>>();
     copied::<LastFailure>();
@@ -28,12 +34,18 @@ const _: () = {
     copied::<Layout>();
     copied::<Outcome>();
     copied::<OutcomeClass>();
+    copied::<RingAccounting>();
+    copied::<RingEvent>();
     // A view: its words are shared between all copies.
     copied::<Slot<'static>>();
+    copied::<Ticket>();
+    copied::<Tickets<'static>>();
+    shared::<EventRingDrain<'static>>();
     shared::<ManualClock>();
     shared::<Reading<FixedCounts<8>>>();
     shared::<Word>();
     an_error::<CountsFull>();
+    an_error::<EventRingError>();
     an_error::<LayoutError>();
     an_error::<SlotTooSmall>();
     an_error::<StripesError>();
