@@ -1,5 +1,5 @@
-//! The handwritten changes: mistakes that could be made in the facade, each with the test that
-//! must fail.
+//! The handwritten changes: mistakes that could be made in the facade and in core's ring of events,
+//! each with the test that must fail.
 //!
 //! Owns the list. Promise: the text of each entry stands exactly once in its file, and its test
 //! is there, which the tests below check; so an entry goes along with the code that it changes.
@@ -102,7 +102,64 @@ const fn unseen(change: Change, because: &'static str) -> Change {
 }
 
 /// All of them, by file.
-pub(crate) const CHANGES: [Change; 55] = [
+pub(crate) const CHANGES: [Change; 61] = [
+    seen(
+        "an offer writes into a place that another offer holds",
+        "core/src/ring.rs",
+        ["        before == 0\n", "        before & !HELD == 0\n"],
+        In::Models("loom_ring"),
+        "an_offer_that_was_overtaken_disturbs_no_event",
+    ),
+    seen(
+        "an offer writes over an event that waits in its place",
+        "core/src/ring.rs",
+        ["        before == 0\n", "        before & HELD == 0\n"],
+        In::Models("loom_ring"),
+        "an_offer_that_was_overtaken_disturbs_no_event",
+    ),
+    seen(
+        "an event that finds its place taken is not counted as lost",
+        "core/src/ring.rs",
+        [
+            "if !(ticket.is_admitted && self.put(tickets.enter(), ticket.number, facts)) {",
+            "let put = ticket.is_admitted;
+        if put {
+            self.put(tickets.enter(), ticket.number, facts);
+        }
+        if !put {",
+        ],
+        In::Models("loom_ring"),
+        "an_offer_that_was_overtaken_disturbs_no_event",
+    ),
+    seen(
+        "a place is filled before its event is written",
+        "core/src/ring.rs",
+        [
+            "        place.write(number, facts);
+        place.fill(position);",
+            "        place.fill(position);
+        place.write(number, facts);",
+        ],
+        In::Models("loom_ring"),
+        "an_event_is_drained_whole",
+    ),
+    seen(
+        "two drains are at it at once",
+        "core/src/ring.rs",
+        ["if from & DRAINING != 0 {", "if false {"],
+        In::Models("loom_ring"),
+        "two_drains_take_each_event_once",
+    ),
+    seen(
+        "a drain does not go back to the event that the one before passed over",
+        "core/src/ring.rs",
+        [
+            "let passed = self.none_at.min(self.at);",
+            "let passed = self.at;",
+        ],
+        In::Models("loom_ring"),
+        "an_event_is_drained_whole",
+    ),
     seen(
         "a subscription gets events from before it began",
         "events/src/hub.rs",
