@@ -292,6 +292,10 @@ impl<'a> EventRing<'a> {
     /// assert_eq!(ring.accounting().lost, 1);
     /// # Ok::<(), toolmeter_core::EventRingError>(())
     /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "the number of an event is for who wants it"
+    )]
     #[inline]
     pub fn offer(&self, facts: EventFacts) -> u64 {
         let tickets = self.header().tickets;
@@ -321,6 +325,7 @@ impl<'a> EventRing<'a> {
     /// assert_eq!(ring.drain().map(|events| events.count()), Some(0));
     /// # Ok::<(), toolmeter_core::EventRingError>(())
     /// ```
+    #[must_use]
     #[inline]
     pub fn drain(&self) -> Option<EventRingDrain<'a>> {
         let Header { tickets, relay } = self.header();
