@@ -1,0 +1,453 @@
+//! A metered server: [`Metered`].
+//!
+//! Promises:
+//!
+//! - Each `tools/call` by a name that the server has is one call of that tool, ended once: as its
+//!   answer tells, as `panic`, or as cancelled by the protocol or by a lost connection. A call by
+//!   another name is one unknown call.
+//! - The handler gets what it would get without metering, and the client the handler's answer. Only
+//!   what panicked is answered here, with an error of JSON-RPC, and what is still under way when
+//!   the connection has been gone for the time of grace is dropped.
+//! - What is kept of a client's texts is visible and bounded.
+
+use crate::contain::{Contained, contained};
+use crate::live::Calls;
+use crate::names::Names;
+use crate::text::{request_id, visible, with_trace};
+use crate::transport::MeteredTransport;
+use crate::verdict::McpResult;
+use rmcp::model::*;
+use rmcp::service::{
+    NotificationContext, RequestContext, RunningService, ServerInitializeError, SubscriptionContext,
+};
+use rmcp::transport::{IntoTransport, Transport};
+use rmcp::{ErrorData, RoleServer, ServerHandler, serve_server};
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use toolmeter::{CallContext, ErrorKind, OwnedCall, Registry, ToolHandle};
+
+/// How long calls may go on when the connection is gone, unless the host says otherwise. Clients
+/// kill a server 2 seconds after they closed its input.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often the handler is asked for its list at most, because of names that it is not known to
+/// have, and how long it may take.
+const LIST_EVERY: Duration = Duration::from_secs(1);
+
+/// The most pages of a list.
+const MAX_PAGES: usize = 1_000;
+
+/// Numbers connections, for the names of sessions. Publishes nothing, so its order matters to
+/// nothing.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+/// A server whose tool calls are metered: a [`ServerHandler`] around any other.
+///
+/// One value serves one connection. A clone serves another, with the same handler and registry.
+///
+/// # Examples
+///
+/// ```
+/// use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, Tool};
+/// use rmcp::service::RequestContext;
+/// use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
+/// use toolmeter_mcp::Metered;
+///
+/// struct Echo;
+///
+/// impl ServerHandler for Echo {
+///     async fn call_tool(
+///         &self,
+///         _: CallToolRequestParams,
+///         _: RequestContext<RoleServer>,
+///     ) -> Result<CallToolResponse, ErrorData> {
+///         Ok(CallToolResult::default().into())
+///     }
+///
+///     fn get_tool(&self, name: &str) -> Option<Tool> {
+///         (name == "echo").then(|| Tool::new("echo", "Says it again.", serde_json::Map::new()))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let registry = toolmeter::Registry::new();
+/// let (near, far) = tokio::io::duplex(4_096);
+/// let server = tokio::spawn(Metered::new(Echo, &registry).serve(near));
+///
+/// let client = ().serve(far).await?;
+/// client.call_tool(CallToolRequestParams::new("echo")).await?;
+/// client.cancel().await?;
+/// server.await??.waiting().await?;
+/// assert_eq!(registry.metrics().tools["echo"].success(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Metered<H> {
+    handler: H,
+    registry: Registry,
+    names: Mutex<Names>,
+    /// When the handler was last asked for its list.
+    listed: tokio::sync::Mutex<Option<Instant>>,
+    connection: Arc<Connection>,
+    number: u64,
+    grace: Duration,
+}
+
+/// What a server and its transport share.
+#[derive(Default)]
+pub(crate) struct Connection {
+    calls: Calls,
+    going: CancellationToken,
+}
+
+impl Connection {
+    /// Nothing comes from the client any more.
+    pub(crate) fn is_going(&self) {
+        self.going.cancel();
+    }
+
+    /// Nothing reaches the client any more.
+    pub(crate) fn is_gone(&self) {
+        self.calls.end_all();
+    }
+}
+
+impl<H: ServerHandler> Metered<H> {
+    /// Meters the tool calls of a server.
+    ///
+    /// A tool is registered when its name is seen first: in the server's list, or in a call.
+    pub fn new(handler: H, registry: &Registry) -> Self {
+        let register = Box::new(|registry: &Registry, _: &str, spec| registry.register(spec));
+        Self {
+            handler,
+            registry: registry.clone(),
+            names: Mutex::new(Names::new(registry, None, register)),
+            listed: tokio::sync::Mutex::default(),
+            connection: Arc::default(),
+            number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            grace: GRACE,
+        }
+    }
+
+    /// Sets how long calls may go on when nothing comes from the client any more; default 1 second.
+    ///
+    /// A client that closes its end may still read what it asked for. One that started the server
+    /// kills it 2 seconds later.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Returns the handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// Serves a connection, and ends its calls with it: when
+    /// [`waiting`](RunningService::waiting) returns, none is in flight.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_server`], if the client does not open the connection as the protocol says.
+    pub async fn serve<T, E, A>(
+        self,
+        transport: T,
+    ) -> Result<RunningService<RoleServer, Self>, ServerInitializeError>
+    where
+        T: IntoTransport<RoleServer, E, A>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let transport = self.transport(transport.into_transport());
+        serve_server(self, transport).await
+    }
+
+    /// Makes a transport end the calls of this server with its connection. [`serve`](Self::serve)
+    /// does so by itself; this is for the other ways of rmcp to serve.
+    ///
+    /// Without it a lost connection cancels the calls as well, as soon as rmcp tells their tasks:
+    /// after 5 seconds, and possibly after `waiting` returned.
+    pub fn transport<T: Transport<RoleServer>>(&self, transport: T) -> MeteredTransport<T> {
+        MeteredTransport::new(transport, Arc::clone(&self.connection))
+    }
+
+    /// Ends all calls that are under way as cancelled, as a host does that is about to exit. Calls
+    /// that come later are cancelled at once.
+    pub fn end_calls(&self) {
+        self.connection.is_gone();
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the tool of this name, if the server has it and the registry has room for it.
+    async fn tool(&self, name: &str, context: &RequestContext<RoleServer>) -> Option<ToolHandle> {
+        if let Ok(Some(_)) = contained(|| self.handler.get_tool(name)) {
+            return self.names().get_or_add(name);
+        }
+        let known = self.names().get(name);
+        if known.is_some() {
+            return known;
+        }
+        let mut listed = self.listed.lock().await;
+        if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
+            // What hangs or panics gives no list. The call goes on without one.
+            let list = Contained::new(self.list(context));
+            if let Ok(Ok(Some(names))) = timeout(LIST_EVERY, list).await {
+                self.names().follow(names.iter().map(|name| &**name));
+            }
+            *listed = Some(Instant::now());
+        }
+        self.names().get(name)
+    }
+
+    /// Asks the handler for the names of its tools. `None` if it does not tell, or not all.
+    async fn list(&self, context: &RequestContext<RoleServer>) -> Option<Vec<Cow<'static, str>>> {
+        let mut names = Vec::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let page = cursor
+                .take()
+                .map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+            let page = self.handler.list_tools(page, context.clone()).await.ok()?;
+            names.extend(page.tools.into_iter().map(|tool| tool.name));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Some(names);
+            }
+        }
+        None
+    }
+
+    /// Says where a call belongs.
+    fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
+        let client = context.client_info().map(|client| visible(&client.name));
+        let session = http_session(context).unwrap_or_else(|| match &client {
+            Some(client) => format!("{client}#{}", self.number),
+            None => format!("#{}", self.number),
+        });
+        let id = request_id(&context.id);
+        let mut call = CallContext::new(session)
+            .call(&*id)
+            .label(crate::attribute::KIND, "server")
+            .label(crate::attribute::METHOD, "tools/call")
+            .label(crate::attribute::REQUEST, id);
+        if let Some(client) = client {
+            call = call.label("mcp.client.name", client);
+        }
+        if let Some(version) = context.protocol_version() {
+            call = call.label(crate::attribute::PROTOCOL, visible(version.as_str()));
+        }
+        if let Some(session) = http_session(context) {
+            call = call.label(crate::attribute::SESSION, session);
+        }
+        with_trace(call, &context.meta)
+    }
+}
+
+/// Returns the session in which a client of HTTP is.
+#[cfg(feature = "http")]
+fn http_session(context: &RequestContext<RoleServer>) -> Option<String> {
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    let session = parts.headers.get("mcp-session-id")?.to_str().ok()?;
+    Some(visible(session))
+}
+
+#[cfg(not(feature = "http"))]
+fn http_session(_: &RequestContext<RoleServer>) -> Option<String> {
+    None
+}
+
+/// What a client is told of a panic. What the panic said may be a secret.
+fn panicked() -> ErrorData {
+    ErrorData::internal_error("the tool panicked", None)
+}
+
+/// What a client is told that is gone.
+fn connection_lost() -> ErrorData {
+    ErrorData::internal_error("the connection is closed", None)
+}
+
+impl<H: ServerHandler> Metered<H> {
+    /// Runs one `tools/call`.
+    async fn run(
+        &self,
+        request: CallToolRequestParams,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(tool) = self.tool(&request.name, &context).await else {
+            self.registry.count_unknown_call();
+            let answer = Contained::new(async { self.handler.call_tool(request, context).await });
+            return answer.await.unwrap_or_else(|_| Err(panicked()));
+        };
+        let call = tool
+            .call()
+            .context(self.call_context(&context))
+            .start_owned();
+        // A child, so that a handler that cancels its token cancels nothing else.
+        let cancelled = context.ct.clone();
+        context.ct = cancelled.child_token();
+        let token = context.ct.clone();
+        let answer = async { self.handler.call_tool(request, context).await };
+        let mut answer = pin!(Contained::new(call.in_scope_async(answer)));
+        let Some(in_flight) = self.connection.calls.enter(call) else {
+            return Err(connection_lost());
+        };
+        let mut gone = pin!(async {
+            self.connection.going.cancelled().await;
+            sleep(self.grace).await;
+        });
+        let mut is_cancelled = false;
+        let answer = loop {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled(), if !is_cancelled => {
+                    is_cancelled = true;
+                    in_flight.end(OwnedCall::cancel);
+                    // The handler goes on, as it does without metering; rmcp drops its answer.
+                }
+                answer = answer.as_mut() => break answer,
+                () = gone.as_mut() => {
+                    in_flight.end(OwnedCall::cancel);
+                    token.cancel();
+                    answer.as_mut().leave();
+                    return Err(connection_lost());
+                }
+            }
+        };
+        match answer {
+            Ok(answer) => {
+                in_flight.end(|call| {
+                    if answer.is_plain_success() {
+                        call.succeed()
+                    } else {
+                        call.finish(answer.verdict())
+                    }
+                });
+                answer
+            }
+            Err(said) => {
+                in_flight.end(|call| call.fail(ErrorKind::Panic, said.text()));
+                Err(panicked())
+            }
+        }
+    }
+}
+
+impl<H: ServerHandler + Clone> Clone for Metered<H> {
+    /// Makes a server for another connection.
+    fn clone(&self) -> Self {
+        Self::new(self.handler.clone(), &self.registry).grace(self.grace)
+    }
+}
+
+impl<H: fmt::Debug> fmt::Debug for Metered<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered")
+            .field("handler", &self.handler)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands requests on as they are.
+macro_rules! handed_on {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(
+            &self,
+            $($argument: $type),*
+        ) -> impl Future<Output = $answer> + Send + '_ {
+            self.handler.$name($($argument),*)
+        }
+    )*};
+}
+
+type Answer<T> = Result<T, ErrorData>;
+type Page = Option<PaginatedRequestParams>;
+type Request = RequestContext<RoleServer>;
+type Notification = NotificationContext<RoleServer>;
+
+#[allow(deprecated, reason = "older clients use it")]
+impl<H: ServerHandler> ServerHandler for Metered<H> {
+    fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: Request,
+    ) -> impl Future<Output = Answer<CallToolResponse>> + Send + '_ {
+        self.run(request, context)
+    }
+
+    async fn list_tools(&self, request: Page, context: Request) -> Answer<ListToolsResult> {
+        let is_first = request.as_ref().is_none_or(|page| page.cursor.is_none());
+        let page = self.handler.list_tools(request, context).await?;
+        let mut names = self.names();
+        if is_first && page.next_cursor.is_none() {
+            names.follow(page.tools.iter().map(|tool| &*tool.name));
+        } else {
+            for tool in &page.tools {
+                names.get_or_add(&tool.name);
+            }
+        }
+        drop(names);
+        Ok(page)
+    }
+
+    fn negotiate_initialize(&self, request: &InitializeRequestParams) -> Answer<InitializeResult> {
+        self.handler.negotiate_initialize(request)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        self.handler.supported_protocol_versions()
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.handler.accepted_subscription_filter(requested)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.handler.get_tool(name)
+    }
+
+    fn get_info(&self) -> ServerConfig {
+        self.handler.get_info()
+    }
+
+    handed_on! {
+        ping(context: Request) -> Answer<()>;
+        initialize(request: InitializeRequestParams, context: Request) -> Answer<InitializeResult>;
+        discover(context: Request) -> Answer<DiscoverResult>;
+        complete(request: CompleteRequestParams, context: Request) -> Answer<CompleteResult>;
+        set_level(request: SetLevelRequestParams, context: Request) -> Answer<()>;
+        get_prompt(request: GetPromptRequestParams, context: Request) -> Answer<GetPromptResponse>;
+        list_prompts(request: Page, context: Request) -> Answer<ListPromptsResult>;
+        list_resources(request: Page, context: Request) -> Answer<ListResourcesResult>;
+        list_resource_templates(request: Page, context: Request) -> Answer<ListResourceTemplatesResult>;
+        read_resource(request: ReadResourceRequestParams, context: Request) -> Answer<ReadResourceResponse>;
+        listen(context: SubscriptionContext) -> Answer<()>;
+        subscribe(request: SubscribeRequestParams, context: Request) -> Answer<()>;
+        unsubscribe(request: UnsubscribeRequestParams, context: Request) -> Answer<()>;
+        on_custom_request(request: CustomRequest, context: Request) -> Answer<CustomResult>;
+        on_cancelled(notification: CancelledNotificationParam, context: Notification) -> ();
+        on_progress(notification: ProgressNotificationParam, context: Notification) -> ();
+        on_initialized(context: Notification) -> ();
+        on_roots_list_changed(context: Notification) -> ();
+        on_custom_notification(notification: CustomNotification, context: Notification) -> ();
+        get_task(request: GetTaskParams, context: Request) -> Answer<GetTaskResult>;
+        update_task(request: UpdateTaskParams, context: Request) -> Answer<()>;
+        cancel_task(request: CancelTaskParams, context: Request) -> Answer<()>;
+        list_skills(request: Page, context: Request) -> Answer<ListSkillsResult>;
+        get_skill(request: GetSkillRequestParams, context: Request) -> Answer<GetSkillResult>;
+        read_resource_directory(request: ReadResourceDirectoryRequestParams, context: Request) -> Answer<ReadResourceDirectoryResult>;
+    }
+}

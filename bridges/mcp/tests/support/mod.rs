@@ -1,0 +1,177 @@
+//! A server that does what its tests ask for, and how to connect to it.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use rmcp::model::*;
+use rmcp::service::{RequestContext, RunningService};
+use rmcp::{ClientHandler, ErrorData, RoleClient, RoleServer, ServerHandler, ServiceExt};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::DuplexStream;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use toolmeter::{ClockSource, ManualClock, Pump, Registry, Snapshot};
+use toolmeter_mcp::Metered;
+
+/// What a test sees of a [`Tools`], and changes in it.
+#[derive(Default)]
+pub struct Seen {
+    /// The names that it lists.
+    pub names: Mutex<Vec<String>>,
+    /// How often it was asked for its list.
+    pub listings: AtomicUsize,
+    /// Signalled by calls of `hang` and `stubborn` that have begun.
+    pub begun: Notify,
+    /// Lets calls of `stubborn` go on.
+    pub release: Notify,
+    /// How many calls of `stubborn` came to their end.
+    pub ended: AtomicUsize,
+    /// The `_meta` of the last call.
+    pub meta: Mutex<RequestMetaObject>,
+}
+
+/// A server with tools for each way to end.
+#[derive(Clone, Default)]
+pub struct Tools(pub Arc<Seen>);
+
+pub const NAMES: [&str; 10] = [
+    "ok", "fails", "refuses", "args", "hang", "stubborn", "panics", "progress", "slow", "input",
+];
+
+impl Tools {
+    pub fn new() -> Self {
+        let tools = Self::default();
+        tools.set_names(NAMES);
+        tools
+    }
+
+    pub fn set_names<N: Into<String>>(&self, names: impl IntoIterator<Item = N>) {
+        *self.0.names.lock().unwrap() = names.into_iter().map(Into::into).collect();
+    }
+}
+
+pub fn tool(name: &str) -> Tool {
+    Tool::new(name.to_owned(), "", serde_json::Map::new())
+}
+
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .build();
+        ServerConfig::new(capabilities)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        self.0.listings.fetch_add(1, Ordering::Relaxed);
+        let names = self.0.names.lock().unwrap();
+        // Three to a page.
+        let start: usize = request
+            .and_then(|page| page.cursor)
+            .map_or(0, |cursor| cursor.parse().unwrap());
+        let page = names.iter().skip(start).take(3).map(|name| tool(name));
+        let mut page = ListToolsResult::with_all_items(page.collect());
+        page.next_cursor = (start + 3 < names.len()).then(|| (start + 3).to_string());
+        Ok(page)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        *self.0.meta.lock().unwrap() = context.meta.clone();
+        match &*request.name {
+            "fails" => Ok(CallToolResult::error(vec![ContentBlock::text("no such repo")]).into()),
+            "refuses" => Err(ErrorData::internal_error("no disk", None)),
+            "args" => Err(ErrorData::invalid_params("missing field `path`", None)),
+            "hang" => {
+                self.0.begun.notify_one();
+                std::future::pending().await
+            }
+            "stubborn" => {
+                self.0.begun.notify_one();
+                self.0.release.notified().await;
+                self.0.ended.fetch_add(1, Ordering::Relaxed);
+                Ok(CallToolResult::default().into())
+            }
+            "slow" => {
+                self.0.begun.notify_one();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                Ok(CallToolResult::default().into())
+            }
+            "panics" => panic!("a secret of {}", request.name),
+            "progress" => {
+                let token = context.meta.get_progress_token().unwrap();
+                for step in 1..=3 {
+                    let progress = ProgressNotificationParam::new(token.clone(), f64::from(step));
+                    context.peer.notify_progress(progress).await.unwrap();
+                }
+                Ok(CallToolResult::default().into())
+            }
+            name if self.0.names.lock().unwrap().iter().any(|known| known == name) => {
+                Ok(CallToolResult::success(vec![ContentBlock::text(name.to_owned())]).into())
+            }
+            _ => Err(ErrorData::invalid_params("tool not found", None)),
+        }
+    }
+}
+
+/// A registry whose clock stands still, and nothing runs by itself.
+pub fn registry() -> Registry {
+    Registry::builder()
+        .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
+        .pump(Pump::manual())
+        .build()
+        .unwrap()
+}
+
+pub type Server<H> = RunningService<RoleServer, H>;
+pub type Client<C> = RunningService<RoleClient, C>;
+
+/// Connects a client to a metered server.
+pub async fn connect<H: ServerHandler, C: ClientHandler>(
+    server: Metered<H>,
+    client: C,
+) -> (Server<Metered<H>>, Client<C>) {
+    let (near, far) = tokio::io::duplex(64 * 1_024);
+    let server = tokio::spawn(server.serve(near));
+    let client = client.serve(far).await.unwrap();
+    (server.await.unwrap().unwrap(), client)
+}
+
+/// Serves a handler as it is.
+pub fn serve_plain<H: ServerHandler>(handler: H) -> (JoinHandle<Server<H>>, DuplexStream) {
+    let (near, far) = tokio::io::duplex(64 * 1_024);
+    (
+        tokio::spawn(async move { handler.serve(near).await.unwrap() }),
+        far,
+    )
+}
+
+pub fn call(name: &str) -> CallToolRequestParams {
+    CallToolRequestParams::new(name.to_owned())
+}
+
+/// Success, failure, cancelled, in flight.
+pub fn counts(metrics: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
+    let tool = &metrics.tools[name];
+    (tool.success(), tool.failure(), tool.cancelled(), tool.in_flight)
+}
+
+/// Lets other tasks run until something holds.
+pub async fn until(holds: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never held");
+}
