@@ -16,42 +16,42 @@ use toolmeter_mcp::Metered;
 
 /// What a test sees of a [`Tools`], and changes in it.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The names that it lists.
-    pub names: Mutex<Vec<String>>,
+    pub(crate) names: Mutex<Vec<String>>,
     /// How often it was asked for its list.
-    pub listings: AtomicUsize,
+    pub(crate) listings: AtomicUsize,
     /// Signalled by calls of `hang` and `stubborn` that have begun.
-    pub begun: Notify,
+    pub(crate) begun: Notify,
     /// Lets calls of `stubborn` go on.
-    pub release: Notify,
+    pub(crate) release: Notify,
     /// How many calls of `stubborn` came to their end.
-    pub ended: AtomicUsize,
+    pub(crate) ended: AtomicUsize,
     /// The `_meta` of the last call.
-    pub meta: Mutex<RequestMetaObject>,
+    pub(crate) meta: Mutex<RequestMetaObject>,
 }
 
 /// A server with tools for each way to end.
 #[derive(Clone, Default)]
-pub struct Tools(pub Arc<Seen>);
+pub(crate) struct Tools(pub(crate) Arc<Seen>);
 
-pub const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 10] = [
     "ok", "fails", "refuses", "args", "hang", "stubborn", "panics", "progress", "slow", "input",
 ];
 
 impl Tools {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tools = Self::default();
         tools.set_names(NAMES);
         tools
     }
 
-    pub fn set_names<N: Into<String>>(&self, names: impl IntoIterator<Item = N>) {
+    pub(crate) fn set_names<N: Into<String>>(&self, names: impl IntoIterator<Item = N>) {
         *self.0.names.lock().unwrap() = names.into_iter().map(Into::into).collect();
     }
 }
 
-pub fn tool(name: &str) -> Tool {
+pub(crate) fn tool(name: &str) -> Tool {
     Tool::new(name.to_owned(), "", serde_json::Map::new())
 }
 
@@ -115,7 +115,14 @@ impl ServerHandler for Tools {
                 }
                 Ok(CallToolResult::default().into())
             }
-            name if self.0.names.lock().unwrap().iter().any(|known| known == name) => {
+            name if self
+                .0
+                .names
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|known| known == name) =>
+            {
                 Ok(CallToolResult::success(vec![ContentBlock::text(name.to_owned())]).into())
             }
             _ => Err(ErrorData::invalid_params("tool not found", None)),
@@ -124,7 +131,7 @@ impl ServerHandler for Tools {
 }
 
 /// A registry whose clock stands still, and nothing runs by itself.
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     Registry::builder()
         .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
         .pump(Pump::manual())
@@ -132,11 +139,11 @@ pub fn registry() -> Registry {
         .unwrap()
 }
 
-pub type Server<H> = RunningService<RoleServer, H>;
-pub type Client<C> = RunningService<RoleClient, C>;
+pub(crate) type Server<H> = RunningService<RoleServer, H>;
+pub(crate) type Client<C> = RunningService<RoleClient, C>;
 
 /// Connects a client to a metered server.
-pub async fn connect<H: ServerHandler, C: ClientHandler>(
+pub(crate) async fn connect<H: ServerHandler, C: ClientHandler>(
     server: Metered<H>,
     client: C,
 ) -> (Server<Metered<H>>, Client<C>) {
@@ -147,7 +154,7 @@ pub async fn connect<H: ServerHandler, C: ClientHandler>(
 }
 
 /// Serves a handler as it is.
-pub fn serve_plain<H: ServerHandler>(handler: H) -> (JoinHandle<Server<H>>, DuplexStream) {
+pub(crate) fn serve_plain<H: ServerHandler>(handler: H) -> (JoinHandle<Server<H>>, DuplexStream) {
     let (near, far) = tokio::io::duplex(64 * 1_024);
     (
         tokio::spawn(async move { handler.serve(near).await.unwrap() }),
@@ -155,18 +162,23 @@ pub fn serve_plain<H: ServerHandler>(handler: H) -> (JoinHandle<Server<H>>, Dupl
     )
 }
 
-pub fn call(name: &str) -> CallToolRequestParams {
+pub(crate) fn call(name: &str) -> CallToolRequestParams {
     CallToolRequestParams::new(name.to_owned())
 }
 
 /// Success, failure, cancelled, in flight.
-pub fn counts(metrics: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
+pub(crate) fn counts(metrics: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
     let tool = &metrics.tools[name];
-    (tool.success(), tool.failure(), tool.cancelled(), tool.in_flight)
+    (
+        tool.success(),
+        tool.failure(),
+        tool.cancelled(),
+        tool.in_flight,
+    )
 }
 
 /// Lets other tasks run until something holds.
-pub async fn until(holds: impl Fn() -> bool) {
+pub(crate) async fn until(holds: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if holds() {
             return;
