@@ -7,3 +7,5 @@ pub(crate) const METHOD: &str = "mcp.method.name";
 pub(crate) const PROTOCOL: &str = "mcp.protocol.version";
 pub(crate) const REQUEST: &str = "jsonrpc.request.id";
 pub(crate) const SESSION: &str = "mcp.session.id";
+/// The server's own name for the tool.
+pub(crate) const TOOL: &str = "gen_ai.tool.name";

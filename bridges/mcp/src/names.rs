@@ -102,13 +102,6 @@ impl Names {
         Some(handle)
     }
 
-    /// Forgets one name, which the server does not have any more.
-    pub(crate) fn remove(&mut self, name: &str) {
-        if let Some(entry) = self.tools.remove(name) {
-            self.gone(vec![entry]);
-        }
-    }
-
     /// Follows a list of all tools.
     pub(crate) fn follow<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Listed {
         let listed: HashSet<&str> = names.into_iter().collect();
@@ -239,7 +232,7 @@ mod tests {
                 left_out: 0
             }
         );
-        names.remove("other");
+        names.follow([]);
         assert!(registry.get("other").is_none());
     }
 }

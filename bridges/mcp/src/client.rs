@@ -1,0 +1,457 @@
+//! A metered client: [`MeteredClient`], what it serves, and [`MeteredPeer`], what calls the tools.
+//!
+//! Promises:
+//!
+//! - Each call of a tool that the server lists is one call of that tool, ended as its answer tells,
+//!   as `timeout`, as `network` when the server is gone, or as cancelled when it is dropped. A call
+//!   by another name is sent as well, and is one unknown call.
+//! - What is registered follows the server's list, and goes with the server; counts stay.
+//! - A list is read up to a bound, whatever the server sends, and changes that come while it is
+//!   read cost one more reading, however many they are.
+//!
+//! # Orderings
+//!
+//! | word | orderings | why |
+//! | --- | --- | --- |
+//! | `is_stale` | `AcqRel` swap, `Release` store | who takes the mark reads the list after whoever set it |
+
+use crate::attribute;
+use crate::names::{Listed, MAX_TOOLS, Names};
+use crate::trace;
+use crate::verdict::{McpResult, of_json, verdict};
+use rmcp::model::*;
+use rmcp::service::{
+    ClientInitializeError, NotificationContext, Peer, RequestContext, RunningService,
+};
+use rmcp::transport::IntoTransport;
+use rmcp::{ClientHandler, ErrorData, RoleClient, ServiceError, serve_client};
+use serde_json::Value;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::timeout;
+use toolmeter::{
+    CallContext, ErrorKind, Invocation, Outcome, Registry, Tool as RegistryTool, ToolError,
+    ToolFuture, ToolSpec, Verdict,
+};
+
+/// The most pages of a list.
+const MAX_PAGES: usize = 1_000;
+
+/// How long a server may take for a list that it said has changed.
+const LIST_LIMIT: Duration = Duration::from_secs(30);
+
+/// A client whose tool calls are metered: a [`ClientHandler`] around any other.
+///
+/// # Examples
+///
+/// ```
+/// # use rmcp::{ServerHandler, ServiceExt};
+/// # struct Empty;
+/// # impl ServerHandler for Empty {
+/// #     fn get_info(&self) -> rmcp::model::ServerConfig {
+/// #         let tools = rmcp::model::ServerCapabilities::builder().enable_tools().build();
+/// #         rmcp::model::ServerConfig::new(tools)
+/// #     }
+/// # }
+/// use rmcp::model::CallToolRequestParams;
+/// use std::time::Duration;
+/// use toolmeter_mcp::MeteredClient;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// # let (near, transport) = tokio::io::duplex(4_096);
+/// # let server = tokio::spawn(Empty.serve(near));
+/// let registry = toolmeter::Registry::new();
+/// let client = MeteredClient::new((), &registry).server("github").serve(transport).await?;
+/// let github = client.service().peer();
+/// let search = github.call_tool(CallToolRequestParams::new("search"));
+/// let answer = search.attempt(2).within(Duration::from_secs(30)).await;
+/// # assert!(answer.is_err());
+/// # drop(server);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct MeteredClient<H> {
+    handler: H,
+    registry: Registry,
+    peer: MeteredPeer,
+}
+
+impl<H: ClientHandler> MeteredClient<H> {
+    /// Meters the calls that are made of a server, whose tools are registered by their own names.
+    pub fn new(handler: H, registry: &Registry) -> Self {
+        Self {
+            handler,
+            registry: registry.clone(),
+            peer: MeteredPeer::new(registry, None),
+        }
+    }
+
+    /// Names the server, for hosts that have several: its tools are registered as `name/tool`.
+    #[must_use]
+    pub fn server(mut self, name: &str) -> Self {
+        self.peer = MeteredPeer::new(&self.registry, Some(name));
+        self
+    }
+
+    /// Opens a connection and registers the tools that the server lists.
+    ///
+    /// A list that cannot be read is no error: the next change of it is followed, and
+    /// [`MeteredPeer::refresh`] says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_client`], if the server does not open the connection as the protocol says.
+    pub async fn serve<T, E, A>(
+        self,
+        transport: T,
+    ) -> Result<RunningService<RoleClient, Self>, ClientInitializeError>
+    where
+        T: IntoTransport<RoleClient, E, A>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let peer = self.peer.clone();
+        let running = serve_client(self, transport).await?;
+        peer.attach(running.peer());
+        let _ = timeout(LIST_LIMIT, peer.refresh()).await;
+        Ok(running)
+    }
+
+    /// Returns what calls the server's tools. Clones of it are the same.
+    pub fn peer(&self) -> &MeteredPeer {
+        &self.peer
+    }
+
+    /// Returns the handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+}
+
+/// A server, as its client sees it: calls through it are metered.
+///
+/// The tools are also registered as [`Tool`](toolmeter::Tool)s, so that
+/// [`Registry::invoke`] and `AutoRun` call them by name.
+#[derive(Clone)]
+pub struct MeteredPeer(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    server: Option<Box<str>>,
+    peer: OnceLock<Peer<RoleClient>>,
+    names: Mutex<Names>,
+    /// Held while a list is read.
+    reading: tokio::sync::Mutex<()>,
+    /// Whether the list changed since it was last begun to be read.
+    is_stale: AtomicBool,
+}
+
+impl Inner {
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self) -> Result<&Peer<RoleClient>, ServiceError> {
+        self.peer.get().ok_or(ServiceError::TransportClosed)
+    }
+
+    /// Reads the list, all pages of it.
+    async fn list(&self) -> Result<Vec<Tool>, ServiceError> {
+        let peer = self.peer()?;
+        let mut tools = Vec::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let request = cursor
+                .take()
+                .map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+            let page = peer.list_tools(request).await?;
+            tools.extend(page.tools);
+            cursor = page.next_cursor;
+            if cursor.is_none() || tools.len() > MAX_TOOLS {
+                break;
+            }
+        }
+        Ok(tools)
+    }
+
+    /// Sends one call.
+    async fn send(
+        &self,
+        mut params: CallToolRequestParams,
+    ) -> Result<CallToolResult, ServiceError> {
+        trace::inject(&mut params);
+        self.peer()?.call_tool(params).await
+    }
+}
+
+impl Drop for Inner {
+    /// The server is gone, and so are its tools.
+    fn drop(&mut self) {
+        let names = self.names.get_mut();
+        names.unwrap_or_else(PoisonError::into_inner).follow([]);
+    }
+}
+
+/// A tool of a server, for calls by name.
+struct Remote {
+    /// The server's name for it.
+    name: Box<str>,
+    spec: ToolSpec,
+    /// Weak, since it is the registry that owns this.
+    server: Weak<Inner>,
+}
+
+impl RegistryTool for Remote {
+    fn spec(&self) -> ToolSpec {
+        self.spec.clone()
+    }
+
+    fn call(&self, invocation: Invocation) -> ToolFuture {
+        let server = self.server.upgrade();
+        let name = self.name.clone();
+        Box::pin(async move {
+            let Some(server) = server else {
+                return Err(ToolError::new(ErrorKind::Network, "the server is gone"));
+            };
+            let mut params = CallToolRequestParams::new(String::from(name));
+            params.arguments = match invocation.args {
+                Value::Null => None,
+                Value::Object(arguments) => Some(arguments),
+                _ => {
+                    let why = "the arguments of a tool of MCP are an object";
+                    return Err(ToolError::new(ErrorKind::InvalidArgs, why));
+                }
+            };
+            match server.send(params).await {
+                Ok(answer) => Ok(serde_json::to_value(answer)?),
+                Err(error) => Err(tool_error(&error)),
+            }
+        })
+    }
+
+    fn classify(&self, answer: &Value) -> Verdict {
+        of_json(answer)
+    }
+}
+
+/// Makes a tool's error of one of the protocol.
+fn tool_error(error: &ServiceError) -> ToolError {
+    let verdict = error.verdict();
+    let message = verdict.message().unwrap_or_default();
+    match verdict.outcome() {
+        Outcome::Failure(kind) => ToolError::new(kind, message),
+        _ => ToolError::cancelled(message),
+    }
+}
+
+impl MeteredPeer {
+    fn new(registry: &Registry, server: Option<&str>) -> Self {
+        Self(Arc::new_cyclic(|inner: &Weak<Inner>| {
+            let remote = inner.clone();
+            let register = move |registry: &Registry, name: &str, spec: ToolSpec| {
+                registry.register_tool(Remote {
+                    name: name.into(),
+                    spec,
+                    server: remote.clone(),
+                })
+            };
+            Inner {
+                registry: registry.clone(),
+                server: server.map(Into::into),
+                peer: OnceLock::new(),
+                names: Mutex::new(Names::new(registry, server, Box::new(register))),
+                reading: tokio::sync::Mutex::default(),
+                is_stale: AtomicBool::new(false),
+            }
+        }))
+    }
+
+    fn attach(&self, peer: &Peer<RoleClient>) {
+        // A client serves one connection.
+        let _ = self.0.peer.set(peer.clone());
+    }
+
+    /// Returns a call of a tool, by the server's own name for it. It is sent when it is awaited.
+    pub fn call_tool(&self, params: CallToolRequestParams) -> PeerCall<'_> {
+        PeerCall {
+            inner: &self.0,
+            params,
+            attempt: 1,
+            context: None,
+            limit: None,
+        }
+    }
+
+    /// Reads the server's list of tools and registers what it has: what is gone is deregistered,
+    /// and counts again where it was when it comes back.
+    ///
+    /// It is called by itself when the connection is opened, and when the server says that its list
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`] if the list cannot be read. What was registered stays.
+    pub async fn refresh(&self) -> Result<Listed, ServiceError> {
+        let _reading = self.0.reading.lock().await;
+        self.0.is_stale.store(false, Ordering::Release);
+        let tools = self.0.list().await?;
+        let names = tools.iter().map(|tool| &*tool.name);
+        Ok(self.0.names().follow(names))
+    }
+
+    /// Follows a change of the list.
+    async fn list_changed(&self) {
+        // One that waits reads for all that come meanwhile.
+        if self.0.is_stale.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if !matches!(timeout(LIST_LIMIT, self.refresh()).await, Ok(Ok(_))) {
+            self.0.is_stale.store(false, Ordering::Release);
+        }
+    }
+
+    /// Returns rmcp's peer, for everything but tool calls. `None` before the connection is open.
+    pub fn peer(&self) -> Option<&Peer<RoleClient>> {
+        self.0.peer.get()
+    }
+}
+
+impl fmt::Debug for MeteredPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeteredPeer")
+            .field("server", &self.0.server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One call of a server's tool; see [`MeteredPeer::call_tool`].
+#[must_use = "nothing is sent until the call is awaited"]
+pub struct PeerCall<'a> {
+    inner: &'a Inner,
+    params: CallToolRequestParams,
+    attempt: u16,
+    context: Option<CallContext>,
+    limit: Option<Duration>,
+}
+
+impl PeerCall<'_> {
+    /// Sets which attempt the call is, counted from 1.
+    pub fn attempt(mut self, attempt: u16) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Sets the host's own names for the call. The names of the server and of its tool are added
+    /// as labels: `mcp.server` and `gen_ai.tool.name`.
+    pub fn context(mut self, context: CallContext) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Limits how long the call may take. The server is told that it is cancelled then.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+impl<'a> IntoFuture for PeerCall<'a> {
+    type Output = Result<CallToolResult, ServiceError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let inner = self.inner;
+            let tool = inner.names().get(&self.params.name);
+            let Some(tool) = tool else {
+                inner.registry.count_unknown_call();
+                let sent = inner.send(self.params);
+                return match self.limit {
+                    None => sent.await,
+                    Some(limit) => match timeout(limit, sent).await {
+                        Ok(answer) => answer,
+                        Err(_) => Err(ServiceError::Timeout { timeout: limit }),
+                    },
+                };
+            };
+            let mut context = self.context.unwrap_or_else(|| CallContext::new(""));
+            context = context
+                .label(attribute::KIND, "client")
+                .label(attribute::METHOD, "tools/call")
+                .label(attribute::TOOL, &*self.params.name);
+            if let Some(server) = &inner.server {
+                context = context.label("mcp.server", &**server);
+            }
+            let call = tool.call().attempt(self.attempt).context(context);
+            let call = call.classify(verdict);
+            let sent = inner.send(self.params);
+            match self.limit {
+                None => call.run_async(sent).await,
+                Some(limit) => match call.within(limit).run_async(sent).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(ServiceError::Timeout { timeout: limit }),
+                },
+            }
+        })
+    }
+}
+
+impl fmt::Debug for PeerCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerCall")
+            .field("name", &self.params.name)
+            .field("attempt", &self.attempt)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands requests on as they are.
+macro_rules! handed_on {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(
+            &self,
+            $($argument: $type),*
+        ) -> impl Future<Output = $answer> + Send + '_ {
+            self.handler.$name($($argument),*)
+        }
+    )*};
+}
+
+type Request = RequestContext<RoleClient>;
+type Notification = NotificationContext<RoleClient>;
+type Answer<T> = Result<T, ErrorData>;
+
+#[allow(deprecated, reason = "older servers use it")]
+impl<H: ClientHandler> ClientHandler for MeteredClient<H> {
+    async fn on_tool_list_changed(&self, context: Notification) {
+        self.peer.attach(&context.peer);
+        self.peer.list_changed().await;
+        self.handler.on_tool_list_changed(context).await;
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        self.handler.get_info()
+    }
+
+    handed_on! {
+        ping(context: Request) -> Answer<()>;
+        create_message(params: CreateMessageRequestParams, context: Request) -> Answer<CreateMessageResult>;
+        list_roots(context: Request) -> Answer<ListRootsResult>;
+        create_elicitation(request: ElicitRequestParams, context: Request) -> Answer<ElicitResult>;
+        on_custom_request(request: CustomRequest, context: Request) -> Answer<CustomResult>;
+        on_cancelled(params: CancelledNotificationParam, context: Notification) -> ();
+        on_progress(params: ProgressNotificationParam, context: Notification) -> ();
+        on_logging_message(params: LoggingMessageNotificationParam, context: Notification) -> ();
+        on_resource_updated(params: ResourceUpdatedNotificationParam, context: Notification) -> ();
+        on_resource_list_changed(context: Notification) -> ();
+        on_prompt_list_changed(context: Notification) -> ();
+        on_subscriptions_acknowledged(params: SubscriptionsAcknowledgedNotificationParams, context: Notification) -> ();
+        on_task_status(params: TaskStatusNotificationParams, context: Notification) -> ();
+        on_custom_notification(notification: CustomNotification, context: Notification) -> ();
+    }
+}

@@ -1,0 +1,204 @@
+//! A metered client, over a connection within the process.
+
+mod support;
+
+use rmcp::ServiceExt;
+use rmcp::service::ServiceError;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{NAMES, Server, Tools, call, counts, registry, until};
+use toolmeter::{CallContext, ErrorKind, Registry};
+use toolmeter_mcp::{MeteredClient, MeteredPeer};
+
+type Client = support::Client<MeteredClient<()>>;
+
+/// Connects a metered client to a server that is not metered.
+async fn connect(
+    tools: Tools,
+    registry: &Registry,
+    name: Option<&str>,
+) -> (Server<Tools>, Client, MeteredPeer) {
+    let (near, far) = tokio::io::duplex(64 * 1_024);
+    let server = tokio::spawn(tools.serve(near));
+    let mut client = MeteredClient::new((), registry);
+    if let Some(name) = name {
+        client = client.server(name);
+    }
+    let client = client.serve(far).await.unwrap();
+    let peer = client.service().peer().clone();
+    (server.await.unwrap().unwrap(), client, peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_way_to_fail_is_counted() {
+    let registry = registry();
+    let (server, _client, peer) = connect(Tools::new(), &registry, None).await;
+    assert_eq!(registry.metrics().tools.len(), NAMES.len());
+    for name in ["ok", "fails", "refuses", "args", "nope"] {
+        let _ = peer.call_tool(call(name)).await;
+    }
+    let late = peer.call_tool(call("hang")).within(Duration::from_secs(3));
+    assert!(matches!(late.await, Err(ServiceError::Timeout { .. })));
+    // Dropped before its end.
+    let hangs = tokio::time::timeout(Duration::from_secs(1), peer.call_tool(call("hang")));
+    assert!(hangs.await.is_err());
+    let metrics = registry.metrics();
+    let kind = |name: &str| metrics.tools[name].last_error.as_ref().unwrap().kind;
+    assert_eq!(counts(&metrics, "ok"), (1, 0, 0, 0));
+    assert_eq!(kind("fails"), ErrorKind::ToolError);
+    assert_eq!(kind("refuses"), ErrorKind::Provider);
+    assert_eq!(kind("args"), ErrorKind::InvalidArgs);
+    assert_eq!(kind("hang"), ErrorKind::Timeout);
+    assert_eq!(counts(&metrics, "hang"), (0, 1, 1, 0));
+    assert_eq!(metrics.unknown_tool_calls, 1);
+
+    // The server dies with a call in flight.
+    let dies = tokio::spawn({
+        let peer = peer.clone();
+        async move { peer.call_tool(call("stubborn")).await }
+    });
+    until(|| registry.metrics().tools["stubborn"].in_flight == 1).await;
+    server.cancel().await.unwrap();
+    assert!(matches!(
+        dies.await.unwrap(),
+        Err(ServiceError::TransportClosed)
+    ));
+    let metrics = registry.metrics();
+    assert_eq!(
+        metrics.tools["stubborn"].failures_by_kind[&ErrorKind::Network],
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_call_has_attempt_context_and_the_names_of_server_and_tool() {
+    let registry = registry();
+    let events = registry.subscribe();
+    let (_server, _client, peer) = connect(Tools::new(), &registry, Some("git/hub")).await;
+    let context = CallContext::new("session-7").call("call_9f");
+    peer.call_tool(call("ok"))
+        .attempt(2)
+        .context(context)
+        .await
+        .unwrap();
+    registry.pump();
+    let batch = events.try_recv().unwrap();
+    let end = batch
+        .iter()
+        .find(|event| event.latency().is_some())
+        .unwrap();
+    let context = end.context().unwrap();
+    assert_eq!(
+        (&*context.session, &*context.call),
+        ("session-7", "call_9f")
+    );
+    assert_eq!(context.label_value("gen_ai.tool.name"), Some("ok"));
+    assert_eq!(context.label_value("mcp.server"), Some("git/hub"));
+    assert_eq!(batch.name(end.tool()), Some("git\\u{2f}hub/ok"));
+    assert_eq!(registry.metrics().tools["git\\u{2f}hub/ok"].retried, 1);
+}
+
+#[tokio::test]
+async fn servers_with_tools_of_the_same_name_are_told_apart() {
+    let registry = registry();
+    let (_a, _ac, a) = connect(Tools::new(), &registry, Some("a")).await;
+    let (_b, _bc, b) = connect(Tools::new(), &registry, Some("b")).await;
+    a.call_tool(call("ok")).await.unwrap();
+    let _ = b.call_tool(call("fails")).await;
+    let metrics = registry.metrics();
+    assert_eq!(counts(&metrics, "a/ok"), (1, 0, 0, 0));
+    assert_eq!(counts(&metrics, "b/ok"), (0, 0, 0, 0));
+    assert_eq!(counts(&metrics, "b/fails"), (0, 1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_list_that_changes_is_followed_and_counts_stay() {
+    let registry = registry();
+    let tools = Tools::new();
+    let (server, client, peer) = connect(tools.clone(), &registry, None).await;
+    peer.call_tool(call("ok")).await.unwrap();
+    tools.set_names(["other"]);
+    server.notify_tool_list_changed().await.unwrap();
+    until(|| registry.get("other").is_some()).await;
+    assert!(registry.get("ok").is_none());
+    assert_eq!(registry.metrics().tools["ok"].success(), 1);
+    tools.set_names(["ok"]);
+    server.notify_tool_list_changed().await.unwrap();
+    until(|| registry.get("ok").is_some()).await;
+    peer.call_tool(call("ok")).await.unwrap();
+    assert_eq!(registry.metrics().tools["ok"].success(), 2);
+    // The tools go with the client.
+    drop((peer, client));
+    until(|| registry.get("ok").is_none()).await;
+    assert_eq!(registry.metrics().tools["ok"].success(), 2);
+}
+
+#[tokio::test]
+async fn tools_are_called_by_name_and_judged_alike() {
+    let registry = registry();
+    let (server, _client, _peer) = connect(Tools::new(), &registry, Some("a")).await;
+    let answer = registry
+        .invoke("a/ok", serde_json::json!({}))
+        .await
+        .unwrap();
+    assert_eq!(answer["content"][0]["text"], "ok");
+    registry
+        .invoke("a/fails", serde_json::json!({}))
+        .await
+        .unwrap();
+    for name in ["a/args", "a/refuses"] {
+        assert!(
+            registry
+                .invoke(name, serde_json::json!(null))
+                .await
+                .is_err()
+        );
+    }
+    assert!(registry.invoke("a/ok", serde_json::json!(3)).await.is_err());
+    let kinds = |name: &str| registry.metrics().tools[name].failures_by_kind.clone();
+    assert_eq!(kinds("a/fails")[&ErrorKind::ToolError], 1);
+    assert_eq!(kinds("a/args")[&ErrorKind::InvalidArgs], 1);
+    assert_eq!(kinds("a/refuses")[&ErrorKind::Provider], 1);
+    assert_eq!(kinds("a/ok")[&ErrorKind::InvalidArgs], 1);
+    server.cancel().await.unwrap();
+    assert!(
+        registry
+            .invoke("a/ok", serde_json::json!({}))
+            .await
+            .is_err()
+    );
+    assert_eq!(kinds("a/ok")[&ErrorKind::Network], 1);
+}
+
+#[tokio::test]
+async fn more_tools_than_there_is_room_for_are_left_out() {
+    let registry = Registry::builder().tool_limit(2).build().unwrap();
+    let tools = Tools::new();
+    tools.set_names((0..7).map(|n| format!("tool_{n}\u{1b}")));
+    let (_server, _client, peer) = connect(tools, &registry, None).await;
+    let listed = peer.refresh().await.unwrap();
+    assert_eq!((listed.tools, listed.left_out), (2, 5));
+    for n in 0..7 {
+        peer.call_tool(call(&format!("tool_{n}\u{1b}")))
+            .await
+            .unwrap();
+    }
+    let metrics = registry.metrics();
+    let counted: u64 = metrics.tools.values().map(|tool| tool.success()).sum();
+    assert_eq!((counted, metrics.unknown_tool_calls), (2, 5));
+    assert!(metrics.tools.keys().all(|name| !name.contains('\u{1b}')));
+}
+
+#[tokio::test]
+async fn what_the_host_put_into_meta_is_sent_as_it_is() {
+    use rmcp::model::RequestParamsMeta;
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+    let registry = registry();
+    let tools = Tools::new();
+    let seen = Arc::clone(&tools.0);
+    let (_server, _client, peer) = connect(tools, &registry, None).await;
+    let mut params = call("ok");
+    params.set_traceparent(PARENT);
+    peer.call_tool(params).await.unwrap();
+    assert_eq!(seen.meta.lock().unwrap().get_traceparent(), Some(PARENT));
+}
