@@ -31,7 +31,7 @@ mod verdict;
 pub use client::{MeteredClient, MeteredPeer, PeerCall};
 pub use names::Listed;
 pub use rmcp;
-pub use server::Metered;
+pub use server::{Metered, OpenCalls};
 #[cfg(feature = "opentelemetry")]
 pub use trace::remote_parent;
 pub use transport::MeteredTransport;

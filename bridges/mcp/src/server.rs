@@ -119,6 +119,23 @@ impl Connection {
     }
 }
 
+/// The calls of a [`Metered`] server that are under way.
+#[derive(Clone)]
+pub struct OpenCalls(Arc<Connection>);
+
+impl OpenCalls {
+    /// Ends them all as cancelled. Calls that come later are cancelled at once.
+    pub fn end_all(&self) {
+        self.0.is_gone();
+    }
+}
+
+impl fmt::Debug for OpenCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenCalls(..)")
+    }
+}
+
 impl<H: ServerHandler> Metered<H> {
     /// Meters the tool calls of a server.
     ///
@@ -178,10 +195,9 @@ impl<H: ServerHandler> Metered<H> {
         MeteredTransport::new(transport, Arc::clone(&self.connection))
     }
 
-    /// Ends all calls that are under way as cancelled, as a host does that is about to exit. Calls
-    /// that come later are cancelled at once.
-    pub fn end_calls(&self) {
-        self.connection.is_gone();
+    /// Returns what ends the calls of this server, for a host that is about to exit.
+    pub fn calls(&self) -> OpenCalls {
+        OpenCalls(Arc::clone(&self.connection))
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {

@@ -155,7 +155,7 @@ async fn a_host_that_exits_ends_what_is_in_flight_at_once() {
     let (server, client) = connect(Metered::new(tools, &registry), ()).await;
     let _call = begin(&client, "hang").await;
     seen.begun.notified().await;
-    server.service().end_calls();
+    server.service().calls().end_all();
     assert_eq!(counts(&registry.metrics(), "hang"), (0, 0, 1, 0));
     // Nothing begins after that.
     assert!(client.call_tool(call("ok")).await.is_err());

@@ -1,0 +1,3 @@
+//! What the programs share.
+
+pub(crate) mod report;

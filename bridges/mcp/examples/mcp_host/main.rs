@@ -1,0 +1,161 @@
+//! A small host of MCP servers: starts them, calls their tools by a plan, and shows what it cost.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod plan;
+mod servers;
+
+use common::report::{Report, told_to_end};
+use plan::Plan;
+use servers::{Progress, Server};
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use toolmeter::Registry;
+use toolmeter::auto_run::{AutoRun, StopReason};
+use toolmeter_mcp::MeteredClient;
+
+const HELP: &str = "\
+Starts MCP servers and calls their tools by a plan, metered.
+
+Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
+
+  --config FILE    start the servers of a host's configuration, in its `mcpServers`
+  --plan FILE      the calls: each line a turn, an object or an array of objects of the form
+                   {\"tool\": \"server/tool\", \"arguments\": {...}}
+  --limit SECONDS  how long a call may take; default 60
+  --attempts N     how often a call is tried; default 1
+  --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
+  --events         write each event to stderr, as a line of JSON
+  --help           show this
+
+Each `--` begins the command of a server; they are named server_1, server_2 and so on.
+The table of metrics is written to stderr at the end, also at SIGTERM.";
+
+struct Options {
+    servers: Vec<Server>,
+    plan: Option<PathBuf>,
+    limit: Duration,
+    attempts: u16,
+    snapshot: Option<PathBuf>,
+    events: bool,
+}
+
+/// Reads the command line. `None` if it asks for help.
+fn options() -> Result<Option<Options>, Box<dyn Error>> {
+    use lexopt::prelude::*;
+    let mut options = Options {
+        servers: Vec::new(),
+        plan: None,
+        limit: Duration::from_secs(60),
+        attempts: 1,
+        snapshot: None,
+        events: false,
+    };
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut parts = arguments.split(|argument| argument == "--");
+    let own = parts.next().unwrap_or_default();
+    let mut parser = lexopt::Parser::from_args(own);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => {
+                let path: PathBuf = parser.value()?.into();
+                options.servers.extend(servers::configured(&path)?);
+            }
+            Long("plan") => options.plan = Some(parser.value()?.into()),
+            Long("limit") => {
+                let seconds: f64 = parser.value()?.parse()?;
+                options.limit = Duration::try_from_secs_f64(seconds)?;
+            }
+            Long("attempts") => options.attempts = parser.value()?.parse()?,
+            Long("snapshot") => options.snapshot = Some(parser.value()?.into()),
+            Long("events") => options.events = true,
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    for (place, command) in parts.enumerate() {
+        let name = format!("server_{}", place + 1);
+        options.servers.push(Server::of_command(name, command)?);
+    }
+    if options.servers.is_empty() {
+        return Err("say which servers to start; see --help".into());
+    }
+    Ok(Some(options))
+}
+
+async fn host(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut plan = match &options.plan {
+        None => Plan::default(),
+        Some(path) => Plan::read(path)?,
+    };
+    let registry = Registry::new();
+    let report = Report::begin(&registry, options.snapshot, options.events)
+        .map_err(|error| format!("cannot write the snapshot: {error}"))?;
+    let mut clients = Vec::new();
+    for server in &options.servers {
+        let transport = server.start()?;
+        let client = MeteredClient::new(Progress::of(&server.name), &registry).server(&server.name);
+        let client = tokio::time::timeout(options.limit, client.serve(transport)).await;
+        let client = client
+            .map_err(|_| format!("{} does not answer", server.name))?
+            .map_err(|error| format!("{} is no MCP server: {error}", server.name))?;
+        clients.push(client);
+    }
+    let run = AutoRun::new(&registry)
+        .session("mcp_host")
+        .concurrency(8)
+        .time_limit(options.limit)
+        .max_attempts(options.attempts);
+    let outcome = tokio::select! {
+        outcome = run.run(&mut plan) => Some(outcome),
+        told = told_to_end() => {
+            told?;
+            None
+        }
+    };
+    if let Some(outcome) = outcome {
+        println!(
+            "{} turns, {} attempts, {} retries",
+            outcome.turns, outcome.attempts, outcome.retries
+        );
+        if let StopReason::Model(why) = outcome.stop {
+            eprintln!("the plan ended: {why}");
+        }
+    }
+    for mut client in clients {
+        // One that does not end is killed when it is dropped.
+        let _ = client.close_with_timeout(Duration::from_secs(2)).await;
+        drop(client);
+    }
+    report.end();
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mcp_host: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match options() {
+        Ok(None) => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Ok(Some(options)) => runtime.block_on(host(options)),
+        Err(error) => Err(error),
+    };
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mcp_host: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The servers that are started, and what they say meanwhile.
+
+use rmcp::model::ProgressNotificationParam;
+use rmcp::service::NotificationContext;
+use rmcp::transport::TokioChildProcess;
+use rmcp::{ClientHandler, RoleClient};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+use tokio::process::Command;
+
+/// A server, as it is started.
+pub(crate) struct Server {
+    pub(crate) name: String,
+    command: OsString,
+    arguments: Vec<OsString>,
+    environment: BTreeMap<String, String>,
+}
+
+/// A host's configuration, of which everything else is left alone.
+#[derive(Deserialize)]
+struct Configuration {
+    #[serde(rename = "mcpServers")]
+    servers: BTreeMap<String, Configured>,
+}
+
+#[derive(Deserialize)]
+struct Configured {
+    command: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+/// Returns the servers of a configuration that are started by a command.
+pub(crate) fn configured(path: &Path) -> Result<Vec<Server>, Box<dyn Error>> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let configuration: Configuration = serde_json::from_str(&text)
+        .map_err(|error| format!("{shown} is no configuration of MCP servers: {error}"))?;
+    let mut servers = Vec::new();
+    for (name, server) in configuration.servers {
+        match server.command {
+            None => eprintln!("{name} is not started by a command, and left out"),
+            Some(command) => servers.push(Server {
+                name,
+                command: command.into(),
+                arguments: server.args.into_iter().map(Into::into).collect(),
+                environment: server.env,
+            }),
+        }
+    }
+    Ok(servers)
+}
+
+impl Server {
+    pub(crate) fn of_command(name: String, command: &[OsString]) -> Result<Self, Box<dyn Error>> {
+        let Some((command, arguments)) = command.split_first() else {
+            return Err("there is no command after `--`".into());
+        };
+        Ok(Self {
+            name,
+            command: command.clone(),
+            arguments: arguments.to_vec(),
+            environment: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn start(&self) -> Result<TokioChildProcess, Box<dyn Error>> {
+        let mut command = Command::new(&self.command);
+        command.args(&self.arguments).envs(&self.environment);
+        let started = TokioChildProcess::new(command).map_err(|error| {
+            let command = self.command.display();
+            format!("cannot start {} ({command}): {error}", self.name)
+        })?;
+        Ok(started)
+    }
+}
+
+/// Shows the progress of a server's tools.
+#[derive(Debug)]
+pub(crate) struct Progress(String);
+
+impl Progress {
+    pub(crate) fn of(server: &str) -> Self {
+        Self(server.to_owned())
+    }
+}
+
+impl ClientHandler for Progress {
+    async fn on_progress(
+        &self,
+        progress: ProgressNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        // A server's text may be anything: shown as a string of JSON.
+        let message = serde_json::json!(progress.message);
+        let of = progress
+            .total
+            .map_or(String::new(), |total| format!(" of {total}"));
+        eprintln!("{}: {}{of} {message}", self.0, progress.progress);
+    }
+}

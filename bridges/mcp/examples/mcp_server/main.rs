@@ -1,0 +1,104 @@
+//! A small metered MCP server of a folder's files, over stdio.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod files;
+
+use common::report::{Report, told_to_end};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use toolmeter::Registry;
+use toolmeter_mcp::Metered;
+
+const HELP: &str = "\
+Serves the files of a folder over MCP on stdin and stdout, metered.
+
+Usage: mcp_server [--snapshot FILE] [--events] FOLDER
+
+  --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
+  --events         write each event to stderr, as a line of JSON
+  --help           show this
+
+Tools: list, read, search, hash; and slow, fail, panic, on request.
+The table of metrics is written to stderr at the end, also at SIGTERM.";
+
+#[derive(Default)]
+struct Options {
+    folder: Option<PathBuf>,
+    snapshot: Option<PathBuf>,
+    events: bool,
+}
+
+/// Reads the command line. `None` if it asks for help.
+fn options() -> Result<Option<Options>, Box<dyn Error>> {
+    use lexopt::prelude::*;
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("snapshot") => options.snapshot = Some(parser.value()?.into()),
+            Long("events") => options.events = true,
+            Long("help") | Short('h') => return Ok(None),
+            Value(folder) if options.folder.is_none() => options.folder = Some(folder.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(options))
+}
+
+async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    let folder = options
+        .folder
+        .ok_or("say which FOLDER to serve; see --help")?;
+    let files = files::Files::new(&folder)
+        .map_err(|error| format!("cannot serve {}: {error}", folder.display()))?;
+    let registry = Registry::new();
+    let report = Report::begin(&registry, options.snapshot, options.events)
+        .map_err(|error| format!("cannot write the snapshot: {error}"))?;
+    let metered = Metered::new(files, &registry);
+    let calls = metered.calls();
+    let serving = async {
+        match metered.serve(rmcp::transport::stdio()).await {
+            Ok(server) => drop(server.waiting().await),
+            Err(error) => eprintln!("no client: {error}"),
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        told = told_to_end() => told?,
+    }
+    calls.end_all();
+    report.end();
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mcp_server: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let code = match options() {
+        Ok(None) => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Some(options)) => match runtime.block_on(serve(options)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("mcp_server: {error}");
+                ExitCode::from(2)
+            }
+        },
+        Err(error) => {
+            eprintln!("mcp_server: {error}");
+            ExitCode::from(2)
+        }
+    };
+    // A thread may be reading stdin.
+    runtime.shutdown_background();
+    code
+}

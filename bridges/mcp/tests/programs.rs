@@ -1,0 +1,262 @@
+//! The programs, started as processes.
+
+#![cfg(unix)]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where cargo put an example of this crate.
+fn program(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("examples").join(name)
+}
+
+fn run(name: &str, arguments: &[&str]) -> Output {
+    Command::new(program(name))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+const OPENING: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","#,
+    r#""capabilities":{},"clientInfo":{"name":"pipe","version":"1"}}}"#,
+    "\n",
+    r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+    "\n",
+);
+
+fn request(id: u32, tool: &str, arguments: &str) -> String {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\
+         \"params\":{{\"name\":\"{tool}\",\"arguments\":{arguments}}}}}\n"
+    )
+}
+
+/// Starts the server, and makes calls of each kind, the last of which hangs.
+fn served(folder: &str, snapshot: &str) -> Child {
+    let mut server = Command::new(program("mcp_server"))
+        .args(["--events", "--snapshot", snapshot, folder])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = server.stdin.take().unwrap();
+    let mut output = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    input.write_all(OPENING.as_bytes()).unwrap();
+    output.read_line(&mut line).unwrap();
+    for (id, (tool, arguments, said)) in [
+        (
+            "hash",
+            r#"{"path":"a.txt"}"#,
+            "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        ),
+        ("read", r#"{"path":"a.txt"}"#, "hello"),
+        ("list", r#"{"path":"."}"#, "a.txt"),
+        ("search", r#"{"path":"a.txt","text":"ell"}"#, "1: hello"),
+        ("read", r#"{"path":"../.."}"#, "it is not in the folder"),
+        ("read", "{}", "Invalid arguments"),
+        ("fail", "{}", "as it was asked to"),
+        ("panic", "{}", "the tool panicked"),
+        ("nope", "{}", "Unknown tool: nope"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = u32::try_from(id).unwrap() + 1;
+        input
+            .write_all(request(id, tool, arguments).as_bytes())
+            .unwrap();
+        line.clear();
+        output.read_line(&mut line).unwrap();
+        assert!(line.contains(said), "{tool}: {line}");
+    }
+    input
+        .write_all(request(99, "slow", r#"{"ms":600000}"#).as_bytes())
+        .unwrap();
+    // It hangs when the snapshot says so.
+    let begun = Instant::now();
+    while std::fs::read(snapshot)
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Value>(&json).ok())
+        .is_none_or(|json| !json.to_string().contains("\"in_flight\":1"))
+    {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the call never began"
+        );
+        std::thread::yield_now();
+    }
+    server.stdin = Some(input);
+    server
+}
+
+fn check(mut server: Child, snapshot: &str) {
+    let mut told = String::new();
+    server
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert!(server.wait().unwrap().success(), "{told}");
+    let snapshot: toolmeter::Snapshot =
+        serde_json::from_slice(&std::fs::read(snapshot).unwrap()).unwrap();
+    let ends = |name: &str| {
+        let tool = &snapshot.tools[name];
+        (
+            tool.success(),
+            tool.failure(),
+            tool.cancelled(),
+            tool.in_flight,
+        )
+    };
+    assert_eq!(ends("read"), (1, 2, 0, 0));
+    assert_eq!(ends("hash"), (1, 0, 0, 0));
+    assert_eq!(ends("panic"), (0, 1, 0, 0));
+    assert_eq!(ends("slow"), (0, 0, 1, 0));
+    assert_eq!(snapshot.unknown_tool_calls, 1);
+    let events = told.lines().filter(|line| {
+        serde_json::from_str::<Value>(line).is_ok_and(|line| line["name"] == "slow")
+    });
+    assert_eq!(events.count(), 2, "{told}");
+    // The table comes last.
+    let table = told.rsplit_once('}').unwrap().1;
+    assert!(table.contains("hash") && table.contains("slow"), "{told}");
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "hello").unwrap();
+    folder
+}
+
+#[test]
+fn a_server_sums_up_when_its_input_is_closed() {
+    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+    let snapshot = beside.path().join("snapshot.json");
+    let mut server = served(folder.path().to_str().unwrap(), snapshot.to_str().unwrap());
+    drop(server.stdin.take());
+    check(server, snapshot.to_str().unwrap());
+}
+
+#[test]
+fn a_server_sums_up_at_sigterm() {
+    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+    let snapshot = beside.path().join("snapshot.json");
+    let server = served(folder.path().to_str().unwrap(), snapshot.to_str().unwrap());
+    let kill = Command::new("kill")
+        .arg(server.id().to_string())
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    check(server, snapshot.to_str().unwrap());
+}
+
+#[test]
+fn a_host_calls_the_tools_of_several_servers_by_a_plan() {
+    let folder = folder();
+    let beside = tempfile::tempdir().unwrap();
+    let (plan, config) = (
+        beside.path().join("plan"),
+        beside.path().join("config.json"),
+    );
+    let served = folder.path().to_str().unwrap();
+    let server = program("mcp_server");
+    let server = server.to_str().unwrap();
+    std::fs::write(
+        &plan,
+        concat!(
+            "{\"tool\":\"files/read\",\"arguments\":{\"path\":\"a.txt\"}}\n\n",
+            "[{\"tool\":\"server_1/list\",\"arguments\":{\"path\":\".\"}},{\"tool\":\"server_1/fail\"},",
+            "{\"tool\":\"server_1/nope\"},{\"tool\":\"files/panic\"}]\n",
+        ),
+    )
+    .unwrap();
+    let json = serde_json::json!({
+        "mcpServers": { "files": { "command": server, "args": [served] }, "web": { "url": "x" } }
+    });
+    std::fs::write(&config, json.to_string()).unwrap();
+    let snapshot = beside.path().join("snapshot.json");
+    let [plan, config, snapshot] = [&plan, &config, &snapshot].map(|path| path.to_str().unwrap());
+    let arguments = [
+        "--config",
+        config,
+        "--plan",
+        plan,
+        "--snapshot",
+        snapshot,
+        "--",
+        server,
+        served,
+    ];
+    let output = run("mcp_host", &arguments);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let snapshot: toolmeter::Snapshot =
+        serde_json::from_slice(&std::fs::read(snapshot).unwrap()).unwrap();
+    let ends = |name: &str| {
+        (
+            snapshot.tools[name].success(),
+            snapshot.tools[name].failure(),
+        )
+    };
+    assert_eq!(ends("files/read"), (1, 0));
+    assert_eq!(ends("server_1/list"), (1, 0));
+    assert_eq!(ends("server_1/fail"), (0, 1));
+    assert_eq!(ends("files/panic"), (0, 1));
+    assert_eq!(snapshot.unknown_tool_calls, 1);
+    assert!(told.contains("files/read"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_started_ends_with_one_line_and_2() {
+    for (name, arguments, said) in [
+        ("mcp_server", vec![], "say which FOLDER"),
+        (
+            "mcp_server",
+            vec!["/no/such/folder"],
+            "cannot serve /no/such/folder",
+        ),
+        ("mcp_server", vec!["--nope"], "--nope"),
+        ("mcp_host", vec![], "say which servers"),
+        (
+            "mcp_host",
+            vec!["--", "/no/such/program"],
+            "cannot start server_1",
+        ),
+        ("mcp_host", vec!["--"], "no command after"),
+        (
+            "mcp_host",
+            vec!["--config", "/no/such/file"],
+            "cannot read /no/such/file",
+        ),
+        ("mcp_host", vec!["--limit", "-1", "--", "true"], "negative"),
+        ("mcp_host", vec!["--", "true"], "server_1 is no MCP server"),
+    ] {
+        let output = run(name, &arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{name} {arguments:?}: {told}"
+        );
+        assert!(
+            told.contains(said) && told.lines().count() == 1,
+            "{name} {arguments:?}: {told}"
+        );
+    }
+    for name in ["mcp_server", "mcp_host"] {
+        let output = run(name, &["--help"]);
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains("--snapshot FILE"));
+    }
+}
