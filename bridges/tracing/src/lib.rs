@@ -54,17 +54,37 @@ pub mod private {
 
     impl fmt::Display for SpanName<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("execute_tool")?;
+            f.write_str(label(self.0, "mcp.method.name").unwrap_or("execute_tool"))?;
             if self.0.tool.is_some() {
-                write!(f, " {}", self.0.name)?;
+                let name = label(self.0, "gen_ai.tool.name").unwrap_or(self.0.name);
+                write!(f, " {name}")?;
             }
             Ok(())
+        }
+    }
+
+    /// The value of a label of the call, if it has one.
+    #[must_use]
+    pub fn label<'a>(call: &CallBegin<'a>, name: &str) -> Option<&'a str> {
+        call.context?.label_value(name)
+    }
+
+    /// The kind of the span: `client` or `server` where the call is one of a protocol.
+    #[must_use]
+    pub fn kind(call: &CallBegin<'_>) -> &'static str {
+        match label(call, "otel.kind") {
+            Some("client") => "client",
+            Some("server") => "server",
+            _ => "internal",
         }
     }
 }
 
 /// Opens a span of this level.
 type Open = fn(Level, &CallBegin<'_>) -> Span;
+
+/// What is done with a span that was opened.
+type OnOpen = dyn Fn(&Span, &CallBegin<'_>) + Send + Sync;
 
 /// Opens a span for each call; for [`RegistryBuilder::instrument`].
 ///
@@ -94,6 +114,7 @@ pub struct ToolSpans {
     open: Open,
     level: Level,
     content: Arc<Content>,
+    on_open: Option<Arc<OnOpen>>,
 }
 
 /// Makes a [`ToolSpans`] whose spans have another target than `toolmeter`.
@@ -121,17 +142,24 @@ macro_rules! tool_spans {
                                 $crate::private::tracing::Level::$level,
                                 "execute_tool",
                                 otel.name = %$crate::private::SpanName($call),
-                                otel.kind = "internal",
+                                otel.kind = $crate::private::kind($call),
                                 otel.status_code = $crate::private::tracing::field::Empty,
                                 otel.status_description = $crate::private::tracing::field::Empty,
                                 gen_ai.operation.name = "execute_tool",
-                                gen_ai.tool.name = $call.name,
+                                gen_ai.tool.name = $crate::private::label($call, "gen_ai.tool.name")
+                                    .unwrap_or($call.name),
                                 gen_ai.tool.call.id = $call
                                     .context
                                     .map(|context| &*context.call)
                                     .filter(|id| !id.is_empty()),
                                 gen_ai.tool.call.arguments = $crate::private::tracing::field::Empty,
                                 gen_ai.tool.call.result = $crate::private::tracing::field::Empty,
+                                mcp.method.name = $crate::private::label($call, "mcp.method.name"),
+                                mcp.protocol.version =
+                                    $crate::private::label($call, "mcp.protocol.version"),
+                                mcp.session.id = $crate::private::label($call, "mcp.session.id"),
+                                jsonrpc.request.id =
+                                    $crate::private::label($call, "jsonrpc.request.id"),
                                 error.type = $crate::private::tracing::field::Empty,
                                 toolmeter.attempt = $call.attempt,
                             )
@@ -165,7 +193,26 @@ impl ToolSpans {
             open,
             level: Level::INFO,
             content: Arc::default(),
+            on_open: None,
         }
+    }
+
+    /// Runs `act` on each span that is opened and not disabled, before it is entered: to give it
+    /// another parent, or links, by means of the host's subscriber.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_tracing::ToolSpans;
+    ///
+    /// let spans = ToolSpans::new().on_open(|span, call| {
+    ///     let session = call.context.map(|context| &*context.session);
+    ///     tracing::debug!(parent: span, session, "opened");
+    /// });
+    /// ```
+    pub fn on_open(mut self, act: impl Fn(&Span, &CallBegin<'_>) + Send + Sync + 'static) -> Self {
+        self.on_open = Some(Arc::new(act));
+        self
     }
 
     /// Sets the level of the spans.
@@ -239,6 +286,9 @@ impl Instrument for ToolSpans {
         let span = (self.open)(self.level, call);
         if span.is_disabled() {
             return None;
+        }
+        if let Some(act) = &self.on_open {
+            act(&span, call);
         }
         Some(self.record(span, call.arguments))
     }
