@@ -315,6 +315,7 @@ impl MeteredPeer {
     }
 
     /// Returns rmcp's peer, for everything but tool calls. `None` before the connection is open.
+    #[must_use]
     pub fn peer(&self) -> Option<&Peer<RoleClient>> {
         self.0.peer.get()
     }

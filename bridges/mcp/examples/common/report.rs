@@ -48,7 +48,7 @@ impl Report {
             let events = registry.subscribe();
             std::thread::spawn(move || {
                 for batch in events.iter() {
-                    for event in batch.iter() {
+                    for event in &*batch {
                         let name = batch.name(event.tool()).unwrap_or_default();
                         let line = serde_json::json!({ "name": name, "event": event });
                         // Whoever reads may be gone.
