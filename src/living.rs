@@ -21,7 +21,12 @@
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+#[cfg(not(toolmeter_loom))]
+use toolmeter_core::Word;
+
+#[cfg(toolmeter_loom)]
+use std::sync::atomic::AtomicU64 as Word;
 
 /// The number of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,14 +34,14 @@ pub(crate) struct RegistryId(u64);
 
 /// Entries of the process, each a weak reference to a `T`.
 pub(crate) struct Living<T> {
-    next: AtomicU64,
+    next: Word,
     by_id: ArcSwapOption<BTreeMap<RegistryId, Weak<T>>>,
 }
 
 impl<T> Living<T> {
     pub(crate) const fn new() -> Self {
         Self {
-            next: AtomicU64::new(0),
+            next: Word::new(0),
             by_id: ArcSwapOption::const_empty(),
         }
     }

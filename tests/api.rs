@@ -328,7 +328,12 @@ fn what_is_held_by_the_thousands_is_small() {
     assert_eq!(size_of::<toolmeter::ToolHandle>(), size_of::<usize>());
     assert!(size_of::<toolmeter::OwnedCall>() <= 64);
     assert!(size_of::<toolmeter::Verdict>() <= 16);
-    assert_eq!(size_of::<toolmeter::Event>(), 56);
+    let event = if cfg!(target_pointer_width = "64") {
+        56
+    } else {
+        48
+    };
+    assert!(size_of::<toolmeter::Event>() <= event);
 }
 
 /// What the host gave is not shown, but that it gave it is.
