@@ -64,7 +64,9 @@ pub use clock::{Clock, ManualClock};
 pub use event::{EventFacts, EventKind};
 pub use layout::{Layout, LayoutError, StripesError, check_stripes};
 pub use outcome::{ErrorKind, Outcome, OutcomeClass, UnknownErrorKind};
-pub use reading::{BucketCounts, CountsFull, FixedCounts, LastFailure, LastFinish, Reading};
+pub use reading::{
+    BucketCounts, CountOnly, CountsFull, FixedCounts, LastFailure, LastFinish, Reading, Tally,
+};
 pub use ring::{EventRing, EventRingDrain, EventRingError, RingEvent};
 pub use slot::{Finish, Slot, SlotTooSmall, Stripe};
 pub use sync::Word;

@@ -4,7 +4,8 @@
 //! A [`Reading`] is sparse: of each histogram it holds only the buckets that are not empty, in
 //! the order of their index. Where those pairs are kept is the caller's choice, through
 //! [`BucketCounts`]: a [`FixedCounts`] needs no allocator, and with the feature `std` a `Vec`
-//! grows as needed.
+//! grows as needed. A reading of [`CountOnly`] keeps no pairs at all: they are told one by one as
+//! they are read.
 //!
 //! # Differences
 //!
@@ -73,12 +74,29 @@ pub struct FixedCounts<const N: usize> {
     pairs: [BucketCount; N],
 }
 
-impl<const N: usize> Default for FixedCounts<N> {
-    fn default() -> Self {
+impl<const N: usize> FixedCounts<N> {
+    /// Creates storage that holds no pair; it may be part of a `static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{BucketCounts, FixedCounts};
+    ///
+    /// static EMPTY: FixedCounts<4> = FixedCounts::new();
+    /// assert!(EMPTY.as_slice().is_empty());
+    /// ```
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             len: 0,
             pairs: [(0, 0); N],
         }
+    }
+}
+
+impl<const N: usize> Default for FixedCounts<N> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -123,6 +141,85 @@ impl BucketCounts for std::vec::Vec<BucketCount> {
 
     fn truncate(&mut self, len: usize) {
         std::vec::Vec::truncate(self, len);
+    }
+}
+
+/// What a [`Reading`] must know of the buckets of one histogram: how many calls they count.
+///
+/// Every [`BucketCounts`] tells it by adding up; a [`CountOnly`] keeps nothing else.
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{BucketCounts, FixedCounts, Tally};
+///
+/// let mut counts = FixedCounts::<4>::default();
+/// counts.push((3, 10))?;
+/// counts.push((8, 5))?;
+/// assert_eq!(counts.total(), 15);
+/// # Ok::<(), toolmeter_core::CountsFull>(())
+/// ```
+pub trait Tally: Default {
+    /// Returns the number of calls in all buckets, wrapping.
+    fn total(&self) -> u64;
+
+    /// Returns whether all buckets are empty.
+    fn is_empty(&self) -> bool;
+
+    /// Empties all buckets, keeping the storage.
+    fn clear(&mut self);
+}
+
+impl<C: BucketCounts> Tally for C {
+    fn total(&self) -> u64 {
+        self.as_slice()
+            .iter()
+            .fold(0, |sum, &(_, count)| sum.wrapping_add(count))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.truncate(0);
+    }
+}
+
+/// How many calls a histogram counts, without its buckets: for [`Slot::visit`](crate::Slot::visit).
+///
+/// # Examples
+///
+/// ```
+/// use toolmeter_core::{CountOnly, Tally};
+///
+/// assert_eq!(CountOnly::default().total(), 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountOnly {
+    total: u64,
+    any: bool,
+}
+
+impl CountOnly {
+    /// Counts the calls of one bucket that is not empty.
+    pub(crate) fn count(&mut self, count: u64) {
+        self.total = self.total.wrapping_add(count);
+        self.any = true;
+    }
+}
+
+impl Tally for CountOnly {
+    fn total(&self) -> u64 {
+        self.total
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.any
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -347,7 +444,61 @@ pub struct Reading<C> {
     pub(crate) counts: [C; OutcomeClass::COUNT],
 }
 
-impl<C: BucketCounts> Reading<C> {
+impl<const N: usize> Reading<FixedCounts<N>> {
+    /// Creates a reading of nothing; it may be part of a `static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{FixedCounts, Reading};
+    ///
+    /// static EMPTY: Reading<FixedCounts<64>> = Reading::new();
+    /// assert!(EMPTY.is_empty());
+    /// ```
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::of([const { FixedCounts::new() }; OutcomeClass::COUNT])
+    }
+}
+
+impl Reading<CountOnly> {
+    /// Creates a reading of nothing that keeps no buckets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{CountOnly, Reading};
+    ///
+    /// static EMPTY: Reading<CountOnly> = Reading::without_buckets();
+    /// assert!(EMPTY.is_empty());
+    /// ```
+    #[must_use]
+    pub const fn without_buckets() -> Self {
+        let none = CountOnly {
+            total: 0,
+            any: false,
+        };
+        Self::of([none; OutcomeClass::COUNT])
+    }
+}
+
+impl<C> Reading<C> {
+    const fn of(counts: [C; OutcomeClass::COUNT]) -> Self {
+        Self {
+            entered: 0,
+            rejected: 0,
+            retried: 0,
+            recovered: 0,
+            failures: [0; ErrorKind::COUNT],
+            sums_ns: [0; OutcomeClass::COUNT],
+            last_finish: None,
+            last_failure: None,
+            counts,
+        }
+    }
+}
+
+impl<C: Tally> Reading<C> {
     /// Returns the number of calls that started and were not rejected.
     ///
     /// In a difference, a call that had started before the baseline and was rejected since is
@@ -419,8 +570,7 @@ impl<C: BucketCounts> Reading<C> {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let no_buckets = |counts: &C| counts.as_slice().is_empty();
-        self.entered == 0 && self.rejected == 0 && self.counts.iter().all(no_buckets)
+        self.entered == 0 && self.rejected == 0 && self.counts.iter().all(C::is_empty)
     }
 
     /// Returns the number of calls that ended after the tool ran: successes, failures and
@@ -559,9 +709,7 @@ impl<C: BucketCounts> Reading<C> {
     /// ```
     #[must_use]
     pub fn count(&self, class: OutcomeClass) -> u64 {
-        self.buckets(class)
-            .iter()
-            .fold(0, |sum, &(_, count)| sum.wrapping_add(count))
+        self.counts[class.index()].total()
     }
 
     /// Returns the sum of the latencies of the calls that ended in this class, in nanoseconds.
@@ -584,29 +732,6 @@ impl<C: BucketCounts> Reading<C> {
     #[must_use]
     pub const fn sum_ns(&self, class: OutcomeClass) -> u64 {
         self.sums_ns[class.index()]
-    }
-
-    /// Returns the buckets of this class that are not empty, in the order of their index.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
-    ///
-    /// let layout = Layout::new(3, 20, 1)?;
-    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
-    /// let slot = Slot::new(&words, layout)?;
-    /// slot.start(0, 1);
-    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 100));
-    /// let mut reading = Reading::<FixedCounts<8>>::default();
-    /// slot.read(&mut reading)?;
-    /// let index = layout.buckets().index(100) as u32;
-    /// assert_eq!(reading.buckets(Outcome::SUCCESS), [(index, 1)]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn buckets(&self, class: OutcomeClass) -> &[BucketCount] {
-        self.counts[class.index()].as_slice()
     }
 
     /// Returns the last finish among successes and failures; a difference has one only if such a
@@ -676,14 +801,78 @@ impl<C: BucketCounts> Reading<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&mut self) {
-        let mut counts = core::mem::take(&mut self.counts);
-        for histogram in &mut counts {
-            histogram.truncate(0);
-        }
-        *self = Self {
+        // Field by field: a copy of the whole would not fit the stack of a small machine.
+        let Self {
+            entered,
+            rejected,
+            retried,
+            recovered,
+            failures,
+            sums_ns,
+            last_finish,
+            last_failure,
             counts,
-            ..Self::default()
-        };
+        } = self;
+        for counter in [entered, rejected, retried, recovered] {
+            *counter = 0;
+        }
+        failures.fill(0);
+        sums_ns.fill(0);
+        *last_finish = None;
+        *last_failure = None;
+        counts.iter_mut().for_each(C::clear);
+    }
+
+    /// Forgets the last failure and the last finish if no call that could have left them is
+    /// counted.
+    pub(crate) fn forget_lasts_of_none(&mut self) {
+        let [success, failure, _] = &self.counts;
+        if failure.is_empty() {
+            self.last_failure = None;
+            if success.is_empty() {
+                self.last_finish = None;
+            }
+        }
+    }
+
+    /// Notes a finish that some stripe holds, if it is the latest so far.
+    pub(crate) fn note_finish(&mut self, finish: LastFinish) {
+        if self
+            .last_finish
+            .is_none_or(|last| last.at_ns <= finish.at_ns)
+        {
+            self.last_finish = Some(finish);
+        }
+    }
+
+    /// Notes a failure that some stripe holds, if it is the latest so far.
+    pub(crate) fn note_failure(&mut self, failure: Option<LastFailure>) {
+        self.last_failure = LastFailure::later(failure, self.last_failure);
+    }
+}
+
+impl<C: BucketCounts> Reading<C> {
+    /// Returns the buckets of this class that are not empty, in the order of their index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.finish(0, Finish::new(Outcome::Success, 1, 0, 100));
+    /// let mut reading = Reading::<FixedCounts<8>>::default();
+    /// slot.read(&mut reading)?;
+    /// let index = layout.buckets().index(100) as u32;
+    /// assert_eq!(reading.buckets(Outcome::SUCCESS), [(index, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn buckets(&self, class: OutcomeClass) -> &[BucketCount] {
+        self.counts[class.index()].as_slice()
     }
 
     /// Takes away what `baseline`, an earlier reading of the same slot, holds already.
@@ -782,34 +971,6 @@ impl<C: BucketCounts> Reading<C> {
             self.note_finish(finish);
         }
         Ok(())
-    }
-
-    /// Forgets the last failure and the last finish if no call that could have left them is
-    /// counted.
-    pub(crate) fn forget_lasts_of_none(&mut self) {
-        let none = |counts: &C| counts.as_slice().is_empty();
-        let [success, failure, _] = &self.counts;
-        if none(failure) {
-            self.last_failure = None;
-            if none(success) {
-                self.last_finish = None;
-            }
-        }
-    }
-
-    /// Notes a finish that some stripe holds, if it is the latest so far.
-    pub(crate) fn note_finish(&mut self, finish: LastFinish) {
-        if self
-            .last_finish
-            .is_none_or(|last| last.at_ns <= finish.at_ns)
-        {
-            self.last_finish = Some(finish);
-        }
-    }
-
-    /// Notes a failure that some stripe holds, if it is the latest so far.
-    pub(crate) fn note_failure(&mut self, failure: Option<LastFailure>) {
-        self.last_failure = LastFailure::later(failure, self.last_failure);
     }
 }
 

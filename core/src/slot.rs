@@ -67,8 +67,11 @@
 use crate::buckets::Buckets;
 use crate::layout::{self, HEADER, Layout, word};
 use crate::outcome::{ErrorKind, Outcome, OutcomeClass};
-use crate::reading::{BucketCounts, CountsFull, LastFailure, LastFinish, Reading};
+use crate::reading::{
+    BucketCount, BucketCounts, CountOnly, CountsFull, LastFailure, LastFinish, Reading, Tally,
+};
 use crate::sync::{Ordering, Word};
+use core::convert::Infallible;
 use core::fmt;
 
 /// The most that one call adds to a latency sum: 2^53 ns, 104 days.
@@ -296,11 +299,64 @@ impl<'a> Slot<'a> {
     pub fn read<C: BucketCounts>(&self, reading: &mut Reading<C>) -> Result<(), CountsFull> {
         reading.clear();
         for class in OutcomeClass::ALL {
-            if let Err(full) = self.read_histogram(class, &mut reading.counts[class.index()]) {
+            let counts = &mut reading.counts[class.index()];
+            if let Err(full) = self.read_histogram(class, |bucket| counts.push(bucket)) {
                 reading.clear();
                 return Err(full);
             }
         }
+        self.read_counters(reading);
+        Ok(())
+    }
+
+    /// Reads everything, telling `visit` of each bucket that is not empty, and keeping the rest in
+    /// `reading`, whose contents it replaces.
+    ///
+    /// It takes no memory for buckets, neither in the reading nor on the stack. What is read, and in
+    /// which order, is as with [`read`](Self::read): `visit` is called by class, in the order of
+    /// [`OutcomeClass::ALL`], and within one by index. It may start and finish calls of this slot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{CountOnly, Finish, Layout, Outcome, OutcomeClass, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// for latency_ns in [100, 5_000] {
+    ///     slot.start(0, 1);
+    ///     slot.finish(0, Finish::new(Outcome::Success, 1, 0, latency_ns));
+    /// }
+    /// let mut slow = 0;
+    /// let mut reading = Reading::<CountOnly>::without_buckets();
+    /// slot.visit(&mut reading, |class, (index, count)| {
+    ///     if class == OutcomeClass::Success && layout.buckets().lower(index as usize) >= 1_000 {
+    ///         slow += count;
+    ///     }
+    /// });
+    /// assert_eq!((reading.count(Outcome::SUCCESS), slow), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn visit(
+        &self,
+        reading: &mut Reading<CountOnly>,
+        mut visit: impl FnMut(OutcomeClass, BucketCount),
+    ) {
+        reading.clear();
+        for class in OutcomeClass::ALL {
+            let counts = &mut reading.counts[class.index()];
+            let Ok(()) = self.read_histogram(class, |bucket| {
+                counts.count(bucket.1);
+                visit(class, bucket);
+                Ok::<(), Infallible>(())
+            });
+        }
+        self.read_counters(reading);
+    }
+
+    /// Reads all but the histograms, after those.
+    fn read_counters<C: Tally>(&self, reading: &mut Reading<C>) {
         for stripe in self.all_stripes() {
             reading.retried = reading.retried.wrapping_add(stripe.get(word::RETRIED));
             reading.recovered = reading.recovered.wrapping_add(stripe.get(word::RECOVERED));
@@ -325,7 +381,6 @@ impl<'a> Slot<'a> {
         }
         // An untouched slot has noted a finish of zeros.
         reading.forget_lasts_of_none();
-        Ok(())
     }
 
     /// Returns the number of calls that started or were rejected, without reading anything else.
@@ -382,36 +437,31 @@ impl<'a> Slot<'a> {
         }
     }
 
-    fn read_histogram<C: BucketCounts>(
+    /// Gives the buckets of a class that are not empty to `push`, in the order of their index.
+    ///
+    /// A bucket is added up over the stripes at once, so that no room for a group is needed.
+    fn read_histogram<E>(
         &self,
         class: OutcomeClass,
-        counts: &mut C,
-    ) -> Result<(), CountsFull> {
-        const MAX_WIDTH: usize = 1 << crate::Buckets::MAX_PRECISION;
+        mut push: impl FnMut(BucketCount) -> Result<(), E>,
+    ) -> Result<(), E> {
         let width = 1 << self.layout.buckets().precision();
         let mut groups = self.all_stripes().fold(0, |groups, stripe| {
             groups | stripe.get(word::occupancy(class))
         });
-        let mut sums = [0_u64; MAX_WIDTH];
-        let sums = &mut sums[..width];
         while groups != 0 {
             let group = groups.trailing_zeros() as usize;
             groups &= groups - 1;
-            for stripe in self.all_stripes() {
-                if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
-                    continue;
+            for index in group * width..(group + 1) * width {
+                let mut sum = 0_u64;
+                for stripe in self.all_stripes() {
+                    if stripe.get(word::occupancy(class)) >> group & 1 == 1 {
+                        let bucket = &stripe.buckets[layout::bucket(class, index)];
+                        sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
+                    }
                 }
-                let first = group * width * OutcomeClass::COUNT;
-                let (indices, _) = stripe.buckets[first..].as_chunks::<{ OutcomeClass::COUNT }>();
-                for (sum, buckets) in sums.iter_mut().zip(indices) {
-                    let bucket = &buckets[class.index()];
-                    *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
-                }
-            }
-            for (within, sum) in sums.iter_mut().enumerate() {
-                if *sum != 0 {
-                    counts.push(((group * width + within) as u32, *sum))?;
-                    *sum = 0;
+                if sum != 0 {
+                    push((index as u32, sum))?;
                 }
             }
         }

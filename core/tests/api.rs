@@ -7,10 +7,10 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use toolmeter_core::{
-    BucketCounts, Buckets, Clock, CountsFull, ErrorKind, EventFacts, EventKind, EventRing,
-    EventRingDrain, EventRingError, Finish, FixedCounts, LastFailure, LastFinish, Layout,
-    LayoutError, ManualClock, Outcome, OutcomeClass, Reading, RingAccounting, RingEvent, Slot,
-    SlotTooSmall, StripesError, UnknownErrorKind, Word,
+    BucketCounts, Buckets, Clock, CountOnly, CountsFull, ErrorKind, EventFacts, EventKind,
+    EventRing, EventRingDrain, EventRingError, Finish, FixedCounts, LastFailure, LastFinish,
+    Layout, LayoutError, ManualClock, Outcome, OutcomeClass, Reading, RingAccounting, RingEvent,
+    Slot, SlotTooSmall, StripesError, UnknownErrorKind, Word,
     tickets::{Ticket, Tickets},
 };
 
@@ -42,7 +42,9 @@ const _: () = {
     copied::<Tickets<'static>>();
     shared::<EventRingDrain<'static>>();
     shared::<ManualClock>();
+    copied::<CountOnly>();
     shared::<Reading<FixedCounts<8>>>();
+    shared::<Reading<CountOnly>>();
     shared::<Word>();
     an_error::<CountsFull>();
     an_error::<EventRingError>();

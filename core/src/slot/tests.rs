@@ -218,6 +218,42 @@ fn what_is_beyond_the_range_is_in_the_last_bucket_and_enters_the_sum_clamped() {
 }
 
 #[test]
+fn a_visitor_is_told_the_buckets_that_a_reading_keeps() {
+    let words = words();
+    let slot = Slot::new(&words, LAYOUT).unwrap();
+    for n in 0..40_u64 {
+        let outcome = [Outcome::Success, Outcome::Cancelled, Outcome::Rejected][n as usize % 3];
+        call(&slot, n as usize % 2, outcome, n as u16 % 3, n * n * n);
+    }
+    slot.start(1, 1);
+    let kept = read(&slot);
+    let mut told: [Vec<BucketCount>; OutcomeClass::COUNT] = Default::default();
+    let mut reading = Reading::without_buckets();
+    for _ in 0..2 {
+        told.iter_mut().for_each(Vec::clear);
+        slot.visit(&mut reading, |class, bucket| {
+            told[class.index()].push(bucket)
+        });
+    }
+    for class in OutcomeClass::ALL {
+        assert_eq!(told[class.index()], kept.buckets(class));
+        assert_eq!(reading.count(class), kept.count(class));
+        assert_eq!(reading.sum_ns(class), kept.sum_ns(class));
+    }
+    assert_eq!(
+        (reading.started(), reading.in_flight()),
+        (kept.started(), 1)
+    );
+    assert_eq!(reading.last_finish(), kept.last_finish());
+    assert_eq!(reading.last_failure(), None);
+    slot.clear();
+    slot.visit(&mut reading, |class, bucket| {
+        panic!("{class:?} {bucket:?} is left over")
+    });
+    assert!(reading.is_empty());
+}
+
+#[test]
 fn storage_that_is_too_small_is_an_error_and_leaves_nothing() {
     let words = words();
     let slot = Slot::new(&words, LAYOUT).unwrap();
