@@ -8,8 +8,12 @@
 //! | 0 to 7 | what every success and failure touches, one cache line |
 //! | 8 to 21 | cancelled sum and occupancy, `retried`, `recovered`, one counter for each error kind |
 //! | 22 | `rejected` |
-//! | 23 | not used: the header fills three cache lines |
-//! | 24 and on | the buckets; of each index first that of success, then failure, then cancelled |
+//! | 23 | not used, and not there on small targets: the header fills three cache lines |
+//! | the rest | the buckets; of each index first that of success, then failure, then cancelled |
+//!
+//! A stripe takes whole cache lines, lest two cores write one. On a target without an operating
+//! system and without native 64-bit atomics, a microcontroller, nothing is gained by that, and a
+//! stripe takes the words that it uses.
 //!
 //! The three classes of an index lie side by side because the calls of one tool tend to take
 //! similar time however they end: the pages that a tool touches, and so its resident memory,
@@ -19,11 +23,15 @@ use crate::buckets::Buckets;
 use crate::outcome::{ErrorKind, OutcomeClass};
 use core::fmt;
 
-/// Words in a cache line of 64 bytes.
-const LINE: usize = 8;
+/// Words in a cache line of 64 bytes; 1 where cores do not disturb each other.
+const LINE: usize = if cfg!(all(target_os = "none", not(target_has_atomic = "64"))) {
+    1
+} else {
+    8
+};
 
 /// The words of a stripe before its buckets.
-pub(crate) const HEADER: usize = 3 * LINE;
+pub(crate) const HEADER: usize = (word::REJECTED + 1).next_multiple_of(LINE);
 
 /// Indices into the header of a stripe.
 pub(crate) mod word {
@@ -44,8 +52,6 @@ pub(crate) mod word {
     const FAILURES: usize = 12;
 
     pub(crate) const REJECTED: usize = FAILURES + ErrorKind::COUNT;
-
-    const _: () = assert!(REJECTED < super::HEADER);
 
     #[inline]
     pub(crate) const fn sum(class: OutcomeClass) -> usize {
@@ -183,7 +189,7 @@ impl Layout {
         self.stripe_words() * self.stripes()
     }
 
-    /// Returns the number of words that one stripe takes: whole cache lines.
+    /// Returns the number of words that one stripe takes: whole cache lines, where there are any.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `sync` | the 64-bit word: the real one, loom's, or one behind a lock |
+//! | `sync` | the 64-bit word: the real one, loom's, or one in a critical section |
 //! | [`clock`] | nanoseconds from a fixed origin, and a clock that tests turn by hand |
 //! | [`outcome`] | how a call can end: success, failure of a kind, cancelled, rejected |
 //! | [`event`] | what an event says of a call, in three words |
@@ -19,6 +19,11 @@
 //! | [`reading`] | what was read: counts, sums, differences |
 //! | [`tickets`] | how an event gets into a ring, and how losses are counted |
 //! | [`ring`] | a ring of events for firmware: offer, drain; the table of orderings |
+//!
+//! On a target without an operating system and without native 64-bit atomics, one of two features
+//! chooses the word: `critical-section`, over the crate of that name, or
+//! `unsafe-assume-single-core`, portable-atomic's. Neither takes a lock that an interrupt could wait for.
+//! Without a choice the crate does not compile there.
 //!
 //! With the feature `serde`, an [`ErrorKind`] is serialised as its name; with `std`, a reading
 //! may keep its buckets in a `Vec`.
