@@ -36,3 +36,8 @@ pub use server::{Metered, OpenCalls};
 pub use trace::remote_parent;
 pub use transport::MeteredTransport;
 pub use verdict::{ByMcp, McpResult, verdict};
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
