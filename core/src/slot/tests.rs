@@ -232,7 +232,7 @@ fn a_visitor_is_told_the_buckets_that_a_reading_keeps() {
     for _ in 0..2 {
         told.iter_mut().for_each(Vec::clear);
         slot.visit(&mut reading, |class, bucket| {
-            told[class.index()].push(bucket)
+            told[class.index()].push(bucket);
         });
     }
     for class in OutcomeClass::ALL {
