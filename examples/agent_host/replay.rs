@@ -132,7 +132,7 @@ impl<'a> Replay<'a> {
     }
 
     fn tool_call(&self, call: &Call, turn_start: Duration) -> ToolCall {
-        let duration_ns = self.scaled(call.duration).as_nanos();
+        let duration_ns = self.scaled(call.duration.unwrap_or_default()).as_nanos();
         let mut args = json!({ "duration_ns": u64::try_from(duration_ns).unwrap_or(u64::MAX) });
         let mut token = None;
         match call.outcome {
@@ -168,7 +168,7 @@ impl Model for Replay<'_> {
         let pause = self.scaled(start.saturating_sub(self.ended).min(MAX_PAUSE));
         let ends = calls
             .iter()
-            .map(|call| call.start.saturating_add(call.duration));
+            .map(|call| call.start.saturating_add(call.duration.unwrap_or_default()));
         self.ended = ends.fold(self.ended, Duration::max);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;

@@ -23,8 +23,8 @@ pub(crate) struct Call {
     pub(crate) args_hash: String,
     /// Time from the begin of the session to the begin of the call.
     pub(crate) start: Duration,
-    /// How long it took.
-    pub(crate) duration: Duration,
+    /// How long it took, where that was recorded.
+    pub(crate) duration: Option<Duration>,
     /// How it ended.
     pub(crate) outcome: Outcome,
 }
@@ -132,7 +132,10 @@ fn check(row: Row) -> Result<(String, u64, Call), String> {
     let call = Call {
         outcome: outcome(row.ok, row.error_class.as_deref())?,
         start: time("start_ms", row.start_ms)?,
-        duration: time("duration_ms", row.duration_ms.unwrap_or(0.0))?,
+        duration: row
+            .duration_ms
+            .map(|ms| time("duration_ms", ms))
+            .transpose()?,
         id: row.call_id,
         tool: row.tool,
         args_hash: row.args_hash,

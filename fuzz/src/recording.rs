@@ -106,7 +106,7 @@ fn field(row: &Value, place: usize) -> &Value {
 fn check_call(call: &Call, row: &Value) {
     assert_eq!(*field(row, 3), call.tool);
     assert_eq!(*field(row, 8), call.args_hash);
-    for (place, time) in [(4, call.start), (5, call.duration)] {
+    for (place, time) in [(4, call.start), (5, call.duration.unwrap_or_default())] {
         let ms = field(row, place).as_f64().unwrap_or(0.0);
         let rounding = 1e-6 + ms * f64::EPSILON;
         assert!((time.as_secs_f64() * 1e3 - ms).abs() <= 4.0 * rounding);
