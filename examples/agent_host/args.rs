@@ -8,10 +8,15 @@ use std::time::Duration;
 pub(crate) const HELP: &str = "\
 Plays recorded agent sessions through AutoRun and shows what toolmeter counted.
 
-Usage: agent_host [--trace FILE...] [--speed X] [--sessions N] [--seconds S] [--json]
+Usage: agent_host [--trace PATH...] [--stats [--errors]] [--speed X] [--sessions N]
+                  [--seconds S] [--json]
 
-  --trace FILE...  play these recordings (JSON lines) instead of the built-in one,
-                   whose calls really run, on this checkout
+  --trace PATH...  play these recordings instead of the built-in one, whose calls really
+                   run, on this checkout. A file is told by its content: JSON lines of
+                   calls, or what an agent keeps: Codex, Claude Code (with subagents),
+                   Copilot, pi, SWE-agent. Of a folder all such files are read
+  --stats          print what was recorded, and play nothing; only with --trace
+  --errors         also print the first lines of the errors; only with --stats
   --speed X        divide all recorded times by X (above 0; default 1); only with --trace
   --sessions N     how many sessions run at once (from 1; default: all of them)
   --seconds S      begin sessions again, in turn, until S seconds have passed; each is
@@ -27,6 +32,10 @@ Exit status: 0 if all adds up, 1 if it does not, 2 if the input cannot be used.
 pub(crate) struct Args {
     /// Recordings to play; none for the built-in one.
     pub(crate) traces: Vec<PathBuf>,
+    /// Whether to print what was recorded, and to play nothing.
+    pub(crate) stats: bool,
+    /// Whether to print the first lines of the errors, too.
+    pub(crate) errors: bool,
     /// By what the recorded times are divided.
     pub(crate) speed: f64,
     /// How many sessions run at once; `None` for all.
@@ -47,6 +56,8 @@ pub(crate) struct Args {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
     let mut args = Args {
         traces: Vec::new(),
+        stats: false,
+        errors: false,
         speed: 1.0,
         sessions: None,
         repeat: None,
@@ -60,6 +71,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, S
             args.speed
         ));
     }
+    if args.stats && args.traces.is_empty() && !args.help {
+        return Err("--stats needs recordings: --trace PATH".into());
+    }
+    if args.errors && !args.stats {
+        return Err("--errors is only for --stats".into());
+    }
     if args.sessions == Some(0) {
         return Err("--sessions is 0, but must be at least 1".into());
     }
@@ -72,6 +89,8 @@ fn read(args: &mut Args, words: impl IntoIterator<Item = OsString>) -> Result<()
     while let Some(arg) = parser.next()? {
         match arg {
             Long("trace") => args.traces.extend(parser.values()?.map(PathBuf::from)),
+            Long("stats") => args.stats = true,
+            Long("errors") => args.errors = true,
             Long("speed") => args.speed = parser.value()?.parse()?,
             Long("sessions") => args.sessions = Some(parser.value()?.parse()?),
             Long("seconds") => {

@@ -8,12 +8,15 @@
 //! ```
 //!
 //! It reads everything before it runs anything, and ends with status 1 if what the runs, the
-//! registry and the events say does not add up.
+//! registry and the events say does not add up. With `--stats` it runs nothing, and shows what
+//! was recorded.
 
 mod args;
 mod books;
+mod history;
 mod local;
 mod replay;
+mod stats;
 mod trace;
 
 use args::Args;
@@ -51,6 +54,12 @@ fn main() -> ExitCode {
     if args.help {
         return print(args::HELP.trim_end());
     }
+    if args.stats {
+        return match history::load(&args.traces) {
+            Ok(history) => print(&stats::show(&args, &history)),
+            Err(message) => refuse(&message),
+        };
+    }
     let source = match load(&args) {
         Ok(source) => source,
         Err(message) => return refuse(&message),
@@ -81,17 +90,14 @@ fn load(args: &Args) -> Result<Source, String> {
     if args.traces.is_empty() {
         return Recording::built_in().map(Source::Local);
     }
-    let mut sessions = Vec::new();
-    for path in &args.traces {
-        let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
-        sessions.extend(trace::parse(&bytes).map_err(|error| match error.line {
-            Some(_) => format!("{shown}:{error}"),
-            None => format!("{shown}: {error}"),
-        })?);
+    let history = history::load(&args.traces)?;
+    if history.account.has_gaps() {
+        // stdout is kept for the result.
+        let account = history.account.to_string().replace('\n', "; ");
+        let _ = writeln!(std::io::stderr(), "agent_host: {account}");
     }
     Ok(Source::Trace {
-        sessions,
+        sessions: history.sessions,
         speed: args.speed,
         drops: Drops::default(),
     })

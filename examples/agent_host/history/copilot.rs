@@ -1,0 +1,136 @@
+//! Sessions of Copilot: `events.jsonl` of a session's folder, an event a line.
+
+use super::form::Reader;
+use super::json::{self, digest_of};
+use super::ledger::{Event, Ledger};
+use super::wording;
+use serde_json::Value;
+use toolmeter::Outcome;
+
+/// What the names of events begin with.
+const GROUPS: [&str; 18] = [
+    "abort",
+    "assistant.",
+    "capabilities.",
+    "command.",
+    "commands.",
+    "elicitation.",
+    "exit_plan_mode.",
+    "external_tool.",
+    "hook.",
+    "mcp.",
+    "permission.",
+    "pending_messages.",
+    "session.",
+    "skill.",
+    "subagent.",
+    "system.",
+    "tool.",
+    "user",
+];
+
+/// Whether an event has such a name.
+pub(crate) fn is_event(name: &str) -> bool {
+    GROUPS.iter().any(|group| name.starts_with(group))
+}
+
+/// Reads one file, which is one session.
+#[derive(Debug)]
+pub(crate) struct Copilot {
+    session: u64,
+}
+
+impl Copilot {
+    /// A session that is known by this digest until it says its own name.
+    pub(crate) fn new(session: u64) -> Self {
+        Self { session }
+    }
+
+    /// The calls of a subagent are a session of their own.
+    fn session_of(&self, data: &Value) -> u64 {
+        match data["parentToolCallId"].as_str() {
+            Some(parent) => digest_of((self.session, parent)),
+            None => self.session,
+        }
+    }
+
+    fn asked(
+        &self,
+        data: &Value,
+        call: (&Value, &Value),
+        answer: Option<u64>,
+        at: Option<i128>,
+        ledger: &mut Ledger,
+    ) {
+        let (call, tool) = call;
+        if let Some((id, tool)) = json::id(&call["toolCallId"]).zip(tool.as_str()) {
+            ledger.note(Event::Asked {
+                session: self.session_of(data),
+                id,
+                answer,
+                tool,
+                args: json::digest_of_args(&call["arguments"]),
+                at,
+            });
+        }
+    }
+}
+
+impl Reader for Copilot {
+    fn read(&mut self, line: &Value, ledger: &mut Ledger) -> bool {
+        let kind = line["type"].as_str().unwrap_or("");
+        let data = &line["data"];
+        let at = json::time(&line["timestamp"]);
+        match kind {
+            "session.start" | "session.resume" => {
+                if let Some(id) = json::id(&data["sessionId"]) {
+                    self.session = id.digest;
+                }
+                if let Some(at) = at {
+                    ledger.note(Event::Seen {
+                        session: self.session,
+                        at,
+                    });
+                }
+            }
+            "assistant.message" => {
+                let answer = json::id(&data["messageId"]).map(|id| id.digest);
+                for call in data["toolRequests"].as_array().into_iter().flatten() {
+                    self.asked(data, (call, &call["name"]), answer, at, ledger);
+                }
+            }
+            "tool.execution_start" => {
+                let id = json::id(&data["toolCallId"]);
+                let session = self.session_of(data);
+                if let Some((id, at)) = id.zip(at)
+                    && ledger.is_waiting(session, id)
+                {
+                    ledger.note(Event::Begun { session, id, at });
+                } else {
+                    self.asked(data, (data, &data["toolName"]), None, at, ledger);
+                }
+            }
+            "tool.execution_complete" => {
+                let Some(id) = json::id(&data["toolCallId"]) else {
+                    return false;
+                };
+                let error = json::head(&data["error"]).unwrap_or("");
+                let is_success = data["success"] == true;
+                ledger.note(Event::Ended {
+                    session: self.session_of(data),
+                    id,
+                    at,
+                    duration: None,
+                    outcome: match data["error"]["code"].as_str() {
+                        _ if is_success => Outcome::Success,
+                        Some("denied" | "rejected") => Outcome::Rejected,
+                        _ => wording::of_error(error),
+                    },
+                    error: Some(error),
+                });
+            }
+            other => return is_event(other),
+        }
+        true
+    }
+}

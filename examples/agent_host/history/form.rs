@@ -1,0 +1,91 @@
+//! The forms of transcripts, told apart by what their lines hold, whatever their files are called.
+
+use super::claude::Claude;
+use super::codex::Codex;
+use super::copilot::{self, Copilot};
+use super::ledger::Ledger;
+use super::pi::Pi;
+use serde_json::Value;
+use std::fmt;
+
+/// Who wrote a transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// Codex.
+    Codex,
+    /// Claude Code.
+    Claude,
+    /// Copilot's command line.
+    Copilot,
+    /// pi.
+    Pi,
+    /// SWE-agent, one document a file.
+    SweAgent,
+    /// The form of this project: a call a line.
+    Reduced,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Codex => "Codex",
+            Self::Claude => "Claude Code",
+            Self::Copilot => "Copilot",
+            Self::Pi => "pi",
+            Self::SweAgent => "SWE-agent",
+            Self::Reduced => "reduced",
+        })
+    }
+}
+
+/// Reads the lines of one file.
+pub(crate) trait Reader {
+    /// Notes what a line tells. Returns whether it is a line of a kind that is known.
+    fn read(&mut self, line: &Value, ledger: &mut Ledger) -> bool;
+}
+
+impl Form {
+    /// The form that a line shows, if it shows one.
+    pub(crate) fn of(line: &Value) -> Option<Self> {
+        let has = |key: &str| line.get(key).is_some();
+        let kind = line["type"].as_str();
+        if line["trajectory"].is_array() {
+            return Some(Self::SweAgent);
+        }
+        if has("session") && has("turn") && has("call_id") && has("tool") {
+            return Some(Self::Reduced);
+        }
+        match kind? {
+            "session_meta" | "response_item" | "event_msg" | "turn_context" | "compacted"
+                if line["payload"].is_object() =>
+            {
+                Some(Self::Codex)
+            }
+            "function_call" | "function_call_output" | "local_shell_call"
+                if line["call_id"].is_string() =>
+            {
+                Some(Self::Codex)
+            }
+            "session" if has("cwd") || has("version") => Some(Self::Pi),
+            "message" if has("id") && line["message"]["role"].is_string() => Some(Self::Pi),
+            kind if line["data"].is_object() && has("id") && copilot::is_event(kind) => {
+                Some(Self::Copilot)
+            }
+            "assistant" | "user" | "progress" | "system" if has("sessionId") || has("uuid") => {
+                Some(Self::Claude)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the lines of a file; `None` if its form is not of lines that stand alone.
+    pub(crate) fn reader(self, file: u64) -> Option<Box<dyn Reader>> {
+        match self {
+            Self::Codex => Some(Box::new(Codex::new(file))),
+            Self::Claude => Some(Box::new(Claude::new(file))),
+            Self::Copilot => Some(Box::new(Copilot::new(file))),
+            Self::Pi => Some(Box::new(Pi::new(file))),
+            Self::SweAgent | Self::Reduced => None,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! JSON of a transcript, within bounds, and the pieces that are taken from it.
+//!
+//! Promise: what is read is at most [`MAX_BYTES`] long, holds at most [`MAX_VALUES`] values and is
+//! at most 128 levels deep, where `serde_json` ends; whatever has another shape than was expected
+//! is absent, never an error.
+
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The longest JSON text that is read, in bytes.
+pub(crate) const MAX_BYTES: usize = 32 << 20;
+
+/// How many values it may hold. Each takes 32 bytes of memory, while `1,` takes two of the file.
+const MAX_VALUES: usize = 2_000_000;
+
+/// How much of a text is looked at for its wording, in bytes.
+const HEAD: usize = 2048;
+
+/// Reads one JSON text. What is not UTF-8, and halves of surrogate pairs, which programs in
+/// JavaScript write where they cut a text, are read as U+FFFD.
+pub(crate) fn parse(json: &[u8]) -> Option<Value> {
+    let separators = json
+        .iter()
+        .filter(|byte| matches!(byte, b',' | b'[' | b'{'));
+    if json.len() > MAX_BYTES || separators.count() > MAX_VALUES {
+        return None;
+    }
+    match serde_json::from_slice(json) {
+        Ok(value) => Some(value),
+        Err(error) if is_of_characters(&error) => {
+            serde_json::from_str(&mended(&String::from_utf8_lossy(json))).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether the parser stumbled over a character, and not over the JSON.
+fn is_of_characters(error: &serde_json::Error) -> bool {
+    let text = error.to_string();
+    ["surrogate", "unicode", "hex escape"]
+        .iter()
+        .any(|about| text.contains(about))
+}
+
+/// The JSON with the halves of surrogate pairs replaced.
+fn mended(json: &str) -> String {
+    let mut mended = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        mended.push_str(before);
+        let half = half_of_pair(escape);
+        let is_pair = matches!(half, Some(0xd800..=0xdbff))
+            && matches!(half_of_pair(&escape[6..]), Some(0xdc00..=0xdfff));
+        let length = match half {
+            Some(_) if is_pair => 12,
+            Some(_) => 6,
+            // What follows a backslash belongs to it, a second backslash above all.
+            None => escape.chars().take(2).map(char::len_utf8).sum(),
+        };
+        let (escape, after) = escape.split_at(length);
+        mended.push_str(if half.is_some() && !is_pair {
+            "\\ufffd"
+        } else {
+            escape
+        });
+        rest = after;
+    }
+    mended.push_str(rest);
+    mended
+}
+
+/// The half of a surrogate pair that an escape at the begin of the text stands for.
+fn half_of_pair(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    let half = u16::from_str_radix(digits, 16).ok()?;
+    (0xd800..=0xdfff).contains(&half).then_some(half)
+}
+
+/// The identity of a session, an answer or a call: a digest of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id {
+    /// Equal for equal names.
+    pub(crate) digest: u64,
+    /// Whether the name is long enough to be the only one of its kind, whatever the session.
+    pub(crate) is_unique: bool,
+}
+
+/// The identity that a text names.
+pub(crate) fn id(value: &Value) -> Option<Id> {
+    let name = value.as_str()?;
+    Some(Id {
+        digest: digest_of(name),
+        is_unique: name.len() >= 16,
+    })
+}
+
+/// Nanoseconds since 1970 that a text in ISO 8601, or a number of milliseconds, stands for.
+pub(crate) fn time(value: &Value) -> Option<i128> {
+    match value {
+        Value::String(text) => text
+            .parse::<jiff::Timestamp>()
+            .ok()
+            .map(jiff::Timestamp::as_nanosecond),
+        value => value.as_i64().map(|ms| i128::from(ms) * 1_000_000),
+    }
+}
+
+/// The begin of a text, or of the first text in a list or an object: the content of a message is
+/// each of these in some version of some agent.
+pub(crate) fn head(value: &Value) -> Option<&str> {
+    text(value).map(|text| begin_of(text, HEAD))
+}
+
+/// The same, as a whole.
+pub(crate) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Array(list) => list.iter().find_map(text),
+        Value::Object(object) => ["text", "content", "message", "output"]
+            .iter()
+            .find_map(|key| text(object.get(*key)?)),
+        _ => None,
+    }
+}
+
+/// The text as far as it fits in so many bytes.
+pub(crate) fn begin_of(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A digest of arguments: equal for equal ones, whatever the order of keys. A text that holds
+/// JSON is that JSON, since some agents write arguments so.
+pub(crate) fn digest_of_args(args: &Value) -> u64 {
+    match args.as_str().and_then(|text| parse(text.as_bytes())) {
+        Some(args) => digest_of_value(&args),
+        None => digest_of_value(args),
+    }
+}
+
+fn digest_of_value(value: &Value) -> u64 {
+    match value {
+        Value::Object(object) => {
+            let entries = object.iter();
+            // A sum does not depend on the order.
+            entries.fold(digest_of("object"), |sum, (key, value)| {
+                sum.wrapping_add(digest_of((key, digest_of_value(value))))
+            })
+        }
+        Value::Array(list) => {
+            let items: Vec<u64> = list.iter().map(digest_of_value).collect();
+            digest_of(("list", items))
+        }
+        Value::String(text) => digest_of(("text", text)),
+        scalar => digest_of(("scalar", scalar.to_string())),
+    }
+}
+
+/// A digest of whatever can be hashed.
+pub(crate) fn digest_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

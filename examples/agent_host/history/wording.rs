@@ -1,0 +1,165 @@
+//! What a result's wording says of how its call ended.
+//!
+//! Promise: only the begin of a text is looked at, and of a text that is not known to be an error
+//! only what no ordinary output begins with. So the contents of a file about errors are no error.
+
+use super::json::begin_of;
+use toolmeter::{ErrorKind, Outcome};
+
+use Outcome::{Cancelled, Failure, Rejected};
+
+/// What the wordings of agents stand for, the most telling ones first.
+const WORDINGS: [(Outcome, &[&str]); 8] = [
+    (
+        Rejected,
+        &[
+            "doesn't want to proceed",
+            "doesn't want to take this action",
+            "rejected by user",
+            "sandbox denied",
+            "rejected the tool",
+            "denied by the user",
+            "permission to use",
+            "requested permissions",
+            "user denied",
+            "user declined",
+            "user rejected",
+        ],
+    ),
+    (
+        Cancelled,
+        &[
+            "interrupted by user",
+            "aborted by user",
+            "operation aborted",
+            "sibling tool call errored",
+            "was cancelled",
+            "was canceled",
+            "cancelled by",
+            "request was aborted",
+        ],
+    ),
+    (
+        Failure(ErrorKind::Timeout),
+        &["timed out", "timeout exceeded", "deadline exceeded"],
+    ),
+    (
+        Failure(ErrorKind::RateLimited),
+        &["rate limit", "too many requests", "status code 429"],
+    ),
+    (
+        Failure(ErrorKind::InvalidArgs),
+        &[
+            "inputvalidationerror",
+            "validation failed",
+            "verification failed",
+            "failed to parse function arguments",
+            "invalid argument",
+            "invalid input",
+            "invalid params",
+            "invalid patch",
+            "missing required",
+            "string to replace not found",
+            "could not find the exact text",
+            "matches of the string to replace",
+            "occurrences of the text",
+            "old_string and new_string are exac",
+            "no changes to make",
+            "has not been read yet",
+            "introduced new syntax error",
+            "no replacement was performed",
+        ],
+    ),
+    (
+        Failure(ErrorKind::NotFound),
+        &[
+            "does not exist",
+            "doesn't exist",
+            "no such",
+            "not found",
+            "unknown skill",
+            "unknown tool",
+            "unknown process",
+            "unsupported call",
+            "enoent",
+        ],
+    ),
+    (
+        Failure(ErrorKind::PermissionDenied),
+        &[
+            "permission denied",
+            "operation not permitted",
+            "access denied",
+            "eacces",
+        ],
+    ),
+    (
+        Failure(ErrorKind::Network),
+        &[
+            "connection refused",
+            "connection reset",
+            "econnrefused",
+            "could not resolve host",
+            "network error",
+            "fetch failed",
+        ],
+    ),
+];
+
+/// How a call ended whose result is known to be an error.
+pub(crate) fn of_error(text: &str) -> Outcome {
+    let text = text.trim_start();
+    if exit_code(text).is_some_and(|code| code != 0) {
+        return Failure(ErrorKind::ToolError);
+    }
+    let head = begin_of(text, 400).to_ascii_lowercase();
+    let known = WORDINGS
+        .iter()
+        .find(|(_, wordings)| wordings.iter().any(|wording| head.contains(wording)));
+    known.map_or(Failure(ErrorKind::Other), |(outcome, _)| *outcome)
+}
+
+/// The status that a text tells in its first line, as in `Exit code 2`.
+pub(crate) fn exit_code(text: &str) -> Option<i64> {
+    let line = text.lines().next()?;
+    let rest = ["Exit code: ", "Exit code ", "Process exited with code "]
+        .iter()
+        .find_map(|start| line.strip_prefix(start))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// How a call ended whose agent records nothing but what the tool said.
+pub(crate) fn of_output(text: &str) -> Outcome {
+    let line = text.trim_start().lines().next().unwrap_or("");
+    let line = begin_of(line, 400).to_ascii_lowercase();
+    let begins = |starts: &[&str]| starts.iter().any(|start| line.starts_with(start));
+    let ends = |ends: &[&str]| ends.iter().any(|end| line.trim_end().ends_with(end));
+    if begins(&["execution timed out", "command timed out", "the command '"])
+        && line.contains("timed out")
+    {
+        Failure(ErrorKind::Timeout)
+    } else if begins(&[
+        "your proposed edit has introduced",
+        "invalid ",
+        "usage: ",
+        "no replacement was performed",
+        "error: invalid",
+    ]) {
+        Failure(ErrorKind::InvalidArgs)
+    } else if ends(&[
+        ": command not found",
+        ": no such file or directory",
+        ": no such file",
+        ": not found",
+        "(no such file or directory)",
+    ]) || (begins(&["file ", "directory "]) && ends(&[" not found", " not found."]))
+    {
+        Failure(ErrorKind::NotFound)
+    } else if ends(&[": permission denied"]) {
+        Failure(ErrorKind::PermissionDenied)
+    } else if begins(&["traceback (most recent call last)", "error: ", "fatal: "]) {
+        Failure(ErrorKind::ToolError)
+    } else {
+        Outcome::Success
+    }
+}
