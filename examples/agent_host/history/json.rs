@@ -1,8 +1,8 @@
 //! JSON of a transcript, within bounds, and the pieces that are taken from it.
 //!
-//! Promise: what is read is at most [`MAX_BYTES`] long, holds at most [`MAX_VALUES`] values and is
-//! at most 128 levels deep, where `serde_json` ends; whatever has another shape than was expected
-//! is absent, never an error.
+//! Promise: what is read is at most [`MAX_BYTES`] long, takes about [`MAX_WEIGHT`] times 32 bytes of
+//! memory beside its texts, and is at most 128 levels deep, where `serde_json` ends; whatever has
+//! another shape than was expected is absent, never an error.
 
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,8 +10,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// The longest JSON text that is read, in bytes.
 pub(crate) const MAX_BYTES: usize = 32 << 20;
 
-/// How many values it may hold. Each takes 32 bytes of memory, while `1,` takes two of the file.
-const MAX_VALUES: usize = 2_000_000;
+/// How much its values may weigh. One takes 32 bytes of memory, though `1,` takes two of the file.
+const MAX_WEIGHT: usize = 4_000_000;
+/// An object of a few entries takes one node of a tree, as much as so many values.
+const OBJECT_WEIGHT: usize = 20;
 
 /// How much of a text is looked at for its wording, in bytes.
 const HEAD: usize = 2048;
@@ -19,10 +21,7 @@ const HEAD: usize = 2048;
 /// Reads one JSON text. What is not UTF-8, and halves of surrogate pairs, which programs in
 /// JavaScript write where they cut a text, are read as U+FFFD.
 pub(crate) fn parse(json: &[u8]) -> Option<Value> {
-    let separators = json
-        .iter()
-        .filter(|byte| matches!(byte, b',' | b'[' | b'{'));
-    if json.len() > MAX_BYTES || separators.count() > MAX_VALUES {
+    if json.len() > MAX_BYTES || weight(json) > MAX_WEIGHT {
         return None;
     }
     match serde_json::from_slice(json) {
@@ -32,6 +31,21 @@ pub(crate) fn parse(json: &[u8]) -> Option<Value> {
         }
         Err(_) => None,
     }
+}
+
+/// What the values weigh, without what stands in texts.
+fn weight(json: &[u8]) -> usize {
+    let (mut weight, mut in_text, mut bytes) = (0, false, json.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => _ = bytes.next(),
+            b',' | b'[' if !in_text => weight += 1,
+            b'{' if !in_text => weight += OBJECT_WEIGHT,
+            _ => {}
+        }
+    }
+    weight
 }
 
 /// Whether the parser stumbled over a character, and not over the JSON.

@@ -1,11 +1,14 @@
 use super::{ToolStats, of, show};
 use crate::args;
 use crate::history::{History, load};
+use crate::replay::{self, Drops, Replay};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
-use toolmeter::ErrorKind;
+use toolmeter::auto_run::AutoRun;
+use toolmeter::{ClockSource, ErrorKind, ManualClock, Pump, Registry};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/recordings/agents")
@@ -173,4 +176,51 @@ fn calls_of_one_turn_and_denied_ones_are_no_retries() {
     assert_eq!((stats.repeated, stats.retried, stats.recovered), (5, 3, 2));
     let kinds = [(ErrorKind::Timeout, 2), (ErrorKind::ToolError, 1)];
     assert_eq!(stats.failures, BTreeMap::from(kinds));
+}
+
+/// What is played is what was recorded: the registry counts what the table says.
+#[tokio::test(start_paused = true)]
+async fn a_registry_counts_the_same_when_it_is_played() {
+    let history = history();
+    let registry = Registry::builder()
+        .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
+        .pump(Pump::manual())
+        .stripes(1)
+        .build()
+        .unwrap();
+    let drops = Drops::default();
+    replay::register(&registry, &history.sessions, &drops).unwrap();
+    for session in &history.sessions {
+        let run = AutoRun::new(&registry)
+            .concurrency(usize::MAX)
+            .approve_with(replay::approve);
+        run.run(&mut Replay::new(session, 1.0, drops.clone())).await;
+    }
+    let metrics = registry.metrics();
+    let tools = of(&history.sessions);
+    assert_eq!(metrics.tools.len(), tools.len());
+    for (name, recorded) in &tools {
+        let played = &metrics.tools[*name];
+        assert_eq!(played.failures_by_kind, recorded.failures, "{name}");
+        assert_eq!(
+            (
+                played.cancelled(),
+                played.rejected,
+                played.retried,
+                played.recovered
+            ),
+            (
+                recorded.cancelled,
+                recorded.denied,
+                recorded.retried,
+                recorded.recovered
+            ),
+            "{name}"
+        );
+        assert_eq!(
+            played.finished() + played.rejected,
+            recorded.calls,
+            "{name}"
+        );
+    }
 }

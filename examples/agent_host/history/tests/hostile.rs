@@ -77,8 +77,14 @@ fn deep_nesting_is_counted() {
 #[test]
 fn many_small_values_are_counted() {
     let _alone = alone();
-    let many = format!("[{}1]", "1,".repeat(2_000_001));
-    assert_eq!(between(many.as_bytes()).broken_lines, 1);
+    for many in ["1,".repeat(4_000_001), "{},".repeat(200_000)] {
+        assert_eq!(between(format!("[{many}1]").as_bytes()).broken_lines, 1);
+    }
+    // In a text they weigh nothing.
+    let text = "{,[\\\"".repeat(1_000_000);
+    let ended = ENDED.replace("fine", &text);
+    let history = read((ASKED.to_owned() + &ended).as_bytes()).unwrap();
+    assert_eq!(told(&history.sessions[0]), ["0 f a 0+1000 success"]);
 }
 
 #[test]
