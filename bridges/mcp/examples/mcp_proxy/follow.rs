@@ -1,0 +1,324 @@
+//! What passes between a client and a server, as calls.
+//!
+//! Owns the [`Follower`]: lines of both directions in, calls of a registry out. It does no I/O, and
+//! its time is the registry's clock. Promises:
+//!
+//! - Each `tools/call` request with an id is one call, and ends exactly once: with the answer of this
+//!   id from the server, with the client's `notifications/cancelled`, or with the connection.
+//! - Ids are those of the client's requests. The server numbers its own requests, and what the client
+//!   answers to them, or the server cancels of them, is no end of a call, even of the same id.
+//! - At most [`CALL_LIMIT`] calls are followed at a time.
+//!
+//! # Names
+//!
+//! Until the server has told its tools, a call registers its tool. From then on a name that is in no
+//! list of it is counted as unknown: models invent names. A list that goes on (`nextCursor`), and one
+//! that the server says has changed, is not all that it has, so names are believed again until all
+//! of a list was seen.
+
+use crate::scan::{Answer, Id, Line, LineKind, Message, Scanner};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use toolmeter::{CallContext, OwnedCall, Registry, ToolHandle, ToolSpec, Verdict};
+use toolmeter_mcp::rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
+use toolmeter_mcp::rmcp::{ErrorData, ServiceError};
+use toolmeter_mcp::verdict;
+
+/// How many calls are followed at a time: more than any client makes, so that one that never reads
+/// answers cannot make the proxy grow.
+pub(crate) const CALL_LIMIT: usize = 1 << 16;
+
+/// Who sent a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    Client,
+    Server,
+}
+
+/// What was seen beside the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) client: Seen,
+    pub(crate) server: Seen,
+    /// Notifications of progress of calls in flight.
+    pub(crate) progress: u64,
+    /// Answers to calls that had been cancelled before.
+    pub(crate) late: u64,
+    /// Calls without an id that could be followed, or beyond [`CALL_LIMIT`], and messages of lines
+    /// that hold too many.
+    pub(crate) not_followed: u64,
+}
+
+/// What was seen of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
+    pub(crate) longest: u64,
+    pub(crate) not_json: u64,
+}
+
+struct InFlight {
+    call: OwnedCall,
+    token: Option<Id>,
+}
+
+pub(crate) struct Follower {
+    registry: Registry,
+    /// Whether calls get a context, which only events carry.
+    has_context: bool,
+    calls: HashMap<Id, InFlight>,
+    /// Which tokens of progress belong to calls in flight.
+    tokens: HashMap<Id, Id>,
+    /// The ids of cancelled calls, of which an answer may be under way: as many as fit.
+    cancelled: HashMap<Id, ()>,
+    is_listed: bool,
+    is_closed: bool,
+    tally: Tally,
+}
+
+impl Follower {
+    pub(crate) fn new(registry: Registry, has_context: bool) -> Self {
+        Self {
+            registry,
+            has_context,
+            calls: HashMap::new(),
+            tokens: HashMap::new(),
+            cancelled: HashMap::new(),
+            is_listed: false,
+            is_closed: false,
+            tally: Tally::default(),
+        }
+    }
+
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Takes what one side said.
+    pub(crate) fn take(&mut self, from: From, line: &mut Line<'_>) {
+        let seen = match from {
+            From::Client => &mut self.tally.client,
+            From::Server => &mut self.tally.server,
+        };
+        seen.lines += 1;
+        seen.bytes += line.bytes;
+        seen.longest = seen.longest.max(line.bytes);
+        seen.not_json += u64::from(line.what == LineKind::NotJson);
+        self.tally.not_followed += line.left_out;
+        for message in line.messages.drain(..) {
+            match from {
+                From::Client => self.client_said(message),
+                From::Server => self.server_said(message),
+            }
+        }
+    }
+
+    /// The client will read no more answers, or does not wait for them: calls in flight are
+    /// cancelled.
+    pub(crate) fn client_gone(&mut self) {
+        self.is_closed = true;
+        self.tokens.clear();
+        for (id, in_flight) in self.calls.drain() {
+            in_flight.call.cancel();
+            self.cancelled.insert(id, ());
+        }
+    }
+
+    /// The server will answer no more: calls in flight have failed, unless the client had left before.
+    pub(crate) fn server_gone(&mut self, client_left: bool) {
+        if client_left {
+            return self.client_gone();
+        }
+        self.is_closed = true;
+        self.tokens.clear();
+        for (_, in_flight) in self.calls.drain() {
+            in_flight.call.finish(lost());
+        }
+    }
+
+    fn client_said(&mut self, message: Message) {
+        match message.method.as_deref() {
+            Some("tools/call") => self.begin(message),
+            Some("notifications/cancelled") => {
+                let call = message.request.and_then(|id| self.end(&id, true));
+                if let Some(call) = call {
+                    call.cancel();
+                }
+            }
+            // The answers of the client are to requests of the server.
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, message: Message) {
+        let handle = self.handle(message.name.as_deref().unwrap_or_default());
+        let Some(handle) = handle else {
+            self.registry.count_unknown_call();
+            return;
+        };
+        let Some(id) = message.id else {
+            self.tally.not_followed += 1;
+            return;
+        };
+        // An id that is used again while its call is in flight: its answer cannot be told.
+        if let Some(call) = self.end(&id, false) {
+            call.cancel();
+        }
+        if self.calls.len() == CALL_LIMIT {
+            self.tally.not_followed += 1;
+            return;
+        }
+        self.cancelled.remove(&id);
+        let mut builder = handle.call();
+        if self.has_context {
+            let context = CallContext::new(self.registry.instance_id());
+            builder = builder.context(context.call(id.to_string()));
+        }
+        let call = builder.start_owned();
+        if self.is_closed {
+            call.finish(lost());
+            return;
+        }
+        if let Some(token) = &message.token {
+            self.tokens.insert(token.clone(), id.clone());
+        }
+        let token = message.token;
+        self.calls.insert(id, InFlight { call, token });
+    }
+
+    fn handle(&self, name: &str) -> Option<ToolHandle> {
+        let spec = ToolSpec::lossy(name);
+        match self.registry.get(spec.name()) {
+            Some(handle) => Some(handle),
+            None if self.is_listed => None,
+            None => self.registry.get_or_register(spec).ok(),
+        }
+    }
+
+    /// Takes the call of this id, if there is one in flight.
+    fn end(&mut self, id: &Id, is_cancelled: bool) -> Option<OwnedCall> {
+        let (id, in_flight) = self.calls.remove_entry(id)?;
+        if let Some(token) = &in_flight.token
+            && self.tokens.get(token) == Some(&id)
+        {
+            self.tokens.remove(token);
+        }
+        if is_cancelled && self.cancelled.len() < CALL_LIMIT {
+            self.cancelled.insert(id, ());
+        }
+        Some(in_flight.call)
+    }
+
+    fn server_said(&mut self, message: Message) {
+        match (message.method.as_deref(), message.answer) {
+            (Some("notifications/progress"), _) => {
+                let is_known = message
+                    .progress
+                    .is_some_and(|id| self.tokens.contains_key(&id));
+                self.tally.progress += u64::from(is_known);
+            }
+            (Some("notifications/tools/list_changed"), _) => self.is_listed = false,
+            // A request of the server, or another notification.
+            (Some(_), _) | (None, None) => {}
+            (None, Some(answer)) => {
+                if let Some(names) = message.tools {
+                    let specs = names.iter().map(|name| ToolSpec::lossy(name));
+                    for spec in specs {
+                        // Beyond the limit of tools, its calls are unknown.
+                        let _registered = self.registry.get_or_register(spec);
+                    }
+                    self.is_listed = !message.is_continued;
+                }
+                let Some(id) = message.id else { return };
+                if self.cancelled.remove(&id).is_some() {
+                    self.tally.late += 1;
+                } else if let Some(call) = self.end(&id, false) {
+                    call.finish(judge(answer));
+                }
+            }
+        }
+    }
+}
+
+/// By the rules that servers and clients in a process are judged by.
+fn judge(answer: Answer) -> Verdict {
+    match answer {
+        Answer::Result {
+            is_error: false, ..
+        } => Verdict::success(),
+        Answer::Result {
+            is_error: true,
+            text,
+        } => verdict(&CallToolResult::error(vec![ContentBlock::text(text)])),
+        Answer::Error { code, message } => {
+            let code = i32::try_from(code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
+            verdict(&ErrorData::new(code, message, None))
+        }
+    }
+}
+
+/// What there is to say of a call that the server can no longer answer.
+fn lost() -> Verdict {
+    verdict(&ServiceError::TransportClosed)
+}
+
+/// A follower that both directions share.
+///
+/// # Invariant
+///
+/// Its lock is held for one line at a time and never while anything is read or written, so that
+/// neither direction waits for the other side of the proxy.
+pub(crate) struct Session(Mutex<Follower>);
+
+impl Session {
+    pub(crate) const fn new(follower: Follower) -> Self {
+        Self(Mutex::new(follower))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Follower> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to read one direction.
+    pub(crate) fn direction(&self, from: From) -> Direction<'_> {
+        Direction {
+            session: self,
+            from,
+            scanner: Scanner::new(),
+        }
+    }
+}
+
+/// Reads one direction of a session.
+pub(crate) struct Direction<'a> {
+    session: &'a Session,
+    from: From,
+    scanner: Scanner,
+}
+
+impl Direction<'_> {
+    /// Takes the next bytes.
+    pub(crate) fn see(&mut self, bytes: &[u8]) {
+        let Self {
+            session,
+            from,
+            scanner,
+        } = self;
+        scanner.feed(bytes, |mut line| session.lock().take(*from, &mut line));
+    }
+
+    /// Takes what stands behind the last newline: nothing more will come.
+    pub(crate) fn finish(&mut self) {
+        let Self {
+            session,
+            from,
+            scanner,
+        } = self;
+        scanner.finish(|mut line| session.lock().take(*from, &mut line));
+    }
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

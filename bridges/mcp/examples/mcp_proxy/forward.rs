@@ -1,0 +1,69 @@
+//! Bytes on their way: what is read is seen, then written, and nothing is kept.
+//!
+//! Promise: at most [`BUFFER`] bytes are held in a direction. While they cannot be written no more are
+//! read, so that the pressure of a slow reader reaches the writer as it would without a proxy.
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// As much as a pipe holds.
+const BUFFER: usize = 64 << 10;
+
+/// Why no more bytes pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// There is nothing more to read.
+    Source,
+    /// What was read cannot be written any more.
+    Sink,
+}
+
+/// Passes on what `source` gives, after `see` has seen it, until one of them ends.
+pub(crate) fn forward(source: impl AsFd, sink: impl AsFd, mut see: impl FnMut(&[u8])) -> End {
+    let (source, sink) = (source.as_fd(), sink.as_fd());
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        // A pipe that cannot be read gives no more, whatever the reason.
+        let Ok(length) = read(source, &mut buffer) else {
+            return End::Source;
+        };
+        if length == 0 {
+            return End::Source;
+        }
+        see(&buffer[..length]);
+        if write_all(sink, &buffer[..length]).is_err() {
+            return End::Sink;
+        }
+    }
+}
+
+fn read(source: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::read(source, &mut *buffer) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(source, PollFlags::IN)?,
+            done => return done,
+        }
+    }
+}
+
+fn write_all(sink: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(sink, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(sink, PollFlags::OUT)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for an end that its owner made non-blocking.
+fn wait(end: BorrowedFd<'_>, flags: PollFlags) -> Result<(), Errno> {
+    match poll(&mut [PollFd::new(&end, flags)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

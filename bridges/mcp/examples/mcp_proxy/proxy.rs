@@ -1,0 +1,269 @@
+//! The server's process between both directions, and in what order things end.
+//!
+//! | what happens | what is done |
+//! | --- | --- |
+//! | the client closes its end | the server's standard input is closed; after [`GRACE`], calls in flight are cancelled and the table is written |
+//! | the server closes its standard output | calls in flight end, and the client's end is closed |
+//! | the client reads no more | calls in flight are cancelled, and the server's end is closed |
+//! | the server reads no more | the client's end is closed |
+//! | a signal | it is passed on; the rest is as if the client had closed |
+//! | the server has ended, and what it wrote has passed | the table is written, and the proxy ends with its status |
+//!
+//! # Orderings
+//!
+//! A request is followed before it is passed on, and an answer before the client has it. So what one
+//! side knows was counted before, and no end is seen before its start.
+
+use crate::args::Args;
+use crate::follow::{Follower, From, Session};
+use crate::forward::{End, forward};
+use crate::report::{self, SnapshotFile};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+use toolmeter::Registry;
+
+/// How long the server may go on after its client has left, until the table is written: clients kill
+/// it two seconds after they left.
+const GRACE: Duration = Duration::from_secs(1);
+
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+
+/// What the threads tell the one that waits.
+enum News {
+    /// The client will send no more.
+    ClientLeft,
+    /// The server will say no more.
+    ServerDone,
+    Exited(io::Result<ExitStatus>),
+    Signal(i32),
+}
+
+/// What the threads share.
+struct Shared {
+    session: Session,
+    /// Whether the client left before the server did. Written and read by threads that also take
+    /// the session's lock, or that only write a table; relaxed does.
+    client_left: AtomicBool,
+}
+
+/// Runs the server and returns the status to exit with.
+///
+/// # Errors
+///
+/// One line, if it cannot be started.
+pub(crate) fn run(args: &Args) -> Result<i32, String> {
+    let registry = Registry::new();
+    let mut file = args.snapshot.as_deref().map(SnapshotFile::new);
+    if let (Some(file), Some(path)) = (&mut file, &args.snapshot) {
+        let written = file.write(&registry.totals());
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    let command = args.command[0].to_string_lossy().into_owned();
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let server = Command::new(&args.command[0])
+        .args(&args.command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start {command}: {error}"))?;
+    let events = args.events.then(|| {
+        let subscription = registry.subscribe();
+        thread::spawn(move || report::write_events(&subscription))
+    });
+    let shared = Arc::new(Shared {
+        session: Session::new(Follower::new(registry.clone(), args.events)),
+        client_left: AtomicBool::new(false),
+    });
+    let pid = Pid::from_child(&server);
+    let news = start(server, signals, &shared)?;
+    let mut watch = Watch {
+        shared,
+        registry,
+        file,
+        command,
+        written: None,
+    };
+    let status = watch.until_it_ends(&news, pid);
+    watch.registry.shutdown();
+    if let Some(events) = events {
+        // All of them are written before the table.
+        let _ended = events.join();
+    }
+    watch.write_summary(&match &status {
+        Some(status) => status.to_string(),
+        None => "still running".into(),
+    });
+    Ok(status.map_or(0, |status| {
+        let signal = status.signal().map(|signal| 128 + signal);
+        status.code().or(signal).unwrap_or(1)
+    }))
+}
+
+/// Starts the threads.
+fn start(
+    mut server: Child,
+    mut signals: Signals,
+    shared: &Arc<Shared>,
+) -> Result<Receiver<News>, String> {
+    let (tell, news) = mpsc::channel();
+    let (Some(input), Some(output)) = (server.stdin.take(), server.stdout.take()) else {
+        return Err("the server has no standard input or output".into());
+    };
+    // `/dev/null` takes the place of an end that is closed.
+    let null = || File::options().read(true).write(true).open("/dev/null");
+    let ends = null().and_then(|first| Ok((first, null()?)));
+    let (no_input, no_output) = ends.map_err(|error| format!("cannot open /dev/null: {error}"))?;
+    let client = (Arc::clone(shared), tell.clone());
+    thread::spawn(move || {
+        let (shared, tell): (Arc<Shared>, Sender<News>) = client;
+        let mut direction = shared.session.direction(From::Client);
+        let end = forward(rustix::stdio::stdin(), &input, |bytes| direction.see(bytes));
+        direction.finish();
+        match end {
+            End::Source => {
+                shared.client_left.store(true, Ordering::Relaxed);
+                drop(input);
+                let _gone = tell.send(News::ClientLeft);
+            }
+            End::Sink => {
+                let _kept = rustix::stdio::dup2_stdin(&no_input);
+            }
+        }
+    });
+    let from_server = (Arc::clone(shared), tell.clone());
+    thread::spawn(move || {
+        let (shared, tell) = from_server;
+        let mut direction = shared.session.direction(From::Server);
+        let end = forward(&output, rustix::stdio::stdout(), |bytes| {
+            direction.see(bytes);
+        });
+        direction.finish();
+        match end {
+            End::Source => {
+                let client_left = shared.client_left.load(Ordering::Relaxed);
+                shared.session.lock().server_gone(client_left);
+                let _kept = rustix::stdio::dup2_stdout(&no_output);
+            }
+            End::Sink => {
+                shared.session.lock().client_gone();
+                drop(output);
+            }
+        }
+        let _gone = tell.send(News::ServerDone);
+    });
+    let exited = tell.clone();
+    thread::spawn(move || {
+        let _gone = exited.send(News::Exited(server.wait()));
+    });
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if tell.send(News::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(news)
+}
+
+/// Waits for the end, and writes what there is to say.
+struct Watch {
+    shared: Arc<Shared>,
+    registry: Registry,
+    file: Option<SnapshotFile>,
+    command: String,
+    /// The table that was written last, without the state of the server.
+    written: Option<String>,
+}
+
+impl Watch {
+    /// Returns the server's status; none if it runs on, or cannot be told.
+    fn until_it_ends(&mut self, news: &Receiver<News>, pid: Pid) -> Option<ExitStatus> {
+        let mut status = None;
+        let (mut is_done, mut has_exited) = (false, false);
+        let mut grace_ends = None;
+        let mut snapshot_at = Instant::now() + SNAPSHOT_EVERY;
+        while !(is_done && has_exited) {
+            let next = match (&self.file, grace_ends) {
+                (Some(_), Some(end)) => Some(snapshot_at.min(end)),
+                (Some(_), None) => Some(snapshot_at),
+                (None, end) => end,
+            };
+            let arrived = match next {
+                Some(at) => news.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match arrived {
+                Ok(News::ClientLeft) => grace_ends = Some(Instant::now() + GRACE),
+                Ok(News::ServerDone) => is_done = true,
+                Ok(News::Exited(result)) => {
+                    has_exited = true;
+                    status = result.ok();
+                }
+                // What the server wrote may be in a pipe that another process keeps open.
+                Ok(News::Signal(_)) if has_exited => break,
+                Ok(News::Signal(signal)) => {
+                    if let Some(signal) = Signal::from_named_raw(signal) {
+                        let _gone = kill_process(pid, signal);
+                    }
+                    self.shared.client_left.store(true, Ordering::Relaxed);
+                    grace_ends = Some(Instant::now() + GRACE);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let now = Instant::now();
+            if grace_ends.is_some_and(|end| end <= now) {
+                grace_ends = None;
+                self.shared.session.lock().client_gone();
+                self.write_summary("still running");
+            }
+            if snapshot_at <= now {
+                snapshot_at = now + SNAPSHOT_EVERY;
+                self.write_snapshot();
+            }
+        }
+        let client_left = self.shared.client_left.load(Ordering::Relaxed);
+        self.shared.session.lock().server_gone(client_left);
+        status
+    }
+
+    fn write_snapshot(&mut self) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write(&self.registry.totals())
+        {
+            // Not fatal: what passes is of more use than what is counted.
+            let _unread = writeln!(
+                io::stderr(),
+                "mcp_proxy: cannot write the snapshot: {error}"
+            );
+        }
+    }
+
+    /// Writes the table, unless the one before says the same, and the snapshot.
+    fn write_summary(&mut self, state: &str) {
+        self.write_snapshot();
+        let snapshot = self.registry.totals();
+        let tally = self.shared.session.lock().tally();
+        let counts = format!(
+            "{tally:?} {:?}",
+            snapshot.totals().map(|tool| tool.finished())
+        );
+        if self.written.as_ref() == Some(&counts) {
+            return;
+        }
+        let text = report::summary(&self.command, state, &snapshot, &tally);
+        let _unread = io::stderr().write_all(text.as_bytes());
+        self.written = Some(counts);
+    }
+}
