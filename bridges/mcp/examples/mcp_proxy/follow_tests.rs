@@ -372,3 +372,13 @@ fn a_call_carries_its_request_id_for_those_who_listen() {
     }
     assert_eq!(ids, ["call_9f", "7"]);
 }
+
+#[test]
+fn a_last_line_needs_no_newline() {
+    let mut wire = Wire::new();
+    wire.call("1", "a");
+    wire.server.see(br#"{"id":1,"result":{}}"#);
+    assert_eq!(wire.counts("a"), (0, 0, 0, 1));
+    wire.server.finish();
+    assert_eq!(wire.counts("a"), (1, 0, 0, 0));
+}

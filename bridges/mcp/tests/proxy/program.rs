@@ -1,0 +1,463 @@
+//! The program, between a test and servers that are a few words of shell.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use toolmeter::{ErrorKind, Snapshot};
+
+/// The example, which is built with the tests.
+fn program() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
+    profile.join("examples/mcp_proxy")
+}
+
+const SHELL: [&str; 3] = ["--", "sh", "-c"];
+
+/// Answers each line by itself.
+const ECHO: &str = "cat";
+
+struct Proxy {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Option<BufReader<ChildStdout>>,
+    /// The lines of its standard error.
+    errors: Receiver<String>,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// What is left of a proxy.
+struct Ended {
+    code: i32,
+    output: Vec<u8>,
+    errors: String,
+    snapshot: Snapshot,
+}
+
+impl Proxy {
+    /// Puts a proxy in front of a server in shell.
+    fn start(options: &[&str], script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("snapshot.json");
+        let mut child = Command::new(program())
+            .arg("--snapshot")
+            .arg(&file)
+            .args(options)
+            .args(SHELL)
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (tell, errors) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).unwrap() > 0 {
+                if tell.send(std::mem::take(&mut line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            input: child.stdin.take(),
+            output: child.stdout.take().map(BufReader::new),
+            errors,
+            child,
+            file,
+            _folder: folder,
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn call(&mut self, id: u32, name: &str) {
+        self.say(&call(id, name));
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.output.as_mut().unwrap().read_line(&mut line).unwrap();
+        line
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        serde_json::from_slice(&fs::read(&self.file).unwrap()).unwrap()
+    }
+
+    /// Closes the input, reads all there is, and waits for the end.
+    fn end(mut self) -> Ended {
+        drop(self.input.take());
+        let mut output = Vec::new();
+        if let Some(mut left) = self.output.take() {
+            left.read_to_end(&mut output).unwrap();
+        }
+        let code = self.child.wait().unwrap().code().unwrap();
+        let errors = self.errors.iter().collect();
+        let snapshot = self.snapshot();
+        // It was put in place as a whole: nothing lies beside it.
+        assert_eq!(
+            fs::read_dir(self.file.parent().unwrap()).unwrap().count(),
+            1
+        );
+        Ended {
+            code,
+            output,
+            errors,
+            snapshot,
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // After a test that failed; one that ended is gone.
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn call(id: u32, name: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}"}}}}"#)
+}
+
+/// A server that answers the next request.
+fn answer(id: u32) -> String {
+    format!(r#"read line; echo '{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}'; "#)
+}
+
+/// Successes, failures, cancelled, in flight.
+fn counts(snapshot: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
+    let tool = &snapshot.tools[name];
+    (
+        tool.success(),
+        tool.failure(),
+        tool.cancelled(),
+        tool.in_flight,
+    )
+}
+
+/// Bytes of every kind: lines, long ones, white space, none that end, invalid UTF-8.
+fn anything(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut bytes: Vec<u8> = (0..length)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b"{}[]\",: \\u0e1nt\n\r\t\xff\x00ab"[(state >> 24) as usize % 22]
+        })
+        .collect();
+    bytes.extend(b"\r\n\r\n  {\"id\" :1}");
+    bytes
+}
+
+#[test]
+fn not_a_byte_is_changed_and_the_table_comes_at_the_end() {
+    let mut proxy = Proxy::start(&[], ECHO);
+    let bytes = anything(1 << 20);
+    let mut input = proxy.input.take().unwrap();
+    let sent = bytes.clone();
+    let writer = thread::spawn(move || input.write_all(&sent).unwrap());
+    let ended = proxy.end();
+    writer.join().unwrap();
+    assert_eq!(ended.code, 0);
+    assert!(ended.output == bytes);
+    assert!(
+        ended.errors.starts_with("mcp_proxy: sh: exit status: 0\n"),
+        "{}",
+        ended.errors
+    );
+    let counted = format!(
+        "{} bytes",
+        bytes.len() - bytes.iter().filter(|&&b| b == b'\n').count()
+    );
+    assert_eq!(
+        ended.errors.matches(&counted).count(),
+        2,
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn calls_are_counted_told_as_events_and_shown_in_the_table() {
+    let script = answer(7)
+        + r#"read line; echo '{"id":8,"result":{"isError":true,"content":[{"type":"text","text":"no such file"}]}}'; cat >/dev/null; exit 3"#;
+    let mut proxy = Proxy::start(&["--events"], &script);
+    proxy.call(7, "read");
+    assert!(proxy.hear().contains("\"id\":7"));
+    proxy.call(8, "read");
+    assert!(proxy.hear().contains("\"id\":8"));
+    let ended = proxy.end();
+    assert_eq!(ended.code, 3);
+    assert_eq!(counts(&ended.snapshot, "read"), (1, 1, 0, 0));
+    let (events, table) = ended
+        .errors
+        .split_once("mcp_proxy: sh: exit status: 3\n")
+        .unwrap();
+    let events: Vec<serde_json::Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let field = |name: &str| event[name].as_str().unwrap().to_string();
+            (
+                field("event"),
+                field("name"),
+                event["context"]["call"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let kinds = [
+        "tool.started",
+        "tool.succeeded",
+        "tool.started",
+        "tool.failed",
+    ];
+    let expected: Vec<_> = kinds
+        .iter()
+        .zip(["7", "7", "8", "8"])
+        .map(|(kind, id)| (kind.to_string(), "read".to_string(), id))
+        .collect();
+    assert_eq!(told, expected);
+    assert!(
+        table.contains("read") && table.contains("no such file"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_server_that_dies_leaves_failures_and_its_status() {
+    for (end, code) in [("kill -KILL $$", 128 + 9), ("exit 42", 42)] {
+        let mut proxy = Proxy::start(&[], &format!("{} read line; read line; {end}", answer(1)));
+        for id in 1..=3 {
+            proxy.call(id, "read");
+        }
+        proxy.hear();
+        // The client goes on until it sees the end.
+        assert_eq!(proxy.hear(), "");
+        let ended = proxy.end();
+        assert_eq!(ended.code, code);
+        assert_eq!(counts(&ended.snapshot, "read"), (1, 2, 0, 0));
+        assert_eq!(
+            ended.snapshot.tools["read"].failures_by_kind[&ErrorKind::Network],
+            2
+        );
+    }
+}
+
+#[test]
+fn a_client_that_closes_leaves_cancelled_calls() {
+    let mut proxy = Proxy::start(&[], &format!("{} cat >/dev/null", answer(1)));
+    proxy.call(1, "read");
+    proxy.call(2, "read");
+    proxy.hear();
+    let ended = proxy.end();
+    assert_eq!(
+        (ended.code, counts(&ended.snapshot, "read")),
+        (0, (1, 0, 1, 0))
+    );
+}
+
+#[test]
+fn what_is_answered_after_the_client_closed_its_end_still_arrives_and_counts() {
+    let script = r#"cat >/dev/null; echo '{"id":1,"result":{}}'"#;
+    let mut proxy = Proxy::start(&[], script);
+    proxy.call(1, "read");
+    let ended = proxy.end();
+    assert_eq!(
+        String::from_utf8(ended.output).unwrap(),
+        "{\"id\":1,\"result\":{}}\n"
+    );
+    assert_eq!(counts(&ended.snapshot, "read"), (1, 0, 0, 0));
+}
+
+#[test]
+fn a_client_that_reads_no_more_is_noticed_by_the_server() {
+    // It ends by the broken pipe, or never.
+    let mut proxy = Proxy::start(
+        &[],
+        "read line; while echo '{\"method\":\"x\"}'; do :; done 2>/dev/null; exit 7",
+    );
+    proxy.call(1, "read");
+    drop(proxy.output.take());
+    let ended = proxy.end();
+    // The shell's own echo dies of the pipe, or tells it.
+    assert!([7, 128 + 13].contains(&ended.code), "{}", ended.code);
+    assert_eq!(counts(&ended.snapshot, "read"), (0, 0, 1, 0));
+}
+
+#[test]
+fn a_server_that_reads_no_more_is_noticed_by_the_client_and_one_that_says_no_more_too() {
+    let mut proxy = Proxy::start(
+        &[],
+        "exec <&-; echo closed; read line </dev/null; while [ ! -e \"$0.never\" ]; do sleep 0.05; done",
+    );
+    assert_eq!(proxy.hear(), "closed\n");
+    let input = proxy.input.as_mut().unwrap();
+    // The pipe takes what it holds, and no more once its reader is gone.
+    let refused = (0..1_000).any(|_| input.write_all(&[b' '; 4096]).is_err());
+    assert!(refused);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.end().code, 128 + 15);
+
+    let mut proxy = Proxy::start(&[], "exec >&-; cat >/dev/null; exit 5");
+    assert_eq!(proxy.hear(), "");
+    assert_eq!(proxy.end().code, 5);
+}
+
+#[test]
+fn signals_reach_the_server_and_the_summary_is_written() {
+    let trap = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.02; done";
+    let mut proxy = Proxy::start(&[], trap);
+    assert_eq!(proxy.hear(), "ready\n");
+    proxy.call(1, "slow");
+    // Until it is counted, which the file shows within its second.
+    while proxy.snapshot().tools.is_empty() {
+        thread::yield_now();
+    }
+    assert_eq!(counts(&proxy.snapshot(), "slow"), (0, 0, 0, 1));
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.hear(), "bye\n");
+    let ended = proxy.end();
+    assert_eq!(
+        (ended.code, counts(&ended.snapshot, "slow")),
+        (9, (0, 0, 1, 0))
+    );
+    assert!(ended.errors.contains("slow"), "{}", ended.errors);
+}
+
+#[test]
+fn a_server_that_does_not_end_is_summed_up_before_the_client_kills_the_proxy() {
+    for is_signal in [false, true] {
+        let script = "trap '' TERM; echo ready; read line; \
+            while kill -0 $PPID 2>/dev/null; do sleep 0.05; done";
+        let mut proxy = Proxy::start(&[], script);
+        assert_eq!(proxy.hear(), "ready\n");
+        proxy.call(1, "slow");
+        if is_signal {
+            proxy.signal(Signal::TERM);
+        } else {
+            drop(proxy.input.take());
+        }
+        // As soon as the table is there, the client may kill it.
+        let mut lines = proxy.errors.iter();
+        assert_eq!(lines.next().unwrap(), "mcp_proxy: sh: still running\n");
+        assert!(lines.any(|line| line.contains("slow")));
+        assert_eq!(counts(&proxy.snapshot(), "slow"), (0, 0, 1, 0));
+        proxy.child.kill().unwrap();
+    }
+}
+
+#[test]
+fn the_servers_standard_error_is_its_own() {
+    let ended = Proxy::start(&[], "printf 'no newline \\377' | tr '\\377' '!' >&2").end();
+    assert!(
+        ended
+            .errors
+            .starts_with("no newline !mcp_proxy: sh: exit status: 0\n"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn both_directions_wait_for_their_readers() {
+    // Nobody reads the answers: the server is stopped by its pipe, and so is the client.
+    let mut proxy = Proxy::start(&[], ECHO);
+    let mut input = proxy.input.take().unwrap();
+    let (tell, told) = mpsc::channel();
+    let writer = thread::spawn(move || {
+        let block = [b'x'; 1 << 16];
+        for _ in 0..1_600 {
+            input.write_all(&block).unwrap();
+            tell.send(block.len()).unwrap();
+        }
+        input.write_all(b"\n").unwrap();
+    });
+    let mut passed = 0;
+    // Until nothing has passed for a while.
+    while let Ok(length) = told.recv_timeout(std::time::Duration::from_millis(300)) {
+        passed += length;
+    }
+    // Four pipes and two buffers hold less than this; 100 MB are to come.
+    assert!(passed < 2 << 20, "{passed}");
+    let memory = |proxy: &Proxy| {
+        let status = fs::read_to_string(format!("/proc/{}/status", proxy.child.id()));
+        let line = status
+            .ok()?
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))?
+            .to_string();
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    let mut output = proxy.output.take().unwrap();
+    let mut left = 1_600 * (1 << 16) + 1;
+    let mut block = vec![0; 1 << 16];
+    let mut peak = None;
+    while left > 0 {
+        let length = output.read(&mut block).unwrap();
+        assert!(length > 0);
+        left -= length;
+        if left < 1 << 20 {
+            peak = memory(&proxy).or(peak);
+        }
+    }
+    writer.join().unwrap();
+    drop(output);
+    // One line of 105 MB: most of what it takes is its program.
+    if cfg!(target_os = "linux") {
+        let peak = peak.unwrap();
+        assert!(peak < 40 << 10, "{peak} kB");
+    }
+    let ended = proxy.end();
+    assert!(
+        ended.errors.contains("the longest 104857600;"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn what_cannot_be_started_is_one_line_and_status_2() {
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "no command to start; see --help"),
+        (&["--", "/no/such/server"], "cannot start /no/such/server: "),
+        (&["--", "/"], "cannot start /: "),
+        (
+            &["--snapshot", "/no/such/folder/a.json", "--", "cat"],
+            "cannot write /no/such/folder/a.json: ",
+        ),
+        (&["--colour", "--", "cat"], "see --help"),
+    ];
+    for (words, said) in cases {
+        let output = Command::new(program()).args(words).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            errors.starts_with("mcp_proxy: ") && errors.contains(said),
+            "{errors}"
+        );
+        assert_eq!(
+            (errors.lines().count(), output.stdout.len()),
+            (1, 0),
+            "{errors}"
+        );
+    }
+    let help = Command::new(program()).arg("--help").output().unwrap();
+    assert!(help.status.success() && help.stdout.starts_with(b"Meters the tool calls"));
+}
