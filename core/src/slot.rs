@@ -439,12 +439,15 @@ impl<'a> Slot<'a> {
 
     /// Gives the buckets of a class that are not empty to `push`, in the order of their index.
     ///
-    /// A bucket is added up over the stripes at once, so that no room for a group is needed.
+    /// A few buckets are added up over the stripes at a time, so that no room for a group is needed.
     fn read_histogram<E>(
         &self,
         class: OutcomeClass,
         mut push: impl FnMut(BucketCount) -> Result<(), E>,
     ) -> Result<(), E> {
+        /// How many buckets are added up at once. One at a time takes twice as long, and no more
+        /// than these are needed, so a reading asks for little stack.
+        const AT_ONCE: usize = 8;
         let width = 1 << self.layout.buckets().precision();
         let mut groups = self.all_stripes().fold(0, |groups, stripe| {
             groups | stripe.get(word::occupancy(class))
@@ -452,16 +455,25 @@ impl<'a> Slot<'a> {
         while groups != 0 {
             let group = groups.trailing_zeros() as usize;
             groups &= groups - 1;
-            for index in group * width..(group + 1) * width {
-                let mut sum = 0_u64;
+            let past = (group + 1) * width;
+            for first in (group * width..past).step_by(AT_ONCE) {
+                let mut sums = [0_u64; AT_ONCE];
+                let sums = &mut sums[..width.min(AT_ONCE)];
                 for stripe in self.all_stripes() {
-                    if stripe.get(word::occupancy(class)) >> group & 1 == 1 {
-                        let bucket = &stripe.buckets[layout::bucket(class, index)];
-                        sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
+                    if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
+                        continue;
+                    }
+                    let words = &stripe.buckets[first * OutcomeClass::COUNT..];
+                    let (indices, _) = words.as_chunks::<{ OutcomeClass::COUNT }>();
+                    for (sum, buckets) in sums.iter_mut().zip(indices) {
+                        let bucket = &buckets[class.index()];
+                        *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
                     }
                 }
-                if sum != 0 {
-                    push((index as u32, sum))?;
+                for (index, &sum) in (first..).zip(&*sums) {
+                    if sum != 0 {
+                        push((index as u32, sum))?;
+                    }
                 }
             }
         }
