@@ -1,8 +1,7 @@
 // The reference server behind the proxy and without it: the same messages, as sets by id.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Lines, all, everything, example, folder, proxied, read, run, until } from "./lib.mjs";
-import { writeFileSync } from "node:fs";
+import { Lines, all, everything, folder, proxied, read, until } from "./lib.mjs";
 
 async function session(command) {
   const client = new Lines(command);
@@ -23,7 +22,10 @@ async function session(command) {
     call("long", "trigger-long-running-operation", { duration: 0.4, steps: 4 }),
   ]);
   // Cancelled when its first progress was heard, so never answered.
-  call("cancelled", "trigger-long-running-operation", { duration: 60, steps: 600 });
+  const never = assert.rejects(
+    call("cancelled", "trigger-long-running-operation", { duration: 2, steps: 20 }),
+    /ended before it answered/,
+  );
   const progress = (token) => (line) =>
     line.includes("notifications/progress") && JSON.parse(line).params.progressToken === token;
   await until("progress", () => client.heard.some(progress("cancelled")));
@@ -35,6 +37,7 @@ async function session(command) {
   const echoed = await call("big", "echo", { message: long });
   assert.equal(echoed.result.content[0].text, `Echo: ${long}`);
   await client.end();
+  await never;
   // Of the one that was cancelled, how far it got depends on the time.
   const sets = {};
   for (const line of heard.filter((line) => !progress("cancelled")(line))) {
