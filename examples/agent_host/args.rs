@@ -107,3 +107,30 @@ fn read(args: &mut Args, words: impl IntoIterator<Item = OsString>) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    fn refusal(words: &[&str]) -> String {
+        parse(words.iter().map(Into::into)).unwrap_err()
+    }
+
+    #[test]
+    fn stats_are_of_recordings_and_errors_of_stats() {
+        let args = parse(["--trace", "a", "b", "--stats", "--errors"].map(Into::into)).unwrap();
+        assert_eq!(
+            (args.traces.len(), args.stats, args.errors),
+            (2, true, true)
+        );
+        assert_eq!(
+            refusal(&["--stats"]),
+            "--stats needs recordings: --trace PATH"
+        );
+        assert_eq!(
+            refusal(&["--trace", "a", "--errors"]),
+            "--errors is only for --stats"
+        );
+        assert!(parse(["--stats", "--help"].map(Into::into)).unwrap().help);
+    }
+}

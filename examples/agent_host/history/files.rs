@@ -121,6 +121,12 @@ impl Loading {
         } = head;
         match form_of(&head) {
             Some(Form::Reduced) => self.reduced(head, file, path).map(|()| true),
+            None if is_named && is_whole && json::is_too_heavy(&head) => {
+                let shown = shown(path);
+                Err(format!(
+                    "{shown}: a document with more values than are read"
+                ))
+            }
             None if is_named && is_whole => {
                 // It says what does not fit.
                 self.reduced(head, file, path).map(|()| true)

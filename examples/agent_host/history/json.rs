@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub(crate) const MAX_BYTES: usize = 32 << 20;
 
 /// How much its values may weigh. One takes 32 bytes of memory, though `1,` takes two of the file.
-const MAX_WEIGHT: usize = 4_000_000;
+const MAX_WEIGHT: usize = 2_000_000;
 /// An object of a few entries takes one node of a tree, as much as so many values.
 const OBJECT_WEIGHT: usize = 20;
 
@@ -21,7 +21,7 @@ const HEAD: usize = 2048;
 /// Reads one JSON text. What is not UTF-8, and halves of surrogate pairs, which programs in
 /// JavaScript write where they cut a text, are read as U+FFFD.
 pub(crate) fn parse(json: &[u8]) -> Option<Value> {
-    if json.len() > MAX_BYTES || weight(json) > MAX_WEIGHT {
+    if json.len() > MAX_BYTES || is_too_heavy(json) {
         return None;
     }
     match serde_json::from_slice(json) {
@@ -31,6 +31,11 @@ pub(crate) fn parse(json: &[u8]) -> Option<Value> {
         }
         Err(_) => None,
     }
+}
+
+/// Whether it would take too much memory.
+pub(crate) fn is_too_heavy(json: &[u8]) -> bool {
+    weight(json) > MAX_WEIGHT
 }
 
 /// What the values weigh, without what stands in texts.

@@ -3,6 +3,7 @@
 use super::{load, new_folder, path, read, told};
 use crate::history::files::Loading;
 use peak_alloc::PeakAlloc;
+use proptest::prelude::*;
 use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -77,9 +78,17 @@ fn deep_nesting_is_counted() {
 #[test]
 fn many_small_values_are_counted() {
     let _alone = alone();
-    for many in ["1,".repeat(4_000_001), "{},".repeat(200_000)] {
+    for many in ["1,".repeat(2_000_001), "{},".repeat(100_000)] {
         assert_eq!(between(format!("[{many}1]").as_bytes()).broken_lines, 1);
     }
+    let steps = format!(
+        "{{\"trajectory\": [\n{}{{}}]}}",
+        "{\"action\": \"ls\"},\n".repeat(100_000)
+    );
+    assert_eq!(
+        read(steps.as_bytes()).unwrap_err(),
+        "recording: a document with more values than are read"
+    );
     // In a text they weigh nothing.
     let text = "{,[\\\"".repeat(1_000_000);
     let ended = ENDED.replace("fine", &text);
@@ -165,6 +174,11 @@ fn links_in_folders_are_not_followed() {
     let history = load(std::slice::from_ref(&folder.0)).unwrap();
     assert_eq!(history.account.links, 3);
     assert_eq!(history.sessions.len(), 1);
+    let itself = load(&[inner.join("self")]).unwrap_err();
+    assert!(
+        itself.contains("self: ") && !itself.contains('\n'),
+        "{itself}"
+    );
     // What is named is followed, once.
     let named = load(&[inner.join("up")]).unwrap();
     assert_eq!((named.account.links, named.sessions.len()), (3, 1));
@@ -223,4 +237,55 @@ fn what_cannot_be_used_ends_in_one_clear_line() {
         read(b"{\"a\": 1").unwrap_err(),
         "recording:1: EOF while parsing an object at column 7"
     );
+}
+
+const NAMES: [&str; 7] = [
+    "claude_code.jsonl",
+    "claude_code_subagent.jsonl",
+    "codex.jsonl",
+    "copilot.jsonl",
+    "pi.jsonl",
+    "reduced.jsonl",
+    "swe_agent.traj",
+];
+
+/// Pieces that mean something to a reader, or break it.
+const PIECES: [&str; 12] = [
+    "\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\ud800",
+    "null",
+    "\"id\":1,",
+    "c1",
+    "true",
+    "-1e999",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+
+    /// Any damage to a recording ends in counts or in one line of visible text.
+    #[test]
+    fn damage_ends_in_counts_or_one_line(
+        name in prop::sample::select(&NAMES),
+        damages in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, prop::sample::select(&PIECES)), 1..12),
+    ) {
+        let mut bytes = std::fs::read(path(name)).unwrap();
+        for (place, cut, piece) in damages {
+            let from = place.index(bytes.len());
+            let to = bytes.len().min(from + cut);
+            bytes.splice(from..to, piece.bytes());
+        }
+        match read(&bytes) {
+            Ok(history) => {
+                let calls: usize = history.sessions.iter().map(|s| told(s).len()).sum();
+                prop_assert!(calls > 0);
+            }
+            Err(line) => prop_assert!(!line.is_empty() && !line.chars().any(char::is_control), "{line}"),
+        }
+    }
 }
