@@ -115,16 +115,12 @@ impl Codex {
             let metadata = &wrapped["metadata"];
             duration = seconds(&metadata["duration_seconds"]);
             error = wrapped["output"].as_str().unwrap_or("").to_owned();
-            outcome = match metadata["exit_code"].as_i64() {
-                Some(0) | None => Outcome::Success,
-                Some(124) if error.contains("timed out") => Outcome::Failure(ErrorKind::Timeout),
-                Some(_) => Outcome::Failure(ErrorKind::ToolError),
-            };
+            outcome = of_exit(metadata["exit_code"].as_i64().unwrap_or(0), &error);
         } else {
             let header = Header::of(text);
             duration = header.wall_time;
             outcome = match (item["output"]["success"].as_bool(), header.exit_code) {
-                (_, Some(code)) if code != 0 => Outcome::Failure(ErrorKind::ToolError),
+                (_, Some(code)) if code != 0 => of_exit(code, header.rest),
                 (Some(false), _) => wording::of_error(text),
                 (Some(true), _) => Outcome::Success,
                 (None, _) if header.is_known => Outcome::Success,
@@ -138,9 +134,12 @@ impl Codex {
     /// What an event tells of a call beside its output: its time, and how it ended.
     fn event(&self, event: &Value, at: Option<i128>, ledger: &mut Ledger) {
         let outcome = match event["type"].as_str().unwrap_or("") {
-            "exec_command_end" => match event["exit_code"].as_i64() {
-                Some(code) if code != 0 => Outcome::Failure(ErrorKind::ToolError),
-                _ => status(event).unwrap_or(Outcome::Success),
+            "exec_command_end" => match (status(event), event["exit_code"].as_i64()) {
+                (Some(Outcome::Rejected), _) => Outcome::Rejected,
+                (_, Some(code)) => {
+                    of_exit(code, json::head(&event["aggregated_output"]).unwrap_or(""))
+                }
+                (status, None) => status.unwrap_or(Outcome::Success),
             },
             "patch_apply_end" => match event["success"].as_bool() {
                 Some(false) => status(event).unwrap_or(Outcome::Failure(ErrorKind::ToolError)),
@@ -219,6 +218,15 @@ impl Reader for Codex {
             // The first line of the first versions, and a mark between their answers.
             None => line["record_type"].is_string() || line.get("instructions").is_some(),
         }
+    }
+}
+
+/// How a command ended. Codex stops one that takes too long, and says so in its output.
+fn of_exit(code: i64, output: &str) -> Outcome {
+    match code {
+        0 => Outcome::Success,
+        124 if output.starts_with("command timed out") => Outcome::Failure(ErrorKind::Timeout),
+        _ => Outcome::Failure(ErrorKind::ToolError),
     }
 }
 

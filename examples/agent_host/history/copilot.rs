@@ -26,7 +26,7 @@ const GROUPS: [&str; 18] = [
     "subagent.",
     "system.",
     "tool.",
-    "user",
+    "user.",
 ];
 
 /// Whether an event has such a name.

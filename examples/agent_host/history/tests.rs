@@ -89,6 +89,71 @@ fn codex_read_bare_items_of_its_first_versions() {
 }
 
 #[test]
+fn codex_tells_how_commands_ended_by_events_and_by_outputs() {
+    let ends = [
+        (
+            r#"{"type":"exec_command_end","call_id":"c","exit_code":-1,"status":"declined"}"#,
+            "denied",
+        ),
+        (
+            r#"{"type":"exec_command_end","call_id":"c","exit_code":124,"aggregated_output":"command timed out after 9 milliseconds"}"#,
+            "timeout",
+        ),
+        (
+            r#"{"type":"exec_command_end","call_id":"c","exit_code":124}"#,
+            "tool_error",
+        ),
+        (
+            r#"{"type":"exec_command_end","call_id":"c","exit_code":0}"#,
+            "success",
+        ),
+        (
+            r#"{"type":"patch_apply_end","call_id":"c","success":false}"#,
+            "tool_error",
+        ),
+        (
+            r#"{"type":"mcp_tool_call_end","call_id":"c","result":{"Err":"request timed out"}}"#,
+            "timeout",
+        ),
+        (
+            r#"{"type":"function_call_output","call_id":"c","output":"Exit code: 124\nWall time: 9 seconds\nOutput:\ncommand timed out after 9 milliseconds"}"#,
+            "timeout",
+        ),
+        (
+            r#"{"type":"function_call_output","call_id":"c","output":"Wall time: 1 seconds\nProcess running with session ID 7\nOutput:\nnot found"}"#,
+            "success",
+        ),
+        (
+            r#"{"type":"function_call_output","call_id":"c","output":"unsupported call: f"}"#,
+            "not_found",
+        ),
+        (
+            r#"{"type":"function_call_output","call_id":"c","output":"aborted by user after 2.0s"}"#,
+            "cancelled",
+        ),
+        (
+            r#"{"type":"function_call_output","call_id":"c","output":"Plan updated"}"#,
+            "success",
+        ),
+    ];
+    for (end, outcome) in ends {
+        let kind = if end.contains("_end") {
+            "event_msg"
+        } else {
+            "response_item"
+        };
+        let lines = format!(
+            "{}\n{{\"type\":\"{kind}\",\"payload\":{end}}}",
+            r#"{"type":"response_item","payload":{"type":"function_call","name":"f","arguments":"","call_id":"c"}}"#
+        );
+        let history = read(lines.as_bytes()).unwrap();
+        let told = told(&history.sessions[0]);
+        assert!(told[0].ends_with(outcome), "{end}: {told:?}");
+        assert_eq!(history.account.orphans, 0);
+    }
+}
+
+#[test]
 fn claude_code_tells_of_a_session_and_its_subagents() {
     let history = history(&["claude_code.jsonl", "claude_code_subagent.jsonl"]);
     assert_eq!(history.sessions.len(), 2);

@@ -163,3 +163,80 @@ pub(crate) fn of_output(text: &str) -> Outcome {
         Outcome::Success
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{of_error, of_output};
+    use toolmeter::{ErrorKind, Outcome};
+
+    #[test]
+    fn an_error_is_of_the_kind_that_its_wording_says() {
+        use ErrorKind::*;
+        for (text, outcome) in [
+            (
+                "The user doesn't want to proceed with this",
+                Outcome::Rejected,
+            ),
+            ("exec command rejected by user", Outcome::Rejected),
+            (
+                "[Request interrupted by user for tool use]",
+                Outcome::Cancelled,
+            ),
+            ("Sibling tool call errored", Outcome::Cancelled),
+            ("Command timed out after 2m", Outcome::Failure(Timeout)),
+            ("HTTP 429: Too Many Requests", Outcome::Failure(RateLimited)),
+            (
+                "InputValidationError: a is missing",
+                Outcome::Failure(InvalidArgs),
+            ),
+            (
+                "String to replace not found in file.",
+                Outcome::Failure(InvalidArgs),
+            ),
+            ("ENOENT: open 'x'", Outcome::Failure(NotFound)),
+            (
+                "Permission denied (os error 13)",
+                Outcome::Failure(PermissionDenied),
+            ),
+            ("connect ECONNREFUSED", Outcome::Failure(Network)),
+            // The status says more than what the command wrote.
+            (
+                "Exit code 1\nx: command not found",
+                Outcome::Failure(ToolError),
+            ),
+            ("Exit code 0\nx: not found", Outcome::Failure(NotFound)),
+            ("something else", Outcome::Failure(Other)),
+            ("", Outcome::Failure(Other)),
+        ] {
+            assert_eq!(of_error(text), outcome, "{text}");
+        }
+        let late = format!("{}timed out", "é".repeat(400));
+        assert_eq!(of_error(&late), Outcome::Failure(Other));
+    }
+
+    #[test]
+    fn an_output_is_an_error_only_where_it_begins_like_one() {
+        use ErrorKind::*;
+        for (text, kind) in [
+            ("\nEXECUTION TIMED OUT", Timeout),
+            ("The command 'x' was cancelled: it timed out", Timeout),
+            (
+                "Your proposed edit has introduced new syntax error(s)",
+                InvalidArgs,
+            ),
+            ("bash: x: command not found", NotFound),
+            ("cat: x: Permission denied", PermissionDenied),
+            ("Traceback (most recent call last):", ToolError),
+        ] {
+            assert_eq!(of_output(text), Outcome::Failure(kind), "{text}");
+        }
+        for text in [
+            "",
+            "1: timed out",
+            "def x():\n# bash: x: command not found",
+            "[File: e]",
+        ] {
+            assert_eq!(of_output(text), Outcome::Success, "{text}");
+        }
+    }
+}
