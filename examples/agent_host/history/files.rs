@@ -128,8 +128,13 @@ impl Loading {
                 ))
             }
             None if is_named && is_whole => {
-                // It says what does not fit.
-                self.reduced(head, file, path).map(|()| true)
+                // It says what does not fit, but may quote it.
+                let read = self.reduced(head, file, path);
+                match read.map_err(|error| (error.contains('"'), error)) {
+                    Ok(()) => Ok(true),
+                    Err((false, error)) => Err(error),
+                    Err((true, _)) => Err(format!("{}: it is of no known form", shown(path))),
+                }
             }
             _ => {
                 let whole = BufReader::new(Cursor::new(head).chain(file));
@@ -147,11 +152,11 @@ impl Loading {
     }
 
     fn document(&mut self, document: &Value, number: u64) {
-        let steps = swe_agent::read(document, number, &mut self.ledger);
+        let unknown = swe_agent::read(document, number, &mut self.ledger);
         let account = &mut self.history.account;
         *account.files.entry(Form::SweAgent).or_default() += 1;
         account.lines += 1;
-        account.unknown_lines += steps.unwrap_or(0);
+        account.unknown_lines += unknown;
     }
 
     fn reduced(

@@ -5,6 +5,7 @@ use super::codex::Codex;
 use super::copilot::{self, Copilot};
 use super::ledger::Ledger;
 use super::pi::Pi;
+use super::swe_agent;
 use serde_json::Value;
 use std::fmt;
 
@@ -49,7 +50,7 @@ impl Form {
     pub(crate) fn of(line: &Value) -> Option<Self> {
         let has = |key: &str| line.get(key).is_some();
         let kind = line["type"].as_str();
-        if line["trajectory"].is_array() {
+        if swe_agent::is_trajectory(line) {
             return Some(Self::SweAgent);
         }
         if has("session") && has("turn") && has("call_id") && has("tool") {

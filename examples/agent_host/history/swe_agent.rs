@@ -6,7 +6,6 @@ use super::ledger::{Event, Ledger};
 use super::wording;
 use serde_json::Value;
 use std::time::Duration;
-use toolmeter::Outcome;
 
 /// The commands that SWE-agent brings: each is a tool. All else is given to the shell.
 const COMMANDS: [&str; 23] = [
@@ -35,53 +34,95 @@ const COMMANDS: [&str; 23] = [
     "web_search",
 ];
 
-/// Reads one document. Returns how many of its steps are none, or `None` if it has no steps.
-pub(crate) fn read(document: &Value, session: u64, ledger: &mut Ledger) -> Option<u64> {
+/// Whether a document is one.
+pub(crate) fn is_trajectory(document: &Value) -> bool {
+    document["trajectory"].is_array() || messages(document).any(|message| action(message).is_some())
+}
+
+/// Reads one document. Returns how many of its steps are none.
+pub(crate) fn read(document: &Value, session: u64, ledger: &mut Ledger) -> u64 {
+    let mut log = Log {
+        session,
+        steps: 0,
+        ledger,
+    };
+    let Some(steps) = document["trajectory"].as_array() else {
+        // A demonstration: messages, without times.
+        let mut messages = messages(document).peekable();
+        while let Some(message) = messages.next() {
+            if let Some(action) = action(message) {
+                let answer = messages.next_if(|next| next["role"] != "assistant");
+                let observation = answer.and_then(|answer| json::text(&answer["content"]));
+                log.step(action, observation, None);
+            }
+        }
+        return 0;
+    };
     let mut unknown = 0;
-    for (number, step) in document["trajectory"].as_array()?.iter().enumerate() {
-        let Some(action) = step["action"].as_str() else {
-            unknown += 1;
-            continue;
-        };
-        let action = action.trim();
+    for step in steps {
+        match action(step) {
+            Some(action) => log.step(
+                action,
+                step["observation"].as_str(),
+                step["execution_time"].as_f64(),
+            ),
+            None => unknown += 1,
+        }
+    }
+    unknown
+}
+
+/// The messages of a demonstration, without those of others that it was begun with.
+fn messages(document: &Value) -> impl Iterator<Item = &Value> {
+    let messages = document["history"].as_array().into_iter().flatten();
+    messages.filter(|message| message["is_demo"] != true)
+}
+
+fn action(step: &Value) -> Option<&str> {
+    step["action"].as_str().map(str::trim)
+}
+
+struct Log<'a> {
+    session: u64,
+    steps: u64,
+    ledger: &'a mut Ledger,
+}
+
+impl Log<'_> {
+    fn step(&mut self, action: &str, observation: Option<&str>, seconds: Option<f64>) {
         // The agent answered without an action, as at the end.
         if action.is_empty() {
-            continue;
+            return;
         }
+        let session = self.session;
         let id = json::Id {
-            digest: digest_of((session, number)),
+            digest: digest_of((session, self.steps)),
             is_unique: true,
         };
         let word = action.split_whitespace().next().unwrap_or("");
-        let tool = if COMMANDS.contains(&word) {
-            word
-        } else {
-            "bash"
-        };
-        ledger.note(Event::Asked {
+        self.ledger.note(Event::Asked {
             session,
             id,
-            answer: Some(number as u64),
-            tool,
+            answer: Some(self.steps),
+            tool: if COMMANDS.contains(&word) {
+                word
+            } else {
+                "bash"
+            },
             args: digest_of(action),
             at: None,
         });
-        if let Some(observation) = step["observation"].as_str() {
-            let duration = step["execution_time"].as_f64();
-            ledger.note(Event::Ended {
+        self.steps += 1;
+        if let Some(observation) = observation {
+            self.ledger.note(Event::Ended {
                 session,
                 id,
                 at: None,
-                duration: duration.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-                outcome: outcome(observation),
+                duration: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+                // Nothing but what was said tells how a step ended.
+                outcome: wording::of_output(observation),
                 error: Some(observation),
             });
         }
     }
-    Some(unknown)
-}
-
-/// Nothing but what was said tells how a step ended.
-fn outcome(observation: &str) -> Outcome {
-    wording::of_output(observation)
 }

@@ -241,6 +241,29 @@ fn swe_agent_tells_of_a_trajectory() {
 }
 
 #[test]
+fn swe_agent_tells_of_a_demonstration() {
+    let document = r#"{"history": [
+        {"role": "system", "content": "open x"},
+        {"role": "assistant", "action": "open y", "content": "", "is_demo": true},
+        {"role": "assistant", "action": "find_file x", "content": "I look for it"},
+        {"role": "tool", "content": [{"type": "text", "text": "found"}]},
+        {"role": "assistant", "content": "no action"},
+        {"role": "assistant", "action": "run x", "content": ""},
+        {"role": "user", "content": "bash: run: command not found"},
+        {"role": "assistant", "action": "submit", "content": ""}
+    ]}"#;
+    let history = read(document.as_bytes()).unwrap();
+    assert_eq!(
+        told(&history.sessions[0]),
+        [
+            "0 find_file a 0+- success",
+            "1 bash b 0+- not_found",
+            "2 submit c 0+- cancelled",
+        ]
+    );
+}
+
+#[test]
 fn the_content_tells_the_form_not_the_name() {
     let folder = new_folder("names");
     for (from, to) in [

@@ -214,6 +214,20 @@ fn names_and_times_of_any_kind_are_taken() {
 }
 
 #[test]
+fn what_is_of_no_known_form_is_not_quoted() {
+    for text in [
+        r#""SECRET""#,
+        r#"{"session":"s","turn":"SECRET"}"#,
+        r#"{"ok":"SECRET"}"#,
+    ] {
+        assert_eq!(
+            read(text.as_bytes()).unwrap_err(),
+            "recording: it is of no known form"
+        );
+    }
+}
+
+#[test]
 fn results_without_a_call_are_counted() {
     let lone = ENDED.replace("c1", "c9");
     let history = read([ASKED, ENDED, &lone].concat().as_bytes()).unwrap();
