@@ -6,7 +6,8 @@
 //!
 //! Promise: any bytes are read within bounded memory beside what the ledger keeps of each call,
 //! and none is fatal; what is not understood is counted. Of a transcript's text only the names of
-//! tools and the first lines of errors are kept.
+//! tools and the first lines of errors are kept. Recordings of this project's own form are another
+//! matter: they are checked as a whole.
 
 mod claude;
 mod codex;
@@ -61,7 +62,7 @@ pub(crate) struct Account {
     pub(crate) broken_lines: u64,
     /// Lines that are too long.
     pub(crate) long_lines: u64,
-    /// Calls that were told again by another copy.
+    /// Copies of calls that were read already.
     pub(crate) copies: u64,
     /// Results of calls that no line asks for.
     pub(crate) orphans: u64,
@@ -124,8 +125,8 @@ impl fmt::Display for Account {
         ];
         write_counts(f, &left_out)?;
         let calls = [
-            (self.copies, "calls told again by copies"),
-            (self.orphans, "results of no call"),
+            (self.copies, "copies of calls"),
+            (self.orphans, "results without a call"),
         ];
         write_counts(f, &calls)
     }

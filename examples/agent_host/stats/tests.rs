@@ -69,7 +69,7 @@ fn the_table_holds_what_was_recorded() {
         &"retries: 5 with the same arguments after a call that did not succeed, of which 4 \
           succeeded (80%)"
     ));
-    assert!(lines.contains(&"lines: 68 read, 5 of an unknown kind, 1 calls told again by copies"));
+    assert!(lines.contains(&"lines: 68 read, 5 of an unknown kind, 1 copies of calls"));
 }
 
 #[test]

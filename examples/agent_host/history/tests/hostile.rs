@@ -115,13 +115,13 @@ fn a_line_of_100_mb_is_counted_within_bounded_memory() {
     assert_eq!((history.account.lines, history.account.long_lines), (2, 1));
     // The line alone is 95 MiB; a little is for what other tests allocate meanwhile.
     assert!(peak < 70.0, "{peak} MiB");
-    // Without another line, the file shows no form.
-    let file = io::repeat(b'{').take(100_000_000);
-    assert!(
-        !Loading::default()
-            .file(file, "recording".as_ref(), true)
-            .unwrap()
-    );
+    // As the first line, too; without another one, the file shows no form.
+    for (rest, is_recording) in [(&b""[..], false), (b"\n", false), (ASKED.as_bytes(), true)] {
+        let long = io::repeat(b'{').take(100_000_000).chain(&b"\n"[..]);
+        let mut loading = Loading::default();
+        let read = loading.file(long.chain(rest), "recording".as_ref(), true);
+        assert_eq!(read, Ok(is_recording));
+    }
 }
 
 #[test]
