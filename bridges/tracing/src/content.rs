@@ -1,8 +1,8 @@
 //! Arguments and results as text: bounded and redacted.
 //!
-//! Promise: of JSON of any size at most [`READ_BYTES`] are written and given to the redactor, and at
-//! most the host's limit is kept. What is cut off before the redactor sees it is cut between words,
-//! so that no secret without spaces is cut in two.
+//! Promise: at most [`READ_BYTES`] of JSON of any size are written and given to the redactor, and at
+//! most the host's limit is kept. What the redactor does not see is cut off between values, or at a
+//! space within a string, so that no secret without spaces is cut in two.
 
 use serde_json::Value;
 use std::borrow::Cow;
@@ -65,10 +65,16 @@ impl Content {
                 text.truncate(end_of_words(&text));
             }
             let redacted = catch_unwind(AssertUnwindSafe(|| redactor(&text).into_owned()));
-            let Ok(redacted) = redacted else {
-                return PANICKED.to_owned();
-            };
-            text = redacted;
+            match redacted {
+                Ok(redacted) => text = redacted,
+                Err(payload) => {
+                    // The payload is the redactor's, too.
+                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                        std::mem::forget(payload);
+                    }
+                    return PANICKED.to_owned();
+                }
+            }
         }
         if text.len() > self.max_bytes {
             text.truncate(boundary(&text, self.max_bytes.saturating_sub(REST.len())));
@@ -111,10 +117,27 @@ impl Write for Head {
     }
 }
 
-/// Where the last word that is there as a whole ends.
-fn end_of_words(text: &str) -> usize {
-    text.rfind(|c: char| c.is_whitespace() || matches!(c, '"' | ',' | '[' | ']' | '{' | '}'))
-        .unwrap_or(0)
+/// Where the last word of some JSON that is there as a whole ends.
+///
+/// A word is what lies between spaces in a string, or a whole string or number elsewhere. Commas,
+/// brackets and escaped quotes do not end a word in a string: secrets hold them, too.
+fn end_of_words(json: &str) -> usize {
+    let (mut end, mut in_string, mut is_escaped) = (0, false, false);
+    for (at, c) in json.char_indices() {
+        let is_end = if in_string {
+            let is_quote = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            in_string = !is_quote;
+            c.is_whitespace()
+        } else {
+            in_string = c == '"';
+            matches!(c, '"' | ',' | '[' | ']' | '{' | '}')
+        };
+        if is_end {
+            end = at;
+        }
+    }
+    end
 }
 
 /// The last boundary of a character that is not after `at`.
@@ -163,20 +186,43 @@ mod tests {
 
     #[test]
     fn a_secret_is_given_to_the_redactor_as_a_whole_or_not_at_all() {
+        // A secret may hold what separates values, and what JSON escapes.
+        for secret in [
+            "hunter2-correct",
+            "hunt,er[2]{co}rr",
+            "hunt\"er\"2\\",
+            "hunt\\\"er2",
+        ] {
+            let json = json!(secret).to_string();
+            let written = json[1..json.len() - 1].to_owned();
+            let redactor: Redactor =
+                Arc::new(move |text| text.replace(&written, "[secret]").into());
+            for before in READ_BYTES - 60..READ_BYTES + 10 {
+                for value in [
+                    json!({ "a": "x".repeat(before), "b": [secret, secret] }),
+                    json!(format!("{} {secret} {secret}", "x".repeat(before))),
+                ] {
+                    let text = content(usize::MAX, Some(Arc::clone(&redactor))).text(&value);
+                    assert!(!text.contains("hunt"), "{secret} after {before}");
+                }
+            }
+        }
         const SECRET: &str = "hunter2-correct";
         let redactor: Redactor = Arc::new(|text| text.replace(SECRET, "[secret]").into());
-        for before in READ_BYTES - 40..READ_BYTES + 10 {
-            let value = json!({ "a": "x".repeat(before), "b": [SECRET, SECRET] });
-            let text = content(usize::MAX, Some(Arc::clone(&redactor))).text(&value);
-            assert!(!text.contains("hunt"), "{before}");
-        }
         let text = content(30, Some(redactor)).text(&json!([SECRET, "y".repeat(100)]));
         assert_eq!(text, "[\"[secret]\",\"yyyyyyyyyyyyyy…");
     }
 
     #[test]
     fn a_redactor_that_panics_leaves_nothing_of_the_text() {
-        let redactor: Redactor = Arc::new(|_| panic!("no idea"));
+        /// Panics when it is dropped.
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("no idea at all");
+            }
+        }
+        let redactor: Redactor = Arc::new(|_| std::panic::panic_any(Bomb));
         let content = content(64, Some(redactor));
         assert_eq!(content.text(&json!("hunter2")), PANICKED);
         assert!(format!("{content:?}").contains("Some(..)"));

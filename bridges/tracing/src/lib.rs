@@ -236,7 +236,7 @@ impl ToolSpans {
     }
 
     /// Sets the longest text that is recorded of arguments, and of a result, in bytes; default
-    /// 1,024. Of a longer one the head is kept, with `…` for the rest.
+    /// 1,024. A longer one is cut, and ends with `…`.
     pub fn max_content_bytes(mut self, bytes: usize) -> Self {
         Arc::make_mut(&mut self.content).max_bytes = bytes;
         self
@@ -244,9 +244,9 @@ impl ToolSpans {
 
     /// Passes arguments and results through `redactor` before they are cut to their final length.
     ///
-    /// Of JSON of more than 16 KiB it gets the head, cut between words and strings, so that it never
-    /// gets a secret without spaces that was cut in two. If it panics, nothing is recorded of the
-    /// text but that it did.
+    /// It gets the head of JSON of more than 16 KiB, cut between values or at a space within a
+    /// string, so that it never gets a secret without spaces that was cut in two. If it panics, the
+    /// text is left out, and `(the redactor panicked)` is recorded.
     ///
     /// # Examples
     ///
