@@ -10,7 +10,7 @@ use crate::due::{
     self, CALLS, DURATION, Due, IN_FLIGHT, NAMELESS, Pushed, RECOVERED, RETRIED, increment,
 };
 use metrics::{Recorder, Unit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use toolmeter::{Intervals, Registry};
@@ -20,9 +20,9 @@ const LEFT_OUT: &str = "toolmeter.latencies_left_out";
 
 /// Pushes what is new of the tools of a registry into a recorder of the [`metrics`] facade.
 ///
-/// It reads by a cursor of its own (see [`Registry::intervals`]), so each call is pushed once, whatever
-/// is reset or comes and goes, and whoever else reads. It may outlive the registry, and then pushes what
-/// the handles that are left count.
+/// It reads by a cursor of its own (see [`Registry::intervals`]), so each call is pushed once, also if
+/// metrics are reset, tools come and go, or other readers take intervals. It may outlive the registry,
+/// and then pushes what the handles that are left count.
 ///
 /// # Examples
 ///
@@ -50,6 +50,8 @@ pub struct MetricsExporter {
     intervals: Intervals,
     max_records: u32,
     due: BTreeMap<Arc<str>, Due>,
+    /// Tools whose gauge is not at zero, or was not set.
+    in_flight: BTreeSet<Arc<str>>,
     nameless: Due,
     unknown_calls: u64,
     left_out: u64,
@@ -79,6 +81,7 @@ impl MetricsExporter {
             intervals: registry.intervals(),
             max_records: 1_000,
             due: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
             nameless: Due::default(),
             unknown_calls: 0,
             left_out: 0,
@@ -111,9 +114,11 @@ impl MetricsExporter {
         let mut pushed = Pushed::default();
         let mut panics = 0;
         let mut contain = |push: &mut dyn FnMut()| {
-            if !contained(push) {
+            let is_done = contained(push);
+            if !is_done {
                 panics += 1;
             }
+            is_done
         };
         contain(&mut || describe(recorder));
 
@@ -135,8 +140,18 @@ impl MetricsExporter {
         for (tool, due) in &mut self.due {
             contain(&mut || due.push(tool, self.max_records, recorder, &mut pushed));
         }
-        for (tool, stats) in &interval.tools {
-            contain(&mut || due::set_in_flight(tool, stats.in_flight, recorder));
+        // A tool that is forgotten, and so is in no interval, has no call in flight.
+        let forgotten = self.in_flight.iter().map(|tool| (Arc::clone(tool), 0));
+        let mut in_flight: BTreeMap<_, _> = forgotten.collect();
+        let tools = interval.tools.iter();
+        in_flight.extend(tools.map(|(tool, stats)| (Arc::clone(tool), stats.in_flight)));
+        for (tool, in_flight) in in_flight {
+            let is_set = contain(&mut || due::set_in_flight(&tool, in_flight, recorder));
+            if is_set && in_flight == 0 {
+                self.in_flight.remove(&tool);
+            } else {
+                self.in_flight.insert(tool);
+            }
         }
         if self.nameless != Due::default() {
             contain(&mut || self.nameless.push_nameless(recorder, &mut pushed));
@@ -197,7 +212,7 @@ fn describe(recorder: &dyn Recorder) {
 
 /// Calls the recorder; returns false if it panicked.
 fn contained(push: &mut dyn FnMut()) -> bool {
-    // What was not taken is still there, whatever the recorder left behind.
+    // What was not taken is still there: it is taken out after the recorder has returned.
     let Err(payload) = catch_unwind(AssertUnwindSafe(push)) else {
         return true;
     };

@@ -607,3 +607,67 @@ fn prometheus_is_shown_exact_counts_and_buckets_at_powers_of_two() {
     assert!(page.contains("# TYPE toolmeter_calls counter"));
     assert!(page.contains("# HELP toolmeter_call_duration How long attempts took"));
 }
+
+#[test]
+fn a_gauge_does_not_outlive_a_tool_that_is_forgotten() {
+    let host = Host::of(Registry::builder().tool_limit(2));
+    let gone = |name: &str| {
+        host.registry.deregister(name).unwrap();
+        host.registry.pump();
+    };
+    // As many names as are remembered of tools that are gone.
+    for name in ["a", "b"] {
+        host.registry.register(name).unwrap().start().succeed();
+        gone(name);
+    }
+    let mut exporter = MetricsExporter::new(&host.registry);
+    // Unlike a debugging recorder, it keeps its gauges when it is read.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let shows = |in_flight: u8| {
+        let line = format!("toolmeter_in_flight{{tool=\"hangs\"}} {in_flight}\n");
+        recorder.handle().render().contains(&line)
+    };
+    let call = host.registry.register("hangs").unwrap().start_owned();
+    let _ = exporter.export_to(&recorder);
+    assert!(shows(1));
+    call.succeed();
+    gone("hangs");
+    assert!(!host.registry.totals().tools.contains_key("hangs"));
+    let _ = exporter.export_to(&recorder);
+    assert!(shows(0));
+}
+
+#[test]
+fn names_from_outside_pass_as_they_are() {
+    let host = Host::new();
+    let long = "n".repeat(256);
+    let names = [
+        r#"quote " and \ and \n"#,
+        "{tool=\"x\"} 1",
+        "größer 🦀",
+        &long,
+    ];
+    let mut exporter = MetricsExporter::new(&host.registry);
+    for name in names {
+        host.registry
+            .register(name.to_owned())
+            .unwrap()
+            .start()
+            .succeed();
+    }
+    let recorder = DebuggingRecorder::new();
+    let prometheus = PrometheusBuilder::new().build_recorder();
+    let exported = exporter.export_to(&recorder);
+    assert_eq!((exported.calls, exported.panics), (4, 0));
+    let seen = seen(&recorder.snapshotter());
+    for name in names {
+        let series = format!("toolmeter.calls{{tool={name},outcome=success,error_type=}}");
+        assert_eq!(seen.number(&series), 1.0, "{name}");
+    }
+    // A page of a recorder has them escaped.
+    let mut exporter = MetricsExporter::new(&host.registry);
+    let _ = exporter.export_to(&prometheus);
+    let page = prometheus.handle().render();
+    let quoted = r#"toolmeter_calls{tool="{tool=\"x\"} 1",outcome="success",error_type=""} 0"#;
+    assert!(page.contains(quoted), "{page}");
+}
