@@ -1,5 +1,5 @@
-//! The hook around each call: [`Instrument`], for whoever has to be there while a tool runs, as
-//! what opens spans does.
+//! The hook around each call: [`Instrument`], for code that has to be there while a tool runs, such
+//! as code that opens spans.
 //!
 //! Owns how the hook is called, and how its scopes are entered and told. Promises:
 //!
@@ -11,8 +11,8 @@
 //! - A panic of the hook, or of a scope when it is dropped, changes no count and unwinds nowhere.
 //!   The tool runs exactly once, whatever a scope does with it.
 //! - The hook is never called under a lock of ours.
-//! - A call that the hook itself makes, while it is told something, is counted and not told to it.
-//!   Without that, a hook that calls a metered tool would never return.
+//! - A call that a hook itself makes, while it is told something, is counted and told to no hook, also
+//!   if it is of another registry. Without that, hooks that call metered tools would never return.
 //!
 //! Without a hook a call pays for a few branches that are predicted; all else lies in functions of
 //! its own.
@@ -39,12 +39,14 @@ use toolmeter_events::{CallContext, ToolId};
 
 /// A hook that is there while tools run; see [`RegistryBuilder::instrument`].
 ///
-/// It is called on the threads that make and end calls, before and after the tool, so whatever
-/// time it takes the caller waits. What it only has to hear of, a
-/// [`Subscription`](crate::Subscription) tells for less.
+/// It is called on the threads that make and end calls, before and after the tool, so the caller
+/// waits for as long as it takes. Where hearing of calls later is enough, a
+/// [`Subscription`](crate::Subscription) costs less.
 ///
-/// It may use the registry. Calls that it makes itself are counted, and not told to it. Its panics
-/// are contained.
+/// It may use the registry. Calls that it makes itself are counted, and told to no hook, neither to
+/// it nor to that of another registry. Its panics are contained. A hook that keeps its registry has to
+/// keep a [`WeakRegistry`](crate::WeakRegistry): with a [`Registry`] in it, neither would ever be
+/// dropped.
 ///
 /// [`RegistryBuilder::instrument`]: crate::RegistryBuilder::instrument
 ///
@@ -89,14 +91,14 @@ use toolmeter_events::{CallContext, ToolId};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Instrument: Send + Sync + 'static {
-    /// A call begins. Returns its scope, or `None` if nothing of it matters to the hook.
+    /// Begins a call. Returns its scope, or `None` if the hook wants to know no more of it.
     ///
-    /// It is called where the caller is: on its thread, within its scope. Of a tool that blocks
-    /// that is before it gets a thread.
+    /// It is called where the caller is: on its thread, within its scope. For a tool that blocks,
+    /// this is before the tool gets a thread.
     fn begin(&self, call: &CallBegin<'_>) -> Option<Arc<dyn Scope>>;
 
-    /// A call ended before it began: it was rejected, or no tool has the name. By default it begins
-    /// and ends, and its scope is never entered.
+    /// Tells of a call that ended before it began: it was rejected, or no tool has the name. By
+    /// default, the call is begun and ended, and its scope is never entered.
     ///
     /// It is called after the call was counted, and after its event if it has one.
     fn refused(&self, call: &CallBegin<'_>, end: &CallEnd<'_>) {
@@ -105,7 +107,8 @@ pub trait Instrument: Send + Sync + 'static {
         }
     }
 
-    /// Returns the scope that is current on this thread, of whatever kind; `None` if there is none.
+    /// Returns the scope that is current on this thread, of a call or of any other kind; `None` if
+    /// there is none.
     ///
     /// It is asked where calls are handed to another thread or task, by `AutoRun` and
     /// [`Registry::in_current_scope`], so that [`begin`](Self::begin) is called within it there.
@@ -113,8 +116,8 @@ pub trait Instrument: Send + Sync + 'static {
         None
     }
 
-    /// Returns whether arguments and results of calls by name are lent to the hook. They are what
-    /// the model and the tool wrote: unbounded, and not redacted.
+    /// Returns whether arguments and results of calls by name are lent to the hook, as the model and
+    /// the tool wrote them: unbounded, and not redacted.
     ///
     /// It is asked once, when the registry is built.
     fn wants_content(&self) -> bool {
@@ -122,7 +125,7 @@ pub trait Instrument: Send + Sync + 'static {
     }
 }
 
-/// What an [`Instrument`] keeps of one call.
+/// The part of an [`Instrument`] that belongs to one call.
 ///
 /// It is shared: a tool that blocks may still be within the scope when its call has ended, by a
 /// time limit or because its caller is gone.
@@ -133,27 +136,27 @@ pub trait Instrument: Send + Sync + 'static {
 pub trait Scope: Send + Sync + 'static {
     /// Makes the scope current, calls `body` and makes it not current any more.
     ///
-    /// `body` runs the tool's code, for the first time it is called. It does not unwind, whatever
-    /// the tool does. If it is not called, the tool's code is run without the scope.
+    /// `body` runs the tool's code the first time it is called. It does not unwind, even if the tool
+    /// panics. If it is not called, the tool's code is run without the scope.
     fn in_scope(&self, body: &mut dyn FnMut());
 
-    /// The call has ended. Called once, unless the scope is one from
-    /// [`current`](Instrument::current).
+    /// Tells that the call has ended. It is called once, and never for a scope that
+    /// [`current`](Instrument::current) returned.
     fn end(&self, end: &CallEnd<'_>) {
         let _ = end;
     }
 }
 
-/// What an [`Instrument`] is told when a call begins.
+/// The beginning of a call, as an [`Instrument`] is told of it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallBegin<'a> {
-    /// The name of the tool. Of a call by a name that no tool has it is that name, escaped and cut
-    /// to 256 bytes, or empty if the host did not say it.
+    /// The name of the tool. If no tool has the name, it is the one that was asked for, escaped and
+    /// cut to 256 bytes, or empty if the host did not say it.
     pub name: &'a str,
     /// The tool's id; `None` if no tool has the name.
     pub tool: Option<ToolId>,
-    /// Which attempt it is, counted from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u16,
     /// The host's own names for the call, if it gave any.
     pub context: Option<&'a CallContext>,
@@ -161,16 +164,16 @@ pub struct CallBegin<'a> {
     pub arguments: Option<&'a Value>,
 }
 
-/// What an [`Instrument`] is told when a call has ended.
+/// The end of a call, as an [`Instrument`] is told of it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallEnd<'a> {
-    /// How it ended, as it was counted. A call by a name that no tool has is a failure of kind
+    /// The outcome, as it was counted. A call by a name that no tool has is a failure of kind
     /// `not_found`.
     pub outcome: Outcome,
     /// The latency that was counted; `None` if the call was rejected or no tool has the name.
     pub latency: Option<Duration>,
-    /// What was said of the end: bounded, redacted and escaped as
+    /// The message of the end: bounded, redacted and escaped as
     /// [`LastError::message`](crate::LastError::message) is.
     pub message: Option<&'a str>,
     /// The answer of a call by name, if the hook [wants](Instrument::wants_content) it.
@@ -348,7 +351,7 @@ impl CallScope {
     }
 }
 
-/// Runs `code` within a scope, exactly once whatever the hook does.
+/// Runs `code` within a scope, exactly once, also if the hook panics or does not call it.
 ///
 /// # Errors
 ///

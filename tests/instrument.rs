@@ -1053,6 +1053,70 @@ fn a_hook_may_use_the_registry_and_its_own_calls_are_not_told() {
 }
 
 #[test]
+fn calls_that_a_hook_makes_are_told_to_no_other_hook() {
+    struct Calls(toolmeter::ToolHandle);
+    struct InCall(toolmeter::ToolHandle);
+    impl Instrument for Calls {
+        fn begin(&self, _: &CallBegin<'_>) -> Option<Arc<dyn Scope>> {
+            self.0.run(|| ());
+            Some(Arc::new(InCall(self.0.clone())))
+        }
+    }
+    impl Scope for InCall {
+        fn in_scope(&self, body: &mut dyn FnMut()) {
+            self.0.run(|| ());
+            body();
+        }
+        fn end(&self, _: &CallEnd<'_>) {
+            self.0.run(|| ());
+        }
+    }
+    let other = Host::new();
+    let log = other.registry.register("log").unwrap();
+    let clock = Arc::new(ManualClock::new());
+    let registry = builder(&clock)
+        .instrument(Calls(log.clone()))
+        .build()
+        .unwrap();
+    // A call that the tool makes is told.
+    registry
+        .register("tool")
+        .unwrap()
+        .run(|| log.call().attempt(2).run(|| ()));
+    assert_eq!(other.book.one().0.attempt, 2);
+    assert_eq!(other.registry.metrics().tools["log"].success(), 4);
+}
+
+/// A hook that keeps a weak registry goes with the registry, and so does what it keeps of calls.
+#[test]
+fn a_hook_goes_with_the_last_owner_of_its_registry() {
+    struct Goes(#[allow(dead_code, reason = "counted")] Arc<()>);
+    impl Instrument for Goes {
+        fn begin(&self, _: &CallBegin<'_>) -> Option<Arc<dyn Scope>> {
+            Some(Arc::new(Self(Arc::clone(&self.0))))
+        }
+    }
+    impl Scope for Goes {
+        fn in_scope(&self, body: &mut dyn FnMut()) {
+            body();
+        }
+    }
+    let here = Arc::new(());
+    let clock = Arc::new(ManualClock::new());
+    let hook = Goes(Arc::clone(&here));
+    let registry = builder(&clock).instrument(hook).build().unwrap();
+    let tool = registry.register("tool").unwrap();
+    tool.run(|| assert_eq!(Arc::strong_count(&here), 3));
+    let call = tool.start_owned();
+    registry.shutdown();
+    drop((tool, registry));
+    // A guard of a registry that is gone is told its end.
+    assert_eq!(Arc::strong_count(&here), 3);
+    drop(call);
+    assert_eq!(Arc::strong_count(&here), 1);
+}
+
+#[test]
 fn a_hook_that_wants_no_scope_is_not_told_the_end() {
     struct Nothing;
     impl Instrument for Nothing {
