@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each subscriber has a process of its own, since `tracing` asks the whole process which levels are
-//! wanted. The tool does nothing, and there is no subscription. OpenTelemetry's exporter
+//! wanted. The tool does nothing, and there is no subscription to events. OpenTelemetry's exporter
 //! drops what it gets, at once and on the same thread.
 
 use lexopt::ValueExt;

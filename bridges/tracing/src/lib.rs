@@ -119,8 +119,8 @@ pub struct ToolSpans {
 
 /// Makes a [`ToolSpans`] whose spans have another target than `toolmeter`.
 ///
-/// What `tracing` knows of a span before it is opened is static, its target too. So the target is
-/// a constant, and this a macro.
+/// `tracing` takes the target of a span from where the code opens it. So the target is a constant,
+/// and this is a macro.
 ///
 /// # Examples
 ///
@@ -181,7 +181,8 @@ macro_rules! tool_spans {
 }
 
 impl ToolSpans {
-    /// Opens spans of level [`Level::INFO`] and target `toolmeter`, without arguments and results.
+    /// Returns a hook that opens spans of level [`Level::INFO`] and target `toolmeter`, without
+    /// arguments and results.
     pub fn new() -> Self {
         tool_spans!(target: "toolmeter")
     }
@@ -351,7 +352,7 @@ impl Scope for Call {
     }
 }
 
-/// The span of whoever makes calls.
+/// The span in which calls are made.
 struct Current(Span);
 
 impl Scope for Current {

@@ -205,6 +205,26 @@ fn a_call_by_an_unknown_name_is_not_found() {
 }
 
 #[test]
+fn names_from_outside_pass_as_they_are() {
+    let host = host(ToolSpans::new());
+    let long = "n".repeat(256);
+    for name in [r#"say "hi" {} %s \n"#, "größer 🦀", &long] {
+        let tool = host.registry.register(name.to_owned()).unwrap();
+        tool.run(|| ());
+        let span = host.one();
+        assert_eq!(span.name, format!("execute_tool {name}"));
+        assert_eq!(attributes(&span)["gen_ai.tool.name"], name);
+    }
+    // Any other name is one of no tool, and is cut and escaped.
+    let asked = format!("a\nb{}", "n".repeat(1_000));
+    let mut call = host.registry.invoke(&asked, json!({})).into_future();
+    assert!(poll(&mut call).is_ready());
+    let span = host.one();
+    let name = &attributes(&span)["gen_ai.tool.name"];
+    assert!(name.starts_with(r"a\nbnnn") && name.len() <= 256, "{name}");
+}
+
+#[test]
 fn arguments_and_results_are_recorded_if_the_host_says_so() {
     let echo = || async_tool("echo", |call| async move { Ok(call.args) });
     let call = |host: &Host, args| {
