@@ -692,6 +692,8 @@ fn rejected_and_unknown_calls_are_told() {
             ("tool", 0, true)
         );
         assert!(end.message.as_deref().unwrap().contains(message), "{end:?}");
+        // Not asked for.
+        assert_eq!(told.arguments, None);
         told
     };
     tool.call().attempt(2).reject("after midnight");
@@ -730,6 +732,7 @@ fn rejected_and_unknown_calls_are_told() {
         };
         assert_eq!(end.outcome, Outcome::Failure(ErrorKind::NotFound));
         assert_eq!((end.latency, end.counted.3), (None, unknown));
+        assert_eq!(told.arguments, None);
     }
     assert_eq!(told.len(), 2);
 }
