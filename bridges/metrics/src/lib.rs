@@ -1,5 +1,5 @@
 //! What toolmeter counted, for hosts that use the [`metrics`] facade: a [`MetricsExporter`] pushes what
-//! is new into whatever recorder the host has installed.
+//! is new into the recorder that the host has installed.
 //!
 //! ```
 //! use metrics_util::debugging::DebuggingRecorder;
@@ -43,9 +43,9 @@
 //!
 //! The facade takes one value at a time, and not a histogram that is counted already. So each bucket of
 //! toolmeter is recorded at its middle, as often as it counts: 1.6% off at most with the default
-//! precision, and so are sums. Of a tool and outcome that had more than
-//! [`max_records`](MetricsExporter::max_records) calls since the last export, that many are recorded,
-//! evenly spaced by rank. The rest is left out, and counted in `toolmeter.latencies_left_out`. Counters
+//! precision, and so are sums. If a tool and outcome had more than
+//! [`max_records`](MetricsExporter::max_records) calls since the last export, that many of them are
+//! recorded, evenly spaced by rank. The rest is left out, and counted in `toolmeter.latencies_left_out`. Counters
 //! are exact all the same.
 
 mod due;

@@ -471,24 +471,26 @@ fn a_recorder_that_panics_loses_nothing() {
     assert!(failed > 30, "{failed}");
 }
 
+/// Takes nothing.
+struct Broken;
+impl Recorder for Broken {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        panic_any(Bomb)
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        panic_any(Bomb)
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        panic_any(Bomb)
+    }
+}
+
 /// For as long as it panics at everything, what is due waits, and is not more than one of each.
 #[test]
 fn a_recorder_that_always_panics_loses_nothing() {
-    struct Broken;
-    impl Recorder for Broken {
-        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-            panic_any(Bomb)
-        }
-        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-            panic_any(Bomb)
-        }
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            panic_any(Bomb)
-        }
-    }
     let host = Host::new();
     let tools = host.registry.register_all(["a", "b"]).unwrap();
     let mut exporter = MetricsExporter::new(&host.registry);
@@ -670,4 +672,29 @@ fn names_from_outside_pass_as_they_are() {
     let page = prometheus.handle().render();
     let quoted = r#"toolmeter_calls{tool="{tool=\"x\"} 1",outcome="success",error_type=""} 0"#;
     assert!(page.contains(quoted), "{page}");
+}
+
+#[test]
+fn what_a_panic_left_of_a_tool_that_is_forgotten_is_pushed() {
+    let host = Host::of(Registry::builder().tool_limit(2));
+    let gone = |name: &str| {
+        host.registry.deregister(name).unwrap();
+        host.registry.pump();
+    };
+    for name in ["a", "b"] {
+        host.registry.register(name).unwrap().start().succeed();
+        gone(name);
+    }
+    let mut exporter = MetricsExporter::new(&host.registry);
+    host.registry.register("tool").unwrap().start().succeed();
+    assert_eq!(exporter.export_to(&Broken).calls, 0);
+    gone("tool");
+    assert!(!host.registry.totals().tools.contains_key("tool"));
+    let recorder = DebuggingRecorder::new();
+    let exported = exporter.export_to(&Broken);
+    assert_eq!(exported.calls, 0);
+    let exported = exporter.export_to(&recorder);
+    assert_eq!((exported.calls, exported.latencies), (1, 1));
+    let success = "toolmeter.calls{tool=tool,outcome=success,error_type=}";
+    assert_eq!(seen(&recorder.snapshotter()).number(success), 1.0);
 }
