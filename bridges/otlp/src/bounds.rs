@@ -101,9 +101,9 @@ impl Bounds {
 
     /// Returns bounds in seconds.
     ///
-    /// Each is within a bucket of toolmeter: of the calls that took at most as long as the bound,
-    /// those in the bucket that the bound lies in are counted above it, which are latencies less
-    /// than 3.2% below the bound with the default precision. The metric's description says so.
+    /// A bound lies within a bucket of toolmeter, which counts above it as a whole. So some calls that
+    /// took at most as long as the bound are counted above it: those with latencies less than 3.2%
+    /// below it, with the default precision. The metric's description says so.
     ///
     /// # Errors
     ///

@@ -17,8 +17,8 @@
 //! None of OTLP's bounds coincides with one of toolmeter's, which are parts of powers of two of a
 //! nanosecond. A bucket of toolmeter at precision p is at most `2^-p` of its lower bound wide, so its
 //! middle m is within a factor of `1 + 2^-(p+1)` of each latency in it. It is counted whole in the
-//! bucket that holds m, any value in which is within a factor of `2^(2^-s)` of m. So whatever a
-//! receiver takes for a latency, it is off by at most
+//! bucket that holds m, any value in which is within a factor of `2^(2^-s)` of m. So the value that
+//! a receiver reads for a latency is off by at most
 //!
 //! ```text
 //! (1 + 2^-(p+1)) * 2^(2^-s) - 1

@@ -1,6 +1,6 @@
 //! What toolmeter counted, as metrics of OTLP: [`OtlpMetrics`] makes an
 //! [`ExportMetricsServiceRequest`] of [`Registry::totals`](toolmeter::Registry::totals), and the host
-//! sends it by whatever it has.
+//! sends it with a client of its own.
 //!
 //! ```
 //! use toolmeter_otlp::OtlpMetrics;
@@ -30,8 +30,8 @@
 //! | `gen_ai.execute_tool.duration`, if [asked for](OtlpMetrics::execute_tool_duration) | histogram | `s` | `gen_ai.tool.name`, `error.type` |
 //!
 //! `toolmeter.outcome` is `success`, `failure`, `cancelled` or `rejected`. As the semantic conventions
-//! want it, `error.type` is absent from a success; of a failure it is the kind (`other` as `_OTHER`),
-//! of the others the outcome. A call is an attempt: a call that failed twice and then succeeded counts
+//! want it, `error.type` is absent from a success; for a failure it is the kind (`other` as `_OTHER`),
+//! for the others the outcome. A call is an attempt: a call that failed twice and then succeeded counts
 //! three times, two of them in `toolmeter.retried`. Rejected calls never ran, and are in no histogram.
 //!
 //! The nameless ones are there only if more tools are gone than the registry remembers by name; see

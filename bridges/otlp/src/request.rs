@@ -5,7 +5,7 @@
 //! calls of an outcome are that count. Only the kinds of failures may be ahead of the histogram by calls
 //! that were just finishing.
 //!
-//! A point is valid whatever the clocks do: its time is not before its start, also after the host's
+//! A point is valid if the clocks jump: its time is not before its start, also after the host's
 //! clock was set back.
 
 use crate::bounds::Bounds;
@@ -110,7 +110,7 @@ impl OtlpMetrics {
         self.resource_attribute(SERVICE_NAME, name)
     }
 
-    /// Sets an attribute of the resource, whatever it was before.
+    /// Sets an attribute of the resource, in place of its earlier value.
     ///
     /// `service.instance.id` is the [registry's](Registry::instance_id), random at each start. A value
     /// of the host's own must be unlike that of any other registry that runs at the same time, or

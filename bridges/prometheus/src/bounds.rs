@@ -102,9 +102,9 @@ impl Bounds {
 
     /// Returns bounds in seconds.
     ///
-    /// Each is within a bucket of toolmeter: of the calls that took at most as long as the bound,
-    /// those in the bucket that the bound lies in are counted above it, which are latencies less
-    /// than 3.2% below the bound with the default precision. The help text says so.
+    /// A bound lies within a bucket of toolmeter, which counts above it as a whole. So some calls that
+    /// took at most as long as the bound are counted above it: those with latencies less than 3.2%
+    /// below it, with the default precision. The help text says so.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Bounds {
             .iter()
             .map(|&(index, count)| (greatest_ns(latency, index), count))
             .peekable();
-        // All cells together are at most `u64::MAX`, so that their sum stays within.
+        // All cells together are at most `u64::MAX`, so that a reader that adds them up stays within.
         let mut seen = 0_u64;
         for bound in &self.bounds {
             let before = seen;

@@ -35,7 +35,7 @@
 //!
 //! `outcome` is `success`, `failure`, `cancelled` or `rejected`. `error_type` is empty for a success,
 //! the kind of a failure (`other` as `_OTHER`), and the outcome itself for `cancelled` and `rejected`;
-//! so `error_type!=""` is whatever was no success. A call is an attempt: a call that failed twice and
+//! so `error_type!=""` selects all that was no success. A call is an attempt: a call that failed twice and
 //! then succeeded counts three times, two of them in `toolmeter_retried_total`. Rejected calls never
 //! ran, and are in no histogram.
 //!
@@ -46,7 +46,7 @@
 //! # What is exact
 //!
 //! Counts, and the buckets of [`Bounds::powers_of_two`]. No counter decreases while the registry
-//! lives, whatever is reset, deregistered or registered again.
+//! lives, also if metrics are reset, or tools deregistered and registered again.
 
 mod bounds;
 mod collector;

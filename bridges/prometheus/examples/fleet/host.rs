@@ -39,7 +39,7 @@ pub(crate) struct Settings {
 struct Pages {
     tools: Registry,
     metrics: registry::Registry,
-    /// Written to by whoever wants no scrape between two things.
+    /// Held for writing where no scrape may come between two things.
     gate: Arc<RwLock<()>>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
 }
 
 fn say(line: &str) {
-    // Whoever does not listen any more does not want to know.
+    // A parent that does not listen any more is gone.
     let _ = writeln!(stdout(), "{line}");
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn key<'a>(
     format!("{metric}{labels:?}")
 }
 
-/// A bound as it stands in [`key`], whoever wrote the number.
+/// A bound as it stands in [`key`], the same for each way to write the number.
 pub(crate) fn le(bound: f64) -> String {
     if bound.is_infinite() {
         "+Inf".to_owned()

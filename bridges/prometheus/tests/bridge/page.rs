@@ -404,7 +404,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever is reset, freed, held and registered again. A tool without a call may go.
+    /// Also if metrics are reset, and tools freed, held and registered again. A tool without a call
+    /// may go.
     #[test]
     fn no_counter_decreases_and_no_series_goes(steps in prop::collection::vec(any_step(), 1..40)) {
         let host = Host::new();

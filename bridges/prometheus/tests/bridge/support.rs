@@ -56,7 +56,7 @@ pub(crate) fn parsed(page: &str) -> Series {
     series
 }
 
-/// Fails unless all that a snapshot says is there, and whatever else its tools have is zero.
+/// Fails unless all that a snapshot says is there, and all else that its tools have is zero.
 pub(crate) fn assert_same(found: &Series, snapshot: &Snapshot) {
     assert_eq!(differences(found, &expected(snapshot)), [""; 0]);
 }
