@@ -407,8 +407,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the hook that is there while tools run, as what opens a span for each call. There is
-    /// one; a later one replaces it.
+    /// Sets the hook that is there while tools run, such as one that opens a span for each call. A
+    /// registry has one; a later one replaces it.
     ///
     /// # Examples
     ///

@@ -271,7 +271,7 @@ struct Running<C> {
     tool: Contained<ToolFuture>,
     #[cfg(feature = "tokio")]
     limit: Option<Limit>,
-    // Behind the tool: when the permit is taken next, this call is over.
+    // Behind the tool: the call that gets the permit next finds this one over.
     #[cfg(feature = "tokio")]
     _held: Held,
 }

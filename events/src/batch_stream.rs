@@ -2,8 +2,8 @@
 //!
 //! Promises, beside those of [`Subscription`]:
 //!
-//! - A batch leaves the queue only to be returned by the poll that takes it, so dropping what
-//!   polls the stream, a `next()` in a `select!` for instance, loses no batch.
+//! - A batch leaves the queue only to be returned by the poll that takes it, so no batch is lost
+//!   when the future that polls the stream is dropped, a `next()` in a `select!` for instance.
 //! - The waker that is called is that of the last poll. A stream that is pending keeps one waker, one
 //!   that is not keeps none.
 //! - It ends once the hub is closed and every batch was received, and stays ended.

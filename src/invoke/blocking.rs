@@ -68,7 +68,7 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the call, for the side that ends it first, and returns the stage it was in.
+    /// Ends the call, for the side that does so first, and returns the stage it was in.
     fn end(&self) -> Stage {
         mem::replace(&mut *self.lock(), Stage::Ended)
     }
@@ -155,7 +155,7 @@ fn without_thread(shared: &Shared, name: Arc<str>) -> Invoked {
         Stage::Waiting(waiting) => waiting.begun(),
         // A thread was there at that very moment, and has begun it.
         Stage::Running(call) => call,
-        // It is done already. Its answer reaches no caller, so the caller is told that it was cancelled.
+        // It is done already; no caller hears of its answer, so it is cancelled.
         Stage::Ended => {
             return Invoked {
                 answer: Err(error),
