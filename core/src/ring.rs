@@ -42,8 +42,13 @@
 //! It reads the number of positions given, once, and takes what is complete at these positions, in
 //! their order. An event of a later position that it meets in a place stays there. So it takes an
 //! end only if it also sees all that was put before the end was offered, and its start comes first.
-//! It remembers the first position that it passed over, and begins there the next time. At most it
-//! looks at each place once.
+//! It remembers the first position that it passed over, and begins there the next time.
+//!
+//! That position may lie more than a turn of the ring back: an offer was held up, or gave up, and
+//! others went on. Then the drain looks for events from before the last turn first, the one of the
+//! lowest position each time, which takes a look at all places for each of them; and then it looks at
+//! each place once, for the event of the last turn. An event from before that turn which is completed
+//! meanwhile is left for the next drain. Where nothing is under way there is nothing to go back for.
 //!
 //! # Orderings
 //!
@@ -335,11 +340,13 @@ impl<'a> EventRing<'a> {
         }
         let end = tickets.entered();
         // In more positions than there are places, each place would come twice.
-        let at = from.max(end.saturating_sub(self.capacity() as u64));
+        let first = from.max(end.saturating_sub(self.capacity() as u64));
         Some(EventRingDrain {
             ring: *self,
             from,
-            at,
+            first,
+            has_older: from < first,
+            at: first,
             end,
             none_at: end,
         })
@@ -450,12 +457,18 @@ impl Place<'_> {
             .fetch_add(full(position).wrapping_sub(HELD), Release);
     }
 
-    /// Takes the event out if it is complete and its position is below `end`. For the drain.
+    /// Returns the position of the event that is complete here, if there is one.
     #[inline]
-    fn take_below(&self, end: u64) -> Option<RingEvent> {
+    fn position(&self) -> Option<u64> {
         let full_with = self.state.load(Acquire) & !HELD;
-        // An event of the position before `end` is the last.
-        if full_with == 0 || full_with >= full(end) {
+        (full_with / (HELD << 1)).checked_sub(1)
+    }
+
+    /// Takes the event of this position out, if it is complete. For the drain.
+    #[inline]
+    fn take(&self, position: u64) -> Option<RingEvent> {
+        let full_with = full(position);
+        if self.state.load(Acquire) & !HELD != full_with {
             return None;
         }
         let number = self.number.load(Relaxed);
@@ -506,6 +519,10 @@ pub struct EventRingDrain<'a> {
     ring: EventRing<'a>,
     /// What the drain before left.
     from: u64,
+    /// The first position of the last turn of the ring, or `from`.
+    first: u64,
+    /// Whether there may be events of positions below `first`.
+    has_older: bool,
     /// The next position to look at.
     at: u64,
     end: u64,
@@ -513,15 +530,34 @@ pub struct EventRingDrain<'a> {
     none_at: u64,
 }
 
+impl EventRingDrain<'_> {
+    /// Takes the event of the lowest position below the last turn of the ring, if there is one.
+    #[cold]
+    fn take_oldest(&self) -> Option<RingEvent> {
+        let places = 0..self.ring.capacity() as u64;
+        let complete = places.filter_map(|place| self.ring.place(place).position());
+        let oldest = complete.filter(|&position| position < self.first).min()?;
+        let event = self.ring.place(oldest).take(oldest)?;
+        self.ring.header().tickets.count_drained(1);
+        Some(event)
+    }
+}
+
 impl Iterator for EventRingDrain<'_> {
     type Item = RingEvent;
 
     #[inline]
     fn next(&mut self) -> Option<RingEvent> {
+        if self.has_older {
+            if let Some(event) = self.take_oldest() {
+                return Some(event);
+            }
+            self.has_older = false;
+        }
         while self.at < self.end {
             let at = self.at;
             self.at += 1;
-            if let Some(event) = self.ring.place(at).take_below(self.end) {
+            if let Some(event) = self.ring.place(at).take(at) {
                 self.ring.header().tickets.count_drained(1);
                 return Some(event);
             }
@@ -541,6 +577,11 @@ impl Drop for EventRingDrain<'_> {
     fn drop(&mut self) {
         let Header { tickets, relay } = self.ring.header();
         let passed = self.none_at.min(self.at);
+        let passed = if self.from < self.first {
+            self.from
+        } else {
+            passed
+        };
         let left = tickets.settled().unwrap_or(passed);
         relay.fetch_add(left.wrapping_sub(DRAINING | self.from), Release);
     }

@@ -4,7 +4,7 @@
 //! The amount of work is set, not the time. A busy machine makes it slower and never less thorough.
 #![cfg(not(toolmeter_loom))]
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use toolmeter_core::{
     ErrorKind, EventFacts, EventRing, Finish, Outcome, RingAccounting, RingEvent, Word,
@@ -46,7 +46,7 @@ impl Books {
 
 /// Lets all producers offer while one thread drains and another asks for drains, too.
 fn run(ring: EventRing<'_>, pause: impl Fn(u64) + Sync) -> (Books, RingAccounting) {
-    let running = AtomicU64::new(PRODUCERS);
+    let running = Word::new(PRODUCERS);
     let mut books = Books::default();
     thread::scope(|scope| {
         for producer in 0..PRODUCERS {
