@@ -81,16 +81,16 @@ impl Set {
 }
 
 /// What is never shown: control characters, line and paragraph separators, the marks of
-/// annotations, the Braille pattern without dots, and what Unicode says that a display ignores
+/// annotations, signs without ink, and what Unicode says that a display ignores
 /// unless it supports it. Of the last, the variation selectors of emoji may stay.
 static UNSEEN: LazyLock<Set> = LazyLock::new(|| {
-    let unseen = r"[[\p{Cc}\p{Zl}\p{Zp}\p{DI}\x{2800}\x{FFF9}-\x{FFFB}]--[\x{FE00}-\x{FE0F}]]";
+    let unseen = r"[[\p{Cc}\p{Zl}\p{Zp}\p{DI}\x{2800}\x{13441}\x{13442}\x{1D159}\x{FFF9}-\x{FFFB}]--[\x{FE00}-\x{FE0F}]]";
     Set::new(unseen)
 });
 
 /// What alone makes no name: white space, marks that need a letter to stand on, and formats.
 static BLANK: LazyLock<Set> =
-    LazyLock::new(|| Set::new(r"[\p{White_Space}\x{2800}\p{Grapheme_Extend}\p{Cf}\p{Zs}]"));
+    LazyLock::new(|| Set::new(r"[\p{White_Space}\x{2800}\x{13441}\x{13442}\x{1D159}\p{Grapheme_Extend}\p{Cf}\p{Zs}]"));
 
 /// What is no character, or not yet in this edition of Unicode.
 static UNASSIGNED: LazyLock<Set> = LazyLock::new(|| Set::new(r"\p{Cn}"));
@@ -105,7 +105,8 @@ pub(crate) fn is_unseen(character: char) -> bool {
 
 /// Whether a name needs more than such characters.
 pub(crate) fn is_blank(character: char) -> bool {
-    let is_hidden = is_unseen(character) && !character.is_whitespace() && character != '\u{2800}';
+    let is_without_ink = matches!(character, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{1D159}');
+    let is_hidden = is_unseen(character) && !character.is_whitespace() && !is_without_ink;
     // The edition of std may be newer, so it is asked of those.
     let is_unassigned =
         || UNASSIGNED.has(character) && character.escape_debug().nth(1) == Some('u');
