@@ -4,7 +4,7 @@
 //!            results of the last turn
 //!   model ------------------------------> next_turn() -> Done, or the next calls
 //!     ^                                                        |
-//!     '-- in the order of the calls -- each call, concurrently <'   (driver.rs)
+//!     '-- in the order of the calls -- each call, concurrently <'   (attempts.rs)
 //! ```
 //!
 //! Promises:
@@ -22,8 +22,8 @@
 //! * Nothing here panics, and a panic of an approver or of a backoff, of what they leave behind, too,
 //!   goes no further, but a panic of the model goes on unwinding.
 
+mod attempts;
 mod call;
-mod driver;
 mod report;
 mod unsuccessful;
 
@@ -35,7 +35,7 @@ pub use tokio_util::sync::CancellationToken;
 
 use crate::contain::discard;
 use crate::registry::Registry;
-use driver::{CANCELLED, Driven, Driver, so_far};
+use attempts::{CANCELLED, Driven, Driver, so_far};
 use report::Tally;
 use serde_json::Value;
 use std::fmt::{self, Display};

@@ -4,18 +4,18 @@ use crate::clock::{ClockSource, HostClock};
 use crate::handle::Meter;
 use crate::instrument::{Hook, Instrument};
 use crate::process::{self, Process};
-use crate::pump::{Pump, Pumping};
+use crate::pump::{Pump, PumpWorker};
 use crate::reclaim::{Names, Reclaim};
 use crate::registry::Registry;
-use crate::roster::Roster;
+use crate::registry_state::{Baselines, RegistryState};
 use crate::running_calls::Listeners;
-use crate::shared::{Baselines, Shared};
 use crate::snapshot::{Header, MAX_EXPONENT, PRECISIONS, Snapshot};
 use crate::swap::ArcSwap;
 use crate::sync::{self, Mutex, Word};
 use crate::text::{
     DEFAULT_MESSAGE_BYTES, MAX_NAME_BYTES, MESSAGE_BYTES, Redactor, TextPolicy, escaped,
 };
+use crate::tool_map::ToolMap;
 use crate::wall_clock::{WallClock, WallSource};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -488,7 +488,7 @@ impl RegistryBuilder {
         };
         let hook = self.instrument.map(|instrument| Hook::new(instrument.0));
         let rings = sync::Arc::new(rings);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RegistryState {
             names: Mutex::new(Names::new(sync::Arc::clone(&rings))),
             meter: Arc::new(Meter {
                 clock,
@@ -504,7 +504,7 @@ impl RegistryBuilder {
             built_ns,
             wall,
             tool_limit: self.tool_limit,
-            roster: Roster::new(self.tool_limit),
+            tools: ToolMap::new(self.tool_limit),
             registration: Mutex::new(Reclaim::new(layout, self.tool_limit)),
             unknown_tool_calls: Word::new(0),
             baselines: ArcSwap::from_pointee(Baselines::default()),
@@ -514,7 +514,7 @@ impl RegistryBuilder {
             pump_panics: Word::new(0),
             listeners: Listeners::default(),
         });
-        let pumping = Arc::new(Pumping::new(Arc::clone(&shared), self.publish_every));
+        let pumping = Arc::new(PumpWorker::new(Arc::clone(&shared), self.publish_every));
         Registry::start(shared, pumping, self.pump).map_err(BuildError::PumpThread)
     }
 }

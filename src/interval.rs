@@ -9,7 +9,7 @@
 //! next one holds: such an interval can have a sum and no count, and then it has no mean.
 
 use crate::registry::Registry;
-use crate::shared::{Baselines, Shared};
+use crate::registry_state::{Baselines, RegistryState};
 use crate::snapshot::Snapshot;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug)]
 pub struct Intervals {
-    shared: Arc<Shared>,
+    shared: Arc<RegistryState>,
     baselines: Baselines,
 }
 

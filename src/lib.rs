@@ -76,16 +76,15 @@ mod interval;
 mod invoke;
 mod known_errors;
 mod last_error;
-mod living;
+mod live_registries;
 mod process;
 mod publish;
 mod pump;
 mod reclaim;
 mod registry;
-mod roster;
+mod registry_state;
 mod run;
 mod running_calls;
-mod shared;
 mod slab;
 mod snapshot;
 #[cfg(feature = "stream")]
@@ -95,6 +94,7 @@ mod swap;
 mod sync;
 mod text;
 mod tool;
+mod tool_map;
 mod tool_ref;
 mod wall_clock;
 

@@ -9,10 +9,10 @@
 
 use crate::handle::ToolSlot;
 use crate::last_error::ErrorRecords;
-use crate::roster::{Departed, Entry, Nameless};
-use crate::shared::{Baselines, Clocks, Shared, Total, add_nameless};
+use crate::registry_state::{Baselines, Clocks, RegistryState, Total, add_nameless};
 use crate::snapshot::{Snapshot, ToolStats};
 use crate::swap::Guard;
+use crate::tool_map::{Departed, Entry, Nameless};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
@@ -118,12 +118,12 @@ enum Part {
 impl Publisher {
     /// Makes a snapshot and publishes it. `read` is a reading of the clocks from before the pump's
     /// lock was taken.
-    pub(crate) fn publish(&mut self, shared: &Shared, read: Moment) {
+    pub(crate) fn publish(&mut self, shared: &RegistryState, read: Moment) {
         let snapshot = self.snapshot(shared, read);
         shared.published.store(Arc::new(snapshot));
     }
 
-    fn snapshot(&mut self, shared: &Shared, read: Moment) -> Snapshot {
+    fn snapshot(&mut self, shared: &RegistryState, read: Moment) -> Snapshot {
         let baselines = shared.baselines.load_full();
         let same_baselines = self
             .baselines
@@ -133,7 +133,7 @@ impl Publisher {
         let mut before = std::mem::take(&mut self.tools);
         let mut parts = Vec::new();
         let mut nameless = Nameless::default();
-        shared.roster.visit(|entry| {
+        shared.tools.visit(|entry| {
             let id = match entry {
                 Entry::Registered(slot) | Entry::Retired(slot) => slot.id,
                 Entry::Departed(departed) => departed.id,
@@ -167,7 +167,7 @@ impl Publisher {
 }
 
 impl Last {
-    fn new(part: Part, shared: &Shared, baselines: &Baselines, clocks: &Clocks) -> Self {
+    fn new(part: Part, shared: &RegistryState, baselines: &Baselines, clocks: &Clocks) -> Self {
         match part {
             Part::Kept(last) => last,
             Part::Read(source, total) => Self {

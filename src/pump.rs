@@ -26,7 +26,7 @@
 
 use crate::contain::contained;
 use crate::publish::Publisher;
-use crate::shared::{Clocks, Shared};
+use crate::registry_state::{Clocks, RegistryState};
 use crate::stripe;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use std::sync::Arc;
@@ -131,15 +131,15 @@ struct State {
 }
 
 #[derive(Debug)]
-pub(crate) struct Pumping {
-    shared: Arc<Shared>,
+pub(crate) struct PumpWorker {
+    shared: Arc<RegistryState>,
     publish_every_ns: u64,
     stopping: AtomicBool,
     state: Mutex<State>,
 }
 
-impl Pumping {
-    pub(crate) fn new(shared: Arc<Shared>, publish_every: Duration) -> Self {
+impl PumpWorker {
+    pub(crate) fn new(shared: Arc<RegistryState>, publish_every: Duration) -> Self {
         let hold_back_ns = shared.meter.clock.hold_back_ns();
         let drain = Drain::new(&shared.meter.rings, hold_back_ns);
         Self {
@@ -291,7 +291,7 @@ impl Pumping {
 /// Hands a round to the subscribers, with the names of all tools that it may speak of: a tool has
 /// its name before its handle is given out, and a name is forgotten long after the last event of
 /// its tool. Returns whom to wake, once the pump's lock is released: a waker may want it.
-fn fan_out(shared: &Shared, round: Round, read: Moment) -> Option<Wakeups> {
+fn fan_out(shared: &RegistryState, round: Round, read: Moment) -> Option<Wakeups> {
     shared.late.fetch_add(round.late as u64, Ordering::Relaxed);
     let names = lock(&shared.names).of_round();
     if round.events.is_empty() {
@@ -312,7 +312,7 @@ fn wake(wakeups: Option<Wakeups>) {
 
 /// Frees what tools that are gone have left, for as long as a round may be at it, or until none
 /// was found among some.
-fn reclaim(shared: &Shared) {
+fn reclaim(shared: &RegistryState) {
     let began = Instant::now();
     let mut in_vain = 0;
     loop {
@@ -320,7 +320,7 @@ fn reclaim(shared: &Shared) {
         if !reclaim.has_work() {
             break;
         }
-        let departed = reclaim.depart(RECLAIM_AT_ONCE, &shared.roster, &mut lock(&shared.names));
+        let departed = reclaim.depart(RECLAIM_AT_ONCE, &shared.tools, &mut lock(&shared.names));
         drop(reclaim);
         in_vain = if departed == 0 {
             in_vain + RECLAIM_AT_ONCE

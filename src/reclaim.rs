@@ -5,7 +5,7 @@
 //! counted vanishes:
 //!
 //! 1. A deregistered tool is *retired*: its slot stays, since a handle may still count into it.
-//! 2. When its last handle is gone, its final reading moves out of the slot into the roster, by
+//! 2. When its last handle is gone, its final reading moves out of the slot into the tool map, by
 //!    name: the tool has *departed*. A reader of the listing before reads the slot, one of the
 //!    listing after reads the departed reading, and both see the same total.
 //! 3. The slot's memory is *free* once no reader holds the slot any more. It is cleared then, by
@@ -34,9 +34,9 @@
 //! | the memory of a slot | cleared by its only owner | `Arc::try_unwrap`'s | the drop of the last reader's `Arc` | std's own |
 
 use crate::handle::{ToolReading, ToolSlot};
-use crate::roster::{Departed, Roster};
 use crate::slab::{OutOfMemory, Slab, SlotMemory};
 use crate::sync::{self, Ordering};
+use crate::tool_map::{Departed, ToolMap};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use toolmeter_core::Layout;
@@ -169,18 +169,18 @@ impl Reclaim {
     }
 
     /// Looks at some of the retired tools, after `registered` were registered.
-    pub(crate) fn depart_some(&mut self, registered: usize, roster: &Roster, names: &mut Names) {
-        self.depart(LOOKED_AT_WITH_ONE.saturating_mul(registered), roster, names);
+    pub(crate) fn depart_some(&mut self, registered: usize, map: &ToolMap, names: &mut Names) {
+        self.depart(LOOKED_AT_WITH_ONE.saturating_mul(registered), map, names);
     }
 
     /// Looks at all retired tools.
-    pub(crate) fn depart_all(&mut self, roster: &Roster, names: &mut Names) {
-        self.depart(self.retired.len(), roster, names);
+    pub(crate) fn depart_all(&mut self, map: &ToolMap, names: &mut Names) {
+        self.depart(self.retired.len(), map, names);
     }
 
     /// Looks at `tools` of the retired tools, and lets those depart that no handle counts into.
     /// Returns how many departed.
-    pub(crate) fn depart(&mut self, tools: usize, roster: &Roster, names: &mut Names) -> usize {
+    pub(crate) fn depart(&mut self, tools: usize, map: &ToolMap, names: &mut Names) -> usize {
         let mut departed = 0;
         for _ in 0..tools.min(self.retired.len()) {
             let Some(slot) = self.retired.pop_front() else {
@@ -206,9 +206,9 @@ impl Reclaim {
                     reading,
                     errors: slot.errors.load(),
                 });
-                roster.depart(left);
+                map.depart(left);
             } else {
-                roster.depart_nameless(&slot, &reading);
+                map.depart_nameless(&slot, &reading);
                 self.nameless.push_back((names.rounds, slot.id));
             }
             self.read.push_back(slot);
@@ -262,8 +262,8 @@ pub(crate) fn sum(reading: &mut ToolReading, other: &ToolReading) {
 
 #[cfg(all(test, not(toolmeter_loom)))]
 mod tests {
-    use crate::roster::Entry;
     use crate::sync::lock;
+    use crate::tool_map::Entry;
     use crate::{ClockSource, ManualClock, Pump, Registry};
 
     /// A reader is in the middle of the listing when the tool that it reads goes for good, and
@@ -283,7 +283,7 @@ mod tests {
         registry.deregister("shell").unwrap();
         let mut shell = Some(shell);
         let mut read = Vec::new();
-        registry.shared().roster.visit(|entry| {
+        registry.shared().tools.visit(|entry| {
             let Entry::Retired(slot) = entry else {
                 return;
             };

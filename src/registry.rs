@@ -2,7 +2,7 @@
 //! else about them is asked for.
 //!
 //! Registering is the only thing that takes memory for a slot and the only one with a lock. It
-//! replaces one shard of the roster, so look-ups wait for no thread. What becomes of tools that
+//! replaces one shard of the tool map, so look-ups wait for no thread. What becomes of tools that
 //! go is the matter of `reclaim.rs`. Cloning a registry makes another owner; when the last one
 //! goes, the pump delivers what is in the rings and ends.
 
@@ -10,18 +10,18 @@ use crate::call::CallOptions;
 use crate::clock::HostClock;
 use crate::handle::{Body, ToolHandle, ToolSlot, ToolState};
 use crate::instrument::CallBegin;
-use crate::living::{Living, RegistryId};
+use crate::live_registries::{LiveRegistries, RegistryId};
 use crate::publish::Published;
-use crate::pump::{Pump, Pumping};
+use crate::pump::{Pump, PumpWorker};
 use crate::reclaim::{IdsExhausted, Reclaim};
-use crate::roster::Departed;
+use crate::registry_state::{Baselines, RegistryState};
 use crate::running_calls::RunningCalls;
-use crate::shared::{Baselines, Shared};
 use crate::slab::OutOfMemory;
 use crate::snapshot::Snapshot;
 use crate::sync::{Mutex, Ordering, lock};
 use crate::text::{MAX_NAME_BYTES, NameError, escaped, shown};
 use crate::tool::{Tool, ToolSpec};
+use crate::tool_map::Departed;
 use crate::tool_ref::ToolRef;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -58,14 +58,14 @@ pub struct Registry(Arc<Owner>);
 #[derive(Debug)]
 #[repr(align(128))]
 struct Owner {
-    shared: Arc<Shared>,
-    pumping: Arc<Pumping>,
+    shared: Arc<RegistryState>,
+    pumping: Arc<PumpWorker>,
     thread: Mutex<Option<PumpThread>>,
     id: RegistryId,
 }
 
 /// Those of this process.
-static LIVING: Living<Owner> = Living::new();
+static LIVING: LiveRegistries<Owner> = LiveRegistries::new();
 
 /// The background thread of the pump.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ struct PumpThread {
 const LAST_ROUND: Duration = Duration::from_secs(1);
 
 impl PumpThread {
-    fn start(pumping: Arc<Pumping>) -> io::Result<Self> {
+    fn start(pumping: Arc<PumpWorker>) -> io::Result<Self> {
         let (ends, ended) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("toolmeter-pump".into())
@@ -128,8 +128,8 @@ impl WeakRegistry {
 
 impl Registry {
     pub(crate) fn start(
-        shared: Arc<Shared>,
-        pumping: Arc<Pumping>,
+        shared: Arc<RegistryState>,
+        pumping: Arc<PumpWorker>,
         pump: Pump,
     ) -> io::Result<Self> {
         let thread = if pump.is_background {
@@ -181,12 +181,12 @@ impl Registry {
         WeakRegistry(Arc::downgrade(&self.0))
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<RegistryState> {
         &self.0.shared
     }
 
     #[cfg(all(test, not(toolmeter_loom)))]
-    pub(crate) fn pumping(&self) -> &Pumping {
+    pub(crate) fn pumping(&self) -> &PumpWorker {
         &self.0.pumping
     }
 
@@ -320,7 +320,7 @@ impl Registry {
             handles.push(register_slot(shared, &mut reclaim, slot, body));
         }
         // Not before all are registered: a slot that was taken for one of them must not depart.
-        reclaim.depart_some(handles.len(), &shared.roster, &mut lock(&shared.names));
+        reclaim.depart_some(handles.len(), &shared.tools, &mut lock(&shared.names));
         drop(reclaim);
         Ok(handles)
     }
@@ -370,7 +370,7 @@ impl Registry {
     #[must_use]
     #[inline]
     pub fn tool(&self, name: &str) -> Option<ToolRef<'_>> {
-        self.shared().roster.find(name).map(ToolRef::new)
+        self.shared().tools.find(name).map(ToolRef::new)
     }
 
     /// Frees a name.
@@ -404,7 +404,7 @@ impl Registry {
     pub fn deregister(&self, name: &str) -> Result<(), NotRegistered> {
         let shared = self.shared();
         let mut reclaim = lock(&shared.registration);
-        let tool = shared.roster.retire(name).ok_or_else(|| NotRegistered {
+        let tool = shared.tools.retire(name).ok_or_else(|| NotRegistered {
             name: escaped(name, MAX_NAME_BYTES),
         })?;
         reclaim.retired(Arc::clone(&tool.0.slot));
@@ -745,11 +745,14 @@ impl Drop for Owner {
 }
 
 /// Whether none of these names is registered, and none is there twice.
-fn check_names(tools: &[(ToolSpec, Option<Body>)], shared: &Shared) -> Result<(), RegisterError> {
+fn check_names(
+    tools: &[(ToolSpec, Option<Body>)],
+    shared: &RegistryState,
+) -> Result<(), RegisterError> {
     let mut names = HashSet::new();
     for (spec, _) in tools {
         let name = spec.name();
-        if shared.roster.find(name).is_some() || !names.insert(name) {
+        if shared.tools.find(name).is_some() || !names.insert(name) {
             return Err(RegisterError::Duplicate { name: name.into() });
         }
     }
@@ -771,18 +774,18 @@ enum Taken {
 fn take_slots(
     tools: &[(ToolSpec, Option<Body>)],
     now: SystemTime,
-    shared: &Shared,
+    shared: &RegistryState,
     reclaim: &mut Reclaim,
 ) -> Result<Vec<Taken>, RegisterError> {
-    let roster = &shared.roster;
+    let map = &shared.tools;
     // Tools that are not visible yet; looking for room may make more of them depart.
     let hidden = || {
         let names = tools.iter().map(|(spec, _)| spec.name());
-        names.filter(|name| roster.find_retired(name).is_none())
+        names.filter(|name| map.find_retired(name).is_none())
     };
     let limit = shared.tool_limit;
     if reclaim.room() < hidden().count() {
-        reclaim.depart_all(roster, &mut lock(&shared.names));
+        reclaim.depart_all(map, &mut lock(&shared.names));
     }
     if let Some(name) = hidden().nth(reclaim.room()) {
         let name = name.into();
@@ -790,10 +793,10 @@ fn take_slots(
     }
     let mut slots = Vec::with_capacity(tools.len());
     for (spec, _) in tools {
-        let slot = match roster.find_retired(spec.name()) {
+        let slot = match map.find_retired(spec.name()) {
             Some(slot) => Ok(Taken::Retired(slot)),
             None => {
-                let departed = roster.find_departed(spec.name());
+                let departed = map.find_departed(spec.name());
                 new_slot(spec.name(), departed.as_deref(), now, reclaim)
             }
         };
@@ -854,7 +857,7 @@ fn give_back(slots: Vec<Taken>, reclaim: &mut Reclaim) {
 
 /// Registers a tool in the slot that was taken for it.
 fn register_slot(
-    shared: &Shared,
+    shared: &RegistryState,
     reclaim: &mut Reclaim,
     taken: Taken,
     body: Option<Body>,
@@ -866,7 +869,7 @@ fn register_slot(
     let state = ToolState::new(slot, Arc::clone(&shared.meter), body);
     let handle = ToolHandle(Arc::new(state));
     lock(&shared.names).insert(&handle.0.slot);
-    shared.roster.register(handle.clone());
+    shared.tools.register(handle.clone());
     if let Some(was_departed) = departed {
         reclaim.registered(was_departed);
     }

@@ -14,8 +14,8 @@
 //!
 //! None of its own: the list is behind a lock, and events come through a subscription.
 
-use crate::pump::Pumping;
-use crate::shared::Shared;
+use crate::pump::PumpWorker;
+use crate::registry_state::RegistryState;
 use crate::sync::{Mutex, lock};
 use std::collections::HashMap;
 use std::fmt;
@@ -54,8 +54,8 @@ use toolmeter_events::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RunningCalls {
-    shared: Arc<Shared>,
-    pumping: Arc<Pumping>,
+    shared: Arc<RegistryState>,
+    pumping: Arc<PumpWorker>,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -91,7 +91,7 @@ pub struct RunningCall {
 }
 
 impl RunningCalls {
-    pub(crate) fn new(shared: Arc<Shared>, pumping: Arc<Pumping>) -> Self {
+    pub(crate) fn new(shared: Arc<RegistryState>, pumping: Arc<PumpWorker>) -> Self {
         let Ok(subscription) = shared.subscribe(Filter::new(), None) else {
             unreachable!("the capacity was checked when the registry was built")
         };
@@ -194,7 +194,7 @@ impl Heard {
     ///
     /// The counters are read after what was heard: of a tool of which nothing is in flight then, no
     /// call in the list still runs.
-    fn compare(&mut self, shared: &Shared) -> (u64, u64) {
+    fn compare(&mut self, shared: &RegistryState) -> (u64, u64) {
         let mut listed: HashMap<ToolId, Vec<(u64, CallId)>> = HashMap::new();
         for (&id, call) in &self.calls {
             let calls = listed.entry(call.tool).or_default();
@@ -252,7 +252,7 @@ impl Listeners {
 
     /// Lets all of them hear of what was delivered. One whose list has grown since it was compared
     /// with the counters compares it again, so that ends that were lost do not make it grow.
-    pub(crate) fn hear(&self, shared: &Shared) {
+    pub(crate) fn hear(&self, shared: &RegistryState) {
         let listeners: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
         for listener in listeners {
             let mut heard = lock(&listener);

@@ -10,7 +10,7 @@
 //! | `snapshot/tool_stats.rs` | [`ToolStats`]: one tool, made from a reading of its slot |
 //! | `snapshot/wall_time.rs` | the time of day, written and read |
 //! | `snapshot/json.rs` | serde: what a snapshot looks like as JSON |
-//! | `snapshot/checked.rs` | serde: which JSON is a snapshot, and what is wrong with the rest |
+//! | `snapshot/deserialize.rs` | serde: which JSON is a snapshot, and what is wrong with the rest |
 //! | `snapshot/table.rs` | `Display`: the table that people read |
 //! | `snapshot/testing.rs` | snapshots for tests: any at all, and those of recorded calls |
 //!
@@ -24,10 +24,10 @@
 //!   [`Snapshot`] names.
 
 #[cfg(feature = "serde")]
-mod checked;
-#[cfg(feature = "serde")]
-mod json;
+mod deserialize;
 mod latency;
+#[cfg(feature = "serde")]
+mod serialize;
 #[cfg(feature = "table")]
 mod table;
 #[cfg(all(test, not(toolmeter_loom)))]

@@ -7,7 +7,7 @@
 
 use crate::classify::{Verdict, classify_mcp};
 use crate::error::ToolError;
-use crate::living::RegistryId;
+use crate::live_registries::RegistryId;
 use crate::registry::Registry;
 use crate::text::{NameError, check_name, lossy_name};
 use serde_json::Value;

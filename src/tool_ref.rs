@@ -1,12 +1,12 @@
 //! [`ToolRef`]: a registered tool on loan from its registry, found by name for one call.
 //!
 //! Promise: to look a tool up and to give it back writes nothing that another thread writes, as a
-//! handle's count is. What is lent is one version of a part of the roster (`roster.rs`), through
+//! handle's count is. What is lent is one version of a part of the tool map (`tool_map.rs`), through
 //! arc-swap, whose loans each thread notes in memory of its own. (A thread that holds more than
 //! eight loans of any kind at once counts the others in the version, which is shared.)
 
 use crate::handle::ToolHandle;
-use crate::roster::Found;
+use crate::tool_map::Found;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;

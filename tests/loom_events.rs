@@ -1,9 +1,9 @@
 //! Models of the events: each proves one property over every interleaving.
 //!
 //! `--cfg toolmeter_loom` explores them; without it each body runs once as a plain test. The rings
-//! are the real ones; the channel of the queues is the stand-in of `events/src/channel/stand_in.rs`, which opens with what that leaves
+//! are the real ones; the channel of the queues is the stand-in of `events/src/channel/model.rs`, which opens with what that leaves
 //! out. Which ordering each model holds in place is in the tables of `ring.rs`,
-//! `hub.rs` and `arrivals.rs`.
+//! `hub.rs` and `async_receivers.rs`.
 
 mod loom_support;
 

@@ -1,6 +1,6 @@
 //! Models of the facade, over a whole registry.
 //!
-//! What arc-swap publishes is behind the stand-in of `src/swap/stand_in.rs`, which opens with what
+//! What arc-swap publishes is behind the stand-in of `src/swap/model.rs`, which opens with what
 //! it leaves out. `tests/registry.rs` runs the real one.
 
 mod loom_support;

@@ -12,10 +12,10 @@
 //!
 //! # Orderings
 //!
-//! None of its own: see `arrivals.rs`.
+//! None of its own: see `async_receivers.rs`.
 
 use crate::{
-    arrivals::{Arrivals, Receiving},
+    async_receivers::{AsyncReceivers, Receiving},
     batch::Batch,
     subscription::{Membership, Subscription},
 };
@@ -68,7 +68,7 @@ pub struct BatchStream {
 
 /// The waker that a pending stream left.
 #[derive(Default)]
-struct Waiting(Option<Receiving<Arc<Arrivals>>>);
+struct Waiting(Option<Receiving<Arc<AsyncReceivers>>>);
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -120,8 +120,8 @@ impl Stream for BatchStream {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Batch>> {
         let this = self.get_mut();
-        let arrivals = &this.subscription.arrivals;
-        let new = || Receiving::new(Arc::clone(arrivals));
+        let receivers = &this.subscription.receivers;
+        let new = || Receiving::new(Arc::clone(receivers));
         let receiving = this.waiting.0.get_or_insert_with(new);
         let received = ready!(this.subscription.poll_recv(receiving, context));
         this.waiting.0 = None;

@@ -1,6 +1,6 @@
 //! Which channel the queues are made of.
 //!
-//! crossbeam's without a capacity, and in a model the one of `stand_in.rs`, which opens with what it
+//! crossbeam's without a capacity, and in a model the one of `model.rs`, which opens with what it
 //! cannot show. Both have the same names, so the code that uses them is the same.
 //!
 //! Sending waits for no receiver that is half way through taking an element. Where receivers are
@@ -11,12 +11,12 @@
 //! The channel's own. Relied upon: sending an element happens before taking it.
 
 #[cfg(toolmeter_loom)]
-mod stand_in;
+mod model;
 
 #[cfg(not(toolmeter_loom))]
 pub(crate) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 #[cfg(toolmeter_loom)]
-pub(crate) use stand_in::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+pub(crate) use model::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 
 /// Leaks the receiver's end of the channel: no drop disconnects it, which takes a lock.
 #[cfg(not(toolmeter_loom))]

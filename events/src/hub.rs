@@ -32,7 +32,7 @@
 //! each single word.
 
 use crate::{
-    arrivals::Arrivals,
+    async_receivers::AsyncReceivers,
     batch::{Batch, Shared},
     channel::unbounded,
     drain::Round,
@@ -43,7 +43,7 @@ use crate::{
     subscription::{Membership, Subscription, this_process},
     sync::{self, Mutex, lock},
     timeline::{Moment, Timeline},
-    waking::{Wakeups, Waking},
+    waker_threads::{WakerThreads, Wakeups},
 };
 use std::{fmt, mem, ops::RangeInclusive, sync::Arc};
 use thiserror::Error;
@@ -139,7 +139,7 @@ pub struct Hub {
     shared: Arc<Mutex<Subscribers>>,
     queue_capacity: usize,
     batch_size: usize,
-    waking: Arc<Waking>,
+    waker_threads: Arc<WakerThreads>,
 }
 
 impl Hub {
@@ -174,12 +174,12 @@ impl Hub {
         if !BATCH_SIZES.contains(&batch_size) {
             return Err(HubError::BatchSize { given: batch_size });
         }
-        let waking = Arc::new(Waking::new());
+        let waker_threads = Arc::new(WakerThreads::new());
         Ok(Self {
-            shared: Arc::new(Mutex::new(Subscribers::new(Arc::clone(&waking)))),
+            shared: Arc::new(Mutex::new(Subscribers::new(Arc::clone(&waker_threads)))),
             queue_capacity,
             batch_size,
-            waking,
+            waker_threads,
         })
     }
 
@@ -226,12 +226,12 @@ impl Hub {
             return Err(SubscribeError::QueueCapacity { given: capacity });
         }
         let (sender, receiver) = unbounded::<Batch>();
-        let arrivals = Arc::new(Arrivals::new());
+        let receivers = Arc::new(AsyncReceivers::new());
         let stats = StatsHandle::new();
 
         let mut subscribers = lock(&self.shared);
         if subscribers.closed {
-            return Ok(Subscription::new(receiver, arrivals, stats, None));
+            return Ok(Subscription::new(receiver, receivers, stats, None));
         }
         rings.open();
         rings.subscribed();
@@ -242,7 +242,7 @@ impl Hub {
             queue: sender,
             sent: 0,
             capacity: capacity as u64,
-            arrivals: Arc::clone(&arrivals),
+            receivers: Arc::clone(&receivers),
             stats: stats.clone(),
             filter,
             floors: rings.floors(),
@@ -257,7 +257,7 @@ impl Hub {
         };
         Ok(Subscription::new(
             receiver,
-            arrivals,
+            receivers,
             stats,
             Some(membership),
         ))
@@ -302,13 +302,13 @@ impl Hub {
         now: Moment,
     ) -> Wakeups {
         if round.events.is_empty() {
-            return Wakeups::new(Vec::new(), Arc::clone(&self.waking));
+            return Wakeups::new(Vec::new(), Arc::clone(&self.waker_threads));
         }
         let shared = Shared::new(round.events, names, timeline, now);
         // Made before the lock is taken, so also freed after it is released.
         let mut delivery = Delivery::new(shared, round.late, self.batch_size);
         let arrived = lock(&self.shared).fan_out(&mut delivery);
-        Wakeups::new(arrived, Arc::clone(&self.waking))
+        Wakeups::new(arrived, Arc::clone(&self.waker_threads))
     }
 
     /// Returns how many subscriptions there are.
@@ -372,7 +372,7 @@ impl Hub {
     /// ```
     #[must_use]
     pub fn waker_panics(&self) -> u64 {
-        self.waking.panics()
+        self.waker_threads.panics()
     }
 
     /// Returns how many wakers of async receivers were left alone, because they did not return for
@@ -393,7 +393,7 @@ impl Hub {
     /// ```
     #[must_use]
     pub fn stuck_wakers(&self) -> u64 {
-        self.waking.stuck()
+        self.waker_threads.stuck()
     }
 
     /// Ends all subscriptions: each still receives what is in its queue, then is disconnected.
@@ -425,7 +425,7 @@ impl Hub {
         subscribers.closed = true;
         let ended = mem::take(&mut subscribers.list);
         drop(subscribers);
-        subscriber::end(ended, &self.waking)
+        subscriber::end(ended, &self.waker_threads)
     }
 }
 

@@ -9,7 +9,7 @@
 //!   room is lost, and counted.
 //! - [`place`]: one place of a ring, in which no thread waits.
 //! - [`accounting`]: what became of the events offered.
-//! - [`wake`]: how an offer wakes the pump that sleeps.
+//! - [`pump_waker`]: how an offer wakes the pump that sleeps.
 //! - [`drain`]: takes events out of all rings and puts them in order.
 //! - [`names`]: the names of tools by their ids.
 //! - [`timeline`]: from the registry's clock to the wall clock.
@@ -18,8 +18,8 @@
 //! - [`channel`]: which channel the queues are made of.
 //! - [`subscriber`]: the pump's side of a subscription: its queue, and the account of it.
 //! - [`subscription`]: the receiver's side.
-//! - [`arrivals`]: how async receivers hear of batches, and of the end.
-//! - [`waking`]: on which threads they are woken.
+//! - [`async_receivers`]: how async receivers hear of batches, and of the end.
+//! - [`waker_threads`]: on which threads they are woken.
 //! - [`hub`]: where subscriptions are made, and rounds handed to all of them.
 //!
 //! Beside them: `batch_stream` is the feature `stream`, a subscription as a `Stream`; `sync` switches between std's primitives and loom's, `contain` keeps the panics of
@@ -35,7 +35,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod accounting;
-mod arrivals;
+mod async_receivers;
 mod batch;
 #[cfg(feature = "stream")]
 mod batch_stream;
@@ -49,6 +49,7 @@ mod hub;
 mod id;
 mod names;
 mod place;
+mod pump_waker;
 mod ring;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -56,8 +57,7 @@ mod subscriber;
 mod subscription;
 mod sync;
 mod timeline;
-mod wake;
-mod waking;
+mod waker_threads;
 
 pub use accounting::RingsAccounting;
 pub use batch::Batch;
@@ -75,4 +75,4 @@ pub use subscriber::{StatsHandle, SubscriptionStats};
 pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};
 pub use timeline::{Moment, Timeline};
 pub use toolmeter_core::{EventKind, RingAccounting};
-pub use waking::Wakeups;
+pub use waker_threads::Wakeups;

@@ -52,8 +52,8 @@ use crate::{
     event::{Draft, Event},
     id::{CallId, EventNumber, TICKET_MASK},
     place::{Place, Taken},
+    pump_waker::PumpWaker,
     sync::{AtomicUsize, Ordering::Relaxed, Word},
-    wake::SleepMark,
 };
 use crossbeam_utils::CachePadded;
 use std::{fmt, ops::Range, sync::OnceLock};
@@ -107,7 +107,7 @@ pub enum RingsError {
 /// ```
 pub struct Rings {
     gate: CachePadded<Gate>,
-    stripes: Box<[Stripe]>,
+    stripes: Box<[StripeRing]>,
     capacity: u64,
 }
 
@@ -116,7 +116,7 @@ pub struct Rings {
 struct Gate {
     /// Subscriptions that live.
     subscriptions: AtomicUsize,
-    sleep: SleepMark,
+    sleep: PumpWaker,
 }
 
 /// From which tickets of a stripe on a subscription gets events.
@@ -135,7 +135,7 @@ pub(crate) struct Passed {
     pub(crate) is_hidden: bool,
 }
 
-struct Stripe {
+struct StripeRing {
     by_producers: CachePadded<ByProducers>,
     /// [`Tickets::drained`], on a line of its own: producers read it, the drain writes it once a
     /// round.
@@ -168,7 +168,7 @@ impl Rings {
         }
         Ok(Self {
             gate: CachePadded::default(),
-            stripes: (0..stripes).map(|_| Stripe::new()).collect(),
+            stripes: (0..stripes).map(|_| StripeRing::new()).collect(),
             capacity: capacity as u64,
         })
     }
@@ -248,7 +248,7 @@ impl Rings {
     /// Returns how many events wait in the rings at this moment. Looks at every place.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.stripes.iter().map(Stripe::waiting).sum()
+        self.stripes.iter().map(StripeRing::waiting).sum()
     }
 
     /// Closes the rings: every later offer is lost, and counted. What was admitted before is for
@@ -312,7 +312,7 @@ impl Rings {
 
     /// Returns for each stripe the tickets from which a subscription gets events.
     pub(crate) fn floors(&self) -> Box<[Floor]> {
-        let first = |stripe: &Stripe| Floor {
+        let first = |stripe: &StripeRing| Floor {
             ends: stripe.tickets().given() & TICKET_MASK,
             starts: 0,
         };
@@ -325,7 +325,7 @@ impl Rings {
 
     /// Reads how many positions each stripe gave, in the order of the stripes. For the drain.
     pub(crate) fn entered(&self, entered: &mut Vec<u64>) {
-        let given = |stripe: &Stripe| stripe.tickets().entered();
+        let given = |stripe: &StripeRing| stripe.tickets().entered();
         entered.clear();
         entered.extend(self.stripes.iter().map(given));
     }
@@ -375,7 +375,7 @@ impl Rings {
 
     /// Returns whether every ticket given is drained or lost. For the last drain, after closing.
     pub(crate) fn is_settled(&self) -> bool {
-        let settled = |stripe: &Stripe| stripe.tickets().settled().is_some();
+        let settled = |stripe: &StripeRing| stripe.tickets().settled().is_some();
         self.stripes.iter().all(settled)
     }
 
@@ -392,7 +392,7 @@ fn place_of(places: &[Place], position: u64) -> &Place {
     &places[position as usize & (places.len() - 1)]
 }
 
-impl Stripe {
+impl StripeRing {
     fn new() -> Self {
         Self {
             by_producers: CachePadded::default(),

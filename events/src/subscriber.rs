@@ -6,26 +6,26 @@
 //!
 //! A queue takes memory as it fills, and holds no more than its capacity. The channel it is made of
 //! knows no capacity: this side counts the batches `sent`, the receivers count in `taken` those
-//! they took (`arrivals.rs`), and a batch is put in only if `sent - taken < capacity`. A receiver
+//! they took (`async_receivers.rs`), and a batch is put in only if `sent - taken < capacity`. A receiver
 //! held up half way through taking a batch, which the channel of a fixed size would wait for, has
 //! not counted it: it costs a place, and delays nothing.
 //!
 //! # Orderings
 //!
-//! None of its own: the list and the accounts are behind locks, and `taken` is in `arrivals.rs`. The
+//! None of its own: the list and the accounts are behind locks, and `taken` is in `async_receivers.rs`. The
 //! pump never waits there for a subscriber: no thread waits while it holds a lock. Code of the host
 //! runs under none of them: a round collects what there is to announce, and the hub announces it
 //! later.
 
 use crate::{
-    arrivals::Arrivals,
+    async_receivers::AsyncReceivers,
     batch::{Batch, Shared},
     channel::Sender,
     event::Event,
     filter::Filter,
     ring::Floor,
     sync::{Mutex, lock},
-    waking::{Wakeups, Waking},
+    waker_threads::{WakerThreads, Wakeups},
 };
 use std::{
     cell::OnceCell,
@@ -134,7 +134,7 @@ pub(crate) struct Subscriber {
     pub(crate) sent: u64,
     /// Batches that the queue holds at most.
     pub(crate) capacity: u64,
-    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) receivers: Arc<AsyncReceivers>,
     pub(crate) stats: StatsHandle,
     pub(crate) filter: Filter,
     /// For each stripe the tickets at which it began; events below belong to the time before it.
@@ -399,7 +399,7 @@ impl Subscriber {
     ) {
         let size = part.len() as u64;
         // Asked first, to copy nothing for a queue that is full.
-        let queued = self.sent - self.arrivals.taken() < self.capacity && {
+        let queued = self.sent - self.receivers.taken() < self.capacity && {
             let (events, range) = cut.get_or_insert_with(|| round.cut(part)).clone();
             let batch = Batch::new(events, range, self.lost_before);
             self.queue.send(batch).is_ok()
@@ -429,13 +429,13 @@ impl Subscriber {
     }
 
     /// Ends the queue. Returns what is to be announced.
-    fn end(self) -> Option<Arc<Arrivals>> {
+    fn end(self) -> Option<Arc<AsyncReceivers>> {
         let Self {
-            queue, arrivals, ..
+            queue, receivers, ..
         } = self;
         // Before the announcement: who hears of the end finds the queue disconnected.
         drop(queue);
-        arrivals.is_awaited().then_some(arrivals)
+        receivers.is_awaited().then_some(receivers)
     }
 }
 
@@ -444,25 +444,25 @@ pub(crate) struct Subscribers {
     pub(crate) list: Vec<Subscriber>,
     pub(crate) next_id: u64,
     pub(crate) closed: bool,
-    waking: Arc<Waking>,
+    waker_threads: Arc<WakerThreads>,
 }
 
 impl Subscribers {
-    pub(crate) const fn new(waking: Arc<Waking>) -> Self {
+    pub(crate) const fn new(waker_threads: Arc<WakerThreads>) -> Self {
         Self {
             list: Vec::new(),
             next_id: 0,
             closed: false,
-            waking,
+            waker_threads,
         }
     }
 
     /// Gives a round to each of them. Returns what is to be announced, once the lock is released.
-    pub(crate) fn fan_out(&mut self, delivery: &mut Delivery) -> Vec<Arc<Arrivals>> {
+    pub(crate) fn fan_out(&mut self, delivery: &mut Delivery) -> Vec<Arc<AsyncReceivers>> {
         let mut arrived = Vec::new();
         for subscriber in &mut self.list {
-            if subscriber.deliver(delivery) && subscriber.arrivals.is_awaited() {
-                arrived.push(Arc::clone(&subscriber.arrivals));
+            if subscriber.deliver(delivery) && subscriber.receivers.is_awaited() {
+                arrived.push(Arc::clone(&subscriber.receivers));
             }
         }
         arrived
@@ -470,18 +470,18 @@ impl Subscribers {
 }
 
 /// Ends all of these. For whom holds no lock.
-pub(crate) fn end(subscribers: Vec<Subscriber>, waking: &Arc<Waking>) -> Wakeups {
+pub(crate) fn end(subscribers: Vec<Subscriber>, waker_threads: &Arc<WakerThreads>) -> Wakeups {
     let ended = subscribers
         .into_iter()
         .filter_map(Subscriber::end)
         .collect();
-    Wakeups::last(ended, Arc::clone(waking))
+    Wakeups::last(ended, Arc::clone(waker_threads))
 }
 
 /// When the last hub goes, it is as if it were closed.
 impl Drop for Subscribers {
     fn drop(&mut self) {
-        end(mem::take(&mut self.list), &self.waking).wake();
+        end(mem::take(&mut self.list), &self.waker_threads).wake();
     }
 }
 

@@ -18,11 +18,11 @@
 //!
 //! None of its own: the queue is a channel; leaving goes through the hub's lock; the gate is one
 //! word, see `ring.rs`; async receivers are woken, and batches taken are counted, through
-//! `arrivals.rs`. Model:
+//! `async_receivers.rs`. Model:
 //! `a_call_after_the_subscription_comes_whole`.
 
 use crate::{
-    arrivals::{Arrivals, Receiving},
+    async_receivers::{AsyncReceivers, Receiving},
     batch::Batch,
     channel::{self, Receiver},
     ring::Rings,
@@ -171,7 +171,7 @@ pub enum RecvTimeoutError {
 /// ```
 pub struct Subscription {
     queue: Receiver<Batch>,
-    pub(crate) arrivals: std::sync::Arc<Arrivals>,
+    pub(crate) receivers: std::sync::Arc<AsyncReceivers>,
     stats: StatsHandle,
     /// What it leaves when it is dropped; `None` if the hub was closed when it began.
     pub(crate) membership: Option<Membership>,
@@ -208,13 +208,13 @@ pub(crate) const fn this_process() -> u32 {
 impl Subscription {
     pub(crate) fn new(
         queue: Receiver<Batch>,
-        arrivals: std::sync::Arc<Arrivals>,
+        receivers: std::sync::Arc<AsyncReceivers>,
         stats: StatsHandle,
         membership: Option<Membership>,
     ) -> Self {
         Self {
             queue,
-            arrivals,
+            receivers,
             stats,
             membership,
         }
@@ -223,7 +223,7 @@ impl Subscription {
     /// Counts a batch that was taken, which makes room for another.
     fn counted<E>(&self, taken: Result<Batch, E>) -> Result<Batch, E> {
         if taken.is_ok() {
-            self.arrivals.count_taken();
+            self.receivers.count_taken();
         }
         taken
     }
@@ -373,12 +373,12 @@ impl Subscription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn recv_async(&self) -> Result<Batch, RecvError> {
-        let mut receiving = Receiving::new(&*self.arrivals);
+        let mut receiving = Receiving::new(&*self.receivers);
         poll_fn(|context| self.poll_recv(&mut receiving, context)).await
     }
 
     /// Takes the next batch, or leaves the task's waker for what comes.
-    pub(crate) fn poll_recv<A: Deref<Target = Arrivals>>(
+    pub(crate) fn poll_recv<A: Deref<Target = AsyncReceivers>>(
         &self,
         receiving: &mut Receiving<A>,
         context: &mut Context<'_>,

@@ -5,7 +5,7 @@
 //! theirs. The order of an object's keys does not count in it: it means nothing in JSON, and
 //! `serde_json` keeps it or not, depending on how it was built.
 
-use super::driver::{Driven, Ended};
+use super::attempts::{Driven, Ended};
 use crate::error::CallError;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -7,8 +7,8 @@
 //!   and the end of its runtime, too.
 //! * Each call is in exactly one of `failures_left`, `rejected` and `cancelled`, or it succeeded.
 
+use super::attempts::Driven;
 use super::call::CallResult;
-use super::driver::Driven;
 use serde_json::Value;
 use std::time::Duration;
 use toolmeter_core::Outcome;

@@ -183,14 +183,14 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a permit is held while a call waits to be retried",
-        "src/auto_run/driver.rs",
+        "src/auto_run/attempts.rs",
         [".holding(permit);", "; let _permit = permit;"],
         In::Tests("auto_run"),
         "a_permit_is_free_while_a_call_waits_to_be_retried",
     ),
     seen(
         "a backoff that panics when it is dropped ends its call",
-        "src/auto_run/driver.rs",
+        "src/auto_run/attempts.rs",
         [
             "            discard(self.0.take());\n        }\n        pause",
             "            drop(self.0.take());\n        }\n        pause",
@@ -514,7 +514,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "counts of tools that lost their name are lost",
-        "src/roster.rs",
+        "src/tool_map.rs",
         ["            let _ = sum.add(reading);\n", ""],
         In::Tests("registry"),
         "departed_names_are_bounded_and_their_counts_are_not_lost",
@@ -544,7 +544,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a reset does not clear the calls of unknown tools",
-        "src/shared.rs",
+        "src/registry_state.rs",
         [
             "            unknown_tool_calls: self.unknown_tool_calls,
         }
@@ -564,7 +564,7 @@ impl Baselines {",
     ),
     seen(
         "what a tool counted before a reset comes back when it loses its name",
-        "src/shared.rs",
+        "src/registry_state.rs",
         ["if !is_there(id) {", "if is_there(id) {"],
         In::Tests("registry"),
         "what_loses_its_name_after_a_reset_is_handed_back_once",
@@ -588,14 +588,14 @@ impl Baselines {",
     ),
     seen(
         "an attempt of 0 is read from JSON",
-        "src/snapshot/checked.rs",
+        "src/snapshot/deserialize.rs",
         ["if self.attempt == 0 {", "if self.attempt == u16::MAX {"],
         In::Library,
         "snapshot::checked::tests::each_field_that_is_wrong_is_named",
     ),
     seen(
         "a latency is written that cannot be read back",
-        "src/snapshot/json.rs",
+        "src/snapshot/serialize.rs",
         ["to_ms(latency.min(longest))", "to_ms(latency)"],
         In::Library,
         "snapshot::json::tests::what_is_too_large_is_written_as_the_nearest_that_is_not",

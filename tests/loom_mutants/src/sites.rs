@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 /// Where the code of the crates is, below the root.
 const SOURCES: [&str; 3] = ["core/src", "events/src", "src"];
 /// The files in which something stands in for another crate in a model.
-const STAND_IN: &str = "stand_in.rs";
+const MODEL_ONLY: &str = "model.rs";
 /// What an ordering that can be weakened is called.
 const STRONG: [&str; 4] = ["Release", "Acquire", "AcqRel", "SeqCst"];
 
@@ -76,7 +76,7 @@ pub(crate) fn find(root: &Path) -> Result<Vec<Site>, String> {
             let path = entry.map_err(|error| error.to_string())?.into_path();
             let file = path.strip_prefix(root).map_err(|error| error.to_string())?;
             let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
-            if path.extension().is_none_or(|end| end != "rs") || is_test || file.ends_with(STAND_IN)
+            if path.extension().is_none_or(|end| end != "rs") || is_test || file.ends_with(MODEL_ONLY)
             {
                 continue;
             }

@@ -31,17 +31,17 @@ pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// Whether the pump sleeps, and how to wake it.
 #[derive(Default)]
-pub(crate) struct SleepMark {
+pub(crate) struct PumpWaker {
     asleep: AtomicBool,
     waker: OnceLock<Waker>,
 }
 
 /// A waker that panics leaves nothing half done: the mark was taken before it is called, and the
 /// event was in its ring before that.
-impl UnwindSafe for SleepMark {}
-impl RefUnwindSafe for SleepMark {}
+impl UnwindSafe for PumpWaker {}
+impl RefUnwindSafe for PumpWaker {}
 
-impl SleepMark {
+impl PumpWaker {
     /// Keeps the waker; false if there is one already.
     pub(crate) fn set_waker(&self, waker: Waker) -> bool {
         self.waker.set(waker).is_ok()

@@ -33,12 +33,12 @@ use std::sync::atomic::AtomicU64 as Word;
 pub(crate) struct RegistryId(u64);
 
 /// Entries of the process, each a weak reference to a `T`.
-pub(crate) struct Living<T> {
+pub(crate) struct LiveRegistries<T> {
     next: Word,
     by_id: ArcSwapOption<BTreeMap<RegistryId, Weak<T>>>,
 }
 
-impl<T> Living<T> {
+impl<T> LiveRegistries<T> {
     pub(crate) const fn new() -> Self {
         Self {
             next: Word::new(0),
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn one_is_found_until_it_leaves_and_its_number_is_no_others() {
-        let living = Living::new();
+        let living = LiveRegistries::new();
         let (first, second) = (Arc::new(1), Arc::new(2));
         let ids = [&first, &second].map(|one| living.enter(&Arc::downgrade(one)));
         let found = |id| {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn changes_at_the_same_time_are_all_made() {
         const THREADS: usize = 4;
-        let living = Living::new();
+        let living = LiveRegistries::new();
         let begin = Barrier::new(THREADS);
         thread::scope(|scope| {
             for _ in 0..THREADS {

@@ -37,7 +37,7 @@
 //! In a model there are no such threads: wakers are called on the spot.
 
 use crate::{
-    arrivals::Arrivals,
+    async_receivers::AsyncReceivers,
     contain::contained,
     sync::{Ordering::Relaxed, Word},
 };
@@ -79,27 +79,33 @@ const FEW: usize = 64;
 /// ```
 #[must_use = "receivers are woken when this is dropped, maybe under a lock that a waker wants"]
 pub struct Wakeups {
-    arrived: Vec<Arc<Arrivals>>,
+    arrived: Vec<Arc<AsyncReceivers>>,
     /// Nothing will be announced after these.
     last: bool,
-    waking: Arc<Waking>,
+    waker_threads: Arc<WakerThreads>,
 }
 
 impl Wakeups {
-    pub(crate) const fn new(arrived: Vec<Arc<Arrivals>>, waking: Arc<Waking>) -> Self {
+    pub(crate) const fn new(
+        arrived: Vec<Arc<AsyncReceivers>>,
+        waker_threads: Arc<WakerThreads>,
+    ) -> Self {
         Self {
             arrived,
             last: false,
-            waking,
+            waker_threads,
         }
     }
 
     /// As `new`, of a hub that is closed.
-    pub(crate) const fn last(arrived: Vec<Arc<Arrivals>>, waking: Arc<Waking>) -> Self {
+    pub(crate) const fn last(
+        arrived: Vec<Arc<AsyncReceivers>>,
+        waker_threads: Arc<WakerThreads>,
+    ) -> Self {
         Self {
             arrived,
             last: true,
-            waking,
+            waker_threads,
         }
     }
 
@@ -112,7 +118,7 @@ impl Wakeups {
 impl Drop for Wakeups {
     fn drop(&mut self) {
         if self.last || !self.arrived.is_empty() {
-            self.waking
+            self.waker_threads
                 .announce(mem::take(&mut self.arrived), self.last);
         }
     }
@@ -127,7 +133,7 @@ impl fmt::Debug for Wakeups {
 }
 
 /// Those who wake the receivers of one hub, and what became of it.
-pub(crate) struct Waking {
+pub(crate) struct WakerThreads {
     panics: Word,
     stuck: Word,
     /// std's also in a model, which has no threads at it.
@@ -139,7 +145,7 @@ pub(crate) struct Waking {
 #[derive(Default)]
 struct Desk {
     /// Subscriptions to be announced, each once.
-    arrived: VecDeque<Arc<Arrivals>>,
+    arrived: VecDeque<Arc<AsyncReceivers>>,
     /// Wakers to be called.
     wakers: VecDeque<Waker>,
     /// The turn that is on, and since when.
@@ -160,7 +166,7 @@ struct Desk {
 /// What is done in one turn.
 enum Task {
     Wake(Waker),
-    Announce(Arc<Arrivals>),
+    Announce(Arc<AsyncReceivers>),
 }
 
 impl Desk {
@@ -170,15 +176,15 @@ impl Desk {
 
     /// Returns what is not to be announced: to be dropped once the desk's lock is released, since
     /// a waker may be left in it.
-    fn put(&mut self, mut arrived: Vec<Arc<Arrivals>>) -> Vec<Arc<Arrivals>> {
-        let waits = |arrivals: &mut Arc<Arrivals>| arrivals.set_announced(true);
+    fn put(&mut self, mut arrived: Vec<Arc<AsyncReceivers>>) -> Vec<Arc<AsyncReceivers>> {
+        let waits = |receivers: &mut Arc<AsyncReceivers>| receivers.set_announced(true);
         let mut gone: Vec<_> = arrived.extract_if(.., waits).collect();
         self.arrived.extend(arrived);
         if self.arrived.len() > self.most_arrived.max(FEW) {
             // Both sides of a subscription have gone where only the desk has it.
             let all = mem::take(&mut self.arrived).into_iter();
             let (there, dropped): (Vec<_>, Vec<_>) =
-                all.partition(|arrivals| Arc::strong_count(arrivals) > 1);
+                all.partition(|receivers| Arc::strong_count(receivers) > 1);
             self.most_arrived = 2 * there.len();
             self.arrived = there.into();
             gone.extend(dropped);
@@ -190,9 +196,9 @@ impl Desk {
         if let Some(waker) = self.wakers.pop_front() {
             return Some(Task::Wake(waker));
         }
-        let arrivals = self.arrived.pop_front()?;
-        arrivals.set_announced(false);
-        Some(Task::Announce(arrivals))
+        let receivers = self.arrived.pop_front()?;
+        receivers.set_announced(false);
+        Some(Task::Announce(receivers))
     }
 
     /// Returns how long the turn may still take; `None` if no turn is on.
@@ -202,7 +208,7 @@ impl Desk {
     }
 }
 
-impl Waking {
+impl WakerThreads {
     pub(crate) fn new() -> Self {
         Self {
             panics: Word::new(0),
@@ -224,7 +230,7 @@ impl Waking {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce(self: &Arc<Self>, arrived: Vec<Arc<Arrivals>>, last: bool) {
+    fn announce(self: &Arc<Self>, arrived: Vec<Arc<AsyncReceivers>>, last: bool) {
         if cfg!(toolmeter_loom) {
             return self.wake_here(&arrived);
         }
@@ -258,7 +264,7 @@ impl Waking {
             drop(desk);
             match task {
                 Task::Wake(waker) => self.call(waker),
-                Task::Announce(arrivals) => self.wake_here(&[arrivals]),
+                Task::Announce(receivers) => self.wake_here(&[receivers]),
             }
             desk = self.desk();
         }
@@ -266,9 +272,9 @@ impl Waking {
     }
 
     /// Calls the wakers on this thread.
-    fn wake_here(&self, arrived: &[Arc<Arrivals>]) {
-        for arrivals in arrived {
-            for waker in arrivals.take_wakers() {
+    fn wake_here(&self, arrived: &[Arc<AsyncReceivers>]) {
+        for receivers in arrived {
+            for waker in receivers.take_wakers() {
                 self.call(waker);
             }
         }
@@ -294,9 +300,9 @@ impl Waking {
         if desk.waiting > 0 {
             self.changed.notify_one();
         } else if desk.threads < MOST_THREADS {
-            let waking = Arc::clone(self);
+            let waker_threads = Arc::clone(self);
             let thread = thread::Builder::new().name("toolmeter-waker".into());
-            if thread.spawn(move || waking.work()).is_ok() {
+            if thread.spawn(move || waker_threads.work()).is_ok() {
                 desk.threads += 1;
                 desk.waiting += 1;
             }
@@ -345,7 +351,7 @@ impl Waking {
                     self.call(waker);
                     None
                 }
-                Task::Announce(arrivals) => Some(arrivals.take_wakers()),
+                Task::Announce(receivers) => Some(receivers.take_wakers()),
             };
             desk = self.desk();
             desk.wakers.extend(wakers.into_iter().flatten());

@@ -24,11 +24,11 @@ use crate::handle::{Meter, ToolReading};
 use crate::last_error::ErrorRecords;
 use crate::process::Process;
 use crate::reclaim::{Names, Reclaim, sum};
-use crate::roster::{Departed, Entry, Nameless, Roster};
 use crate::running_calls::Listeners;
 use crate::snapshot::{Header, NamelessTools, Recorded, Snapshot, ToolStats};
 use crate::swap::ArcSwap;
 use crate::sync::{Mutex, Ordering, Word};
+use crate::tool_map::{Departed, Entry, Nameless, ToolMap};
 use crate::wall_clock::WallClock;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,7 +38,7 @@ use std::time::{Duration, SystemTime};
 use toolmeter_core::Clock;
 use toolmeter_events::{Filter, Hub, Moment, SubscribeError, Subscription, ToolId};
 
-pub(crate) struct Shared {
+pub(crate) struct RegistryState {
     pub(crate) meter: Arc<Meter>,
     pub(crate) instance: String,
     pub(crate) instance_id: Box<str>,
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) built_ns: u64,
     pub(crate) wall: WallClock,
     pub(crate) tool_limit: usize,
-    pub(crate) roster: Roster,
+    pub(crate) tools: ToolMap,
     /// Held while a tool is registered, deregistered, or departs.
     pub(crate) registration: Mutex<Reclaim>,
     /// Taken after `registration` where both are.
@@ -99,7 +99,7 @@ enum State {
 #[derive(Debug)]
 enum Read {
     Own(ToolReading),
-    Shared(Arc<ToolReading>),
+    RegistryState(Arc<ToolReading>),
 }
 
 impl Deref for Read {
@@ -108,7 +108,7 @@ impl Deref for Read {
     fn deref(&self) -> &ToolReading {
         match self {
             Self::Own(reading) => reading,
-            Self::Shared(reading) => reading,
+            Self::RegistryState(reading) => reading,
         }
     }
 }
@@ -117,19 +117,19 @@ impl Read {
     fn into_own(self) -> ToolReading {
         match self {
             Self::Own(reading) => reading,
-            Self::Shared(reading) => Arc::unwrap_or_clone(reading),
+            Self::RegistryState(reading) => Arc::unwrap_or_clone(reading),
         }
     }
 
     fn to_shared(&self) -> Arc<ToolReading> {
         match self {
             Self::Own(reading) => Arc::new(reading.clone()),
-            Self::Shared(reading) => Arc::clone(reading),
+            Self::RegistryState(reading) => Arc::clone(reading),
         }
     }
 
     fn is(&self, other: &Arc<ToolReading>) -> bool {
-        matches!(self, Self::Shared(reading) if Arc::ptr_eq(reading, other))
+        matches!(self, Self::RegistryState(reading) if Arc::ptr_eq(reading, other))
     }
 }
 
@@ -169,7 +169,7 @@ impl Total {
             name: Arc::clone(&departed.name),
             registered_at: departed.registered_at,
             state: State::Departed,
-            reading: Read::Shared(Arc::clone(&departed.reading)),
+            reading: Read::RegistryState(Arc::clone(&departed.reading)),
             errors: departed.errors.clone(),
         }
     }
@@ -259,7 +259,7 @@ impl Baselines {
     }
 }
 
-impl Shared {
+impl RegistryState {
     /// Both clocks, now. Not for whom holds a lock: it runs the host's code.
     pub(crate) fn now(&self) -> Moment {
         self.wall.now(&self.meter.clock)
@@ -289,7 +289,7 @@ impl Shared {
             unknown_tool_calls: self.unknown_tool_calls(),
             ..Totals::default()
         };
-        self.roster.visit(|entry| match entry {
+        self.tools.visit(|entry| match entry {
             Entry::Nameless(nameless) => add_nameless(&mut totals.nameless, nameless),
             tool => totals.tools.extend(Total::read(tool)),
         });
@@ -374,9 +374,9 @@ pub(crate) fn add_nameless(all: &mut Nameless, shard: &Nameless) {
     sum(Arc::make_mut(&mut all.reading), &shard.reading);
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for RegistryState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("RegistryState")
             .field("instance", &self.instance)
             .finish_non_exhaustive()
     }

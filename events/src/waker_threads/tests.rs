@@ -1,7 +1,7 @@
 //! Who is at work, and that the threads end.
 
 use super::*;
-use crate::arrivals::Receiving;
+use crate::async_receivers::Receiving;
 use std::{sync::mpsc, task::Wake};
 
 /// Far longer than anything here takes.
@@ -16,12 +16,12 @@ impl Wake for Tell {
     }
 }
 
-fn announce(waking: &Arc<Waking>, arrivals: &Arc<Arrivals>) {
+fn announce(waking: &Arc<WakerThreads>, arrivals: &Arc<AsyncReceivers>) {
     Wakeups::new(vec![Arc::clone(arrivals)], Arc::clone(waking)).wake();
 }
 
 /// Waits until no thread has a share in it.
-fn assert_all_ended(waking: &Arc<Waking>) {
+fn assert_all_ended(waking: &Arc<WakerThreads>) {
     let began = Instant::now();
     while Arc::strong_count(waking) > 1 {
         assert!(began.elapsed() < STUCK, "a thread does not end");
@@ -32,8 +32,8 @@ fn assert_all_ended(waking: &Arc<Waking>) {
 
 #[test]
 fn a_thread_starts_with_the_first_receiver_to_wake_and_ends_after_the_last() {
-    let waking = Arc::new(Waking::new());
-    let arrivals = Arc::new(Arrivals::new());
+    let waking = Arc::new(WakerThreads::new());
+    let arrivals = Arc::new(AsyncReceivers::new());
     Wakeups::new(Vec::new(), Arc::clone(&waking)).wake();
     assert_eq!(waking.desk().threads, 0);
     let (tell, told) = mpsc::channel();
@@ -60,8 +60,8 @@ fn a_thread_starts_with_the_first_receiver_to_wake_and_ends_after_the_last() {
 
 #[test]
 fn a_subscription_waits_to_be_announced_once() {
-    let waking = Waking::new();
-    let arrivals = Arc::new(Arrivals::new());
+    let waking = WakerThreads::new();
+    let arrivals = Arc::new(AsyncReceivers::new());
     let mut desk = waking.desk();
     let gone = [1, 2, 2].map(|_| {
         desk.put(vec![Arc::clone(&arrivals), Arc::clone(&arrivals)])
@@ -77,15 +77,15 @@ fn a_subscription_waits_to_be_announced_once() {
 /// While each thread is in a waker that does not return, subscriptions come and go.
 #[test]
 fn subscriptions_that_were_dropped_do_not_pile_up() {
-    let waking = Waking::new();
+    let waking = WakerThreads::new();
     let mut desk = waking.desk();
-    let there = [(); 3 * FEW].map(|()| Arc::new(Arrivals::new()));
+    let there = [(); 3 * FEW].map(|()| Arc::new(AsyncReceivers::new()));
     for arrivals in &there {
         assert_eq!(desk.put(vec![Arc::clone(arrivals)]).len(), 0);
     }
     let mut gone = 0;
     for _ in 0..100 * FEW {
-        gone += desk.put(vec![Arc::new(Arrivals::new())]).len();
+        gone += desk.put(vec![Arc::new(AsyncReceivers::new())]).len();
         assert!(desk.arrived.len() <= 2 * there.len() + 1);
     }
     assert!(gone > 90 * FEW, "{gone}");
@@ -98,8 +98,8 @@ fn subscriptions_that_were_dropped_do_not_pile_up() {
 
 #[test]
 fn where_no_thread_starts_the_work_is_done_on_the_spot() {
-    let waking = Waking::new();
-    let arrivals = Arc::new(Arrivals::new());
+    let waking = WakerThreads::new();
+    let arrivals = Arc::new(AsyncReceivers::new());
     let (tell, told) = mpsc::channel();
     let waker: Waker = Arc::new(Tell(tell)).into();
     let mut receiving = Receiving::new(&*arrivals);
@@ -118,7 +118,7 @@ fn where_no_thread_starts_the_work_is_done_on_the_spot() {
 fn on_the_spot_a_waker_is_called_again_when_it_has_returned() {
     const TIMES: u32 = 1_000;
     struct Again {
-        waking: Arc<Waking>,
+        waking: Arc<WakerThreads>,
         /// How many calls are under way, and were made.
         calls: Mutex<(u32, u32)>,
     }
@@ -139,7 +139,7 @@ fn on_the_spot_a_waker_is_called_again_when_it_has_returned() {
         }
     }
     let again = Arc::new(Again {
-        waking: Arc::new(Waking::new()),
+        waking: Arc::new(WakerThreads::new()),
         calls: Mutex::default(),
     });
     for times in 1..=2 {

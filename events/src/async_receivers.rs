@@ -4,7 +4,7 @@
 //! are code of the host. Promises:
 //!
 //! - No lock of this crate is held while a waker is cloned or dropped here, and the panic of one that
-//!   is dropped goes no further. (`waking.rs` promises both of calling one.)
+//!   is dropped goes no further. (`waker_threads.rs` promises both of calling one.)
 //! - A receiver that looked at the queue before a batch came is woken for it: it leaves its waker,
 //!   says that it waits, and then looks again, while the pump puts the batch in and then asks
 //!   whether anybody waits. Both are read-modify-writes of one word. Either the pump's comes later
@@ -20,7 +20,7 @@
 //! | `awaited` | `swap`, by the pump | Acquire, Release | the receiver's | `a_waiting_receiver_is_woken_for_a_batch` |
 //! | `taken` | `fetch_add`, by a receiver | Release | `load`, by the pump | `a_queue_holds_no_more_than_its_capacity` |
 //! | `taken` | `load`, by the pump | Acquire | the above: the queue is shorter | `a_queue_holds_no_more_than_its_capacity` |
-//! | `announced` | all | Relaxed | behind the lock of `waking.rs` | |
+//! | `announced` | all | Relaxed | behind the lock of `waker_threads.rs` | |
 //!
 //! To admit no batch too many, `taken` could be Relaxed: it is counted after the taking, in
 //! whatever order others see it. The pair makes the length that the pump reads as short as the count
@@ -37,7 +37,7 @@ use crate::{
 use std::{collections::BTreeMap, mem, ops::Deref, task::Waker};
 
 /// What the receivers of one subscription tell its other side.
-pub(crate) struct Arrivals {
+pub(crate) struct AsyncReceivers {
     waiting: Mutex<Waiting>,
     /// A receiver has waited since the pump last asked.
     awaited: AtomicBool,
@@ -53,7 +53,7 @@ struct Waiting {
     next_key: u64,
 }
 
-impl Arrivals {
+impl AsyncReceivers {
     pub(crate) fn new() -> Self {
         Self {
             waiting: Mutex::new(Waiting::default()),
@@ -91,36 +91,36 @@ impl Arrivals {
 }
 
 /// One async receiver. It takes its waker with it when it is dropped.
-pub(crate) struct Receiving<A: Deref<Target = Arrivals>> {
-    arrivals: A,
+pub(crate) struct Receiving<A: Deref<Target = AsyncReceivers>> {
+    receivers: A,
     key: Option<u64>,
 }
 
-impl<A: Deref<Target = Arrivals>> Receiving<A> {
-    pub(crate) const fn new(arrivals: A) -> Self {
+impl<A: Deref<Target = AsyncReceivers>> Receiving<A> {
+    pub(crate) const fn new(receivers: A) -> Self {
         let key = None;
-        Self { arrivals, key }
+        Self { receivers, key }
     }
 
     /// Leaves a waker for what comes from now on, in place of the one before.
     pub(crate) fn wake_by(&mut self, waker: &Waker) {
         let waker = waker.clone();
-        let mut waiting = lock(&self.arrivals.waiting);
+        let mut waiting = lock(&self.receivers.waiting);
         let key = *self.key.get_or_insert_with(|| {
             waiting.next_key += 1;
             waiting.next_key
         });
         let before = waiting.wakers.insert(key, waker);
         drop(waiting);
-        self.arrivals.awaited.swap(true, AcqRel);
+        self.receivers.awaited.swap(true, AcqRel);
         contained(|| drop(before));
     }
 }
 
-impl<A: Deref<Target = Arrivals>> Drop for Receiving<A> {
+impl<A: Deref<Target = AsyncReceivers>> Drop for Receiving<A> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let waker = lock(&self.arrivals.waiting).wakers.remove(&key);
+            let waker = lock(&self.receivers.waiting).wakers.remove(&key);
             contained(|| drop(waker));
         }
     }

@@ -1,4 +1,4 @@
-//! [`Table`]: from a name to its registration, in memory that no call writes.
+//! [`HashTable`]: from a name to its registration, in memory that no call writes.
 //!
 //! Owns the look-up within one shard. A table is never changed: a registration makes another.
 //!
@@ -49,7 +49,7 @@ impl Line {
 /// The registrations of a shard, by name.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Table {
+pub(super) struct HashTable {
     /// None, or a power of two.
     lines: Box<[Line]>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry(usize);
 
-impl Table {
+impl HashTable {
     /// Returns where the tool of this name lies.
     #[inline(always)]
     pub(super) fn find(&self, hash: u64, name: &str) -> Option<Entry> {
@@ -154,7 +154,7 @@ mod tests {
         registry.register_all(specs).unwrap()
     }
 
-    fn found(table: &Table, hash: u64, name: &str) -> Option<String> {
+    fn found(table: &HashTable, hash: u64, name: &str) -> Option<String> {
         let tool = table.get(table.find(hash, name)?)?;
         Some(tool.name().to_owned())
     }
@@ -171,7 +171,7 @@ mod tests {
             |number| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         ];
         for hash in hashes {
-            let mut table = Table::default();
+            let mut table = HashTable::default();
             assert_eq!(table.find(hash(0), "tool_0"), None);
             for (number, tool) in tools.iter().enumerate() {
                 table = table.with(hash(number), tool.clone());
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn names_of_one_hash_are_told_apart() {
         let tools = tools(2);
-        let table = Table::default().with(7, tools[0].clone());
+        let table = HashTable::default().with(7, tools[0].clone());
         assert_eq!(found(&table, 7, "tool_0").as_deref(), Some("tool_0"));
         assert_eq!(found(&table, 7, "tool_1"), None);
         assert_eq!(found(&table, 8, "tool_0"), None);
@@ -210,9 +210,9 @@ mod tests {
     fn what_a_look_up_reads_lies_in_lines_of_its_own() {
         assert_eq!((size_of::<Line>(), align_of::<Line>()), (128, 128));
         let parts = [
-            align_of::<Table>(),
+            align_of::<HashTable>(),
             align_of::<super::super::Shard>(),
-            align_of::<super::super::Roster>(),
+            align_of::<super::super::ToolMap>(),
         ];
         assert_eq!(parts, [128; 3]);
         let tool = &tools(1)[0];

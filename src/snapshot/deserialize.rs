@@ -10,8 +10,8 @@
 //!   that believes the counts and one that believes the buckets shall see the same;
 //! * each error names the field, by its path from the outermost type that is being read.
 
-use super::json::{MAX_LATENCY_NS, ns_from_ms, to_ms, uptime_from_ms};
 use super::latency::{LatencyStats, PRECISIONS, layout};
+use super::serialize::{MAX_LATENCY_NS, ns_from_ms, to_ms, uptime_from_ms};
 use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
 use super::wall_time::from_timestamp;
 use super::{NamelessTools, Snapshot};

@@ -1,6 +1,6 @@
-//! [`Roster`]: which tools there are, registered, retired and departed.
+//! [`ToolMap`]: which tools there are, registered, retired and departed.
 //!
-//! A roster is cut into shards by the hash of the name. What a shard holds is never changed:
+//! A tool map is cut into shards by the hash of the name. What a shard holds is never changed:
 //! registering or deregistering makes another and publishes it, so a look-up and a reading wait
 //! for no thread, and the cost of a change does not depend on how many tools there are. Changes are
 //! made under the registry's lock (`reclaim.rs`).
@@ -30,14 +30,14 @@ use crate::handle::{ToolHandle, ToolReading, ToolSlot};
 use crate::last_error::ErrorRecords;
 use crate::swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
+use hash_table::HashTable;
 use std::hash::BuildHasher;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
-use table::Table;
 use toolmeter_events::ToolId;
 
-mod table;
+mod hash_table;
 
 /// How many tools a shard is made for.
 const TOOLS_PER_SHARD: usize = 32;
@@ -66,7 +66,7 @@ pub(crate) struct Nameless {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    table: ArcSwap<Table>,
+    table: ArcSwap<HashTable>,
     listing: ArcSwap<Listing>,
 }
 
@@ -91,13 +91,13 @@ pub(crate) enum Entry<'a> {
 /// See the head of this file. In lines of its own, as all that a look-up reads.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Roster {
+pub(crate) struct ToolMap {
     hasher: RandomState,
     shards: Box<[Shard]>,
 }
 
-impl Roster {
-    /// An empty roster, for about this many tools.
+impl ToolMap {
+    /// An empty tool map, for about this many tools.
     pub(crate) fn new(tools: usize) -> Self {
         let shards = tools.div_ceil(TOOLS_PER_SHARD).next_power_of_two();
         // All begin with the same empty parts.
@@ -159,8 +159,8 @@ impl Roster {
 /// A registered tool, on loan from the table in which it was found. As long as it is held, the tools
 /// of that table do not depart.
 pub(crate) struct Found {
-    table: Guard<Arc<Table>>,
-    at: table::Entry,
+    table: Guard<Arc<HashTable>>,
+    at: hash_table::Entry,
 }
 
 impl Deref for Found {
@@ -176,7 +176,7 @@ impl Deref for Found {
 }
 
 /// Changes; the caller holds the registry's lock.
-impl Roster {
+impl ToolMap {
     /// Registers a tool whose name is not registered; it takes the place of the retired or
     /// departed one of this name.
     pub(crate) fn register(&self, tool: ToolHandle) {

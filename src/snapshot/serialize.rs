@@ -3,7 +3,7 @@
 //! Each type has a view that names the fields in the order in which they are written; see
 //! [`Snapshot`] for an example of all of them. What follows from the buckets is written too,
 //! for readers that do not want to compute it. Which input is accepted is the matter of
-//! `checked.rs`.
+//! `deserialize.rs`.
 //!
 //! # Milliseconds as `f64`
 //!
