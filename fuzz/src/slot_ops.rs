@@ -134,6 +134,6 @@ pub fn check(input: &Input) {
             origin_ns,
             &input.ops,
         ),
-        Subject::Registry => facade::check(input.precision, input.stripes, origin_ns, &input.ops),
+        Subject::Registry => facade::check(input.precision, origin_ns, &input.ops),
     }
 }

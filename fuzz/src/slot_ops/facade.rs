@@ -45,8 +45,8 @@ struct Subject {
 }
 
 /// Runs all operations, and checks each reading.
-pub(super) fn check(precision: u8, stripes: u8, origin_ns: u64, ops: &[Op]) {
-    let mut subject = Subject::new(precision, stripes, origin_ns);
+pub(super) fn check(precision: u8, origin_ns: u64, ops: &[Op]) {
+    let mut subject = Subject::new(precision, origin_ns);
     for op in ops {
         subject.run(*op);
     }
@@ -75,20 +75,20 @@ pub(super) fn check(precision: u8, stripes: u8, origin_ns: u64, ops: &[Op]) {
 }
 
 impl Subject {
-    fn new(precision: u8, stripes: u8, origin_ns: u64) -> Self {
+    fn new(precision: u8, origin_ns: u64) -> Self {
         let precision = 3 + precision % 5;
-        let stripes = 1 << (stripes % 2);
         let clock = Arc::new(ManualClock::new());
         clock.set_ns(origin_ns);
         let registry = Registry::builder()
             .clock(ClockSource::Manual(Arc::clone(&clock)))
             .pump(Pump::manual())
             .precision(precision)
-            .stripes(stripes)
+            // The pump of another registry in this process may free the stripe of this thread between
+            // two calls, and failures of one time on two stripes have no order. `bare.rs` has more.
+            .stripes(1)
             .build()
             .unwrap();
         let tool = registry.register(ToolSpec::new(NAME)).unwrap();
-        // All calls run on this thread, so they share one stripe.
         let model = Model::new(Buckets::new(precision, 48).unwrap(), 1);
         Self {
             registry,
