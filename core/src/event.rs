@@ -1,7 +1,8 @@
 //! What an event says of a call: its [`EventKind`], and the plain [`EventFacts`] that fit into three
 //! words.
 
-use crate::outcome::{ErrorKind, Outcome};
+use crate::error_kind::ErrorKind;
+use crate::outcome::Outcome;
 use crate::slot::Finish;
 use core::fmt;
 

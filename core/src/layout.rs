@@ -19,9 +19,13 @@
 //! similar time however they end: the pages that a tool touches, and so its resident memory,
 //! stay few. And the way from an index to its word is short; `slot` says why that counts.
 
+mod error;
+pub(crate) mod word;
+
+pub use error::{LayoutError, StripesError};
+
 use crate::buckets::Buckets;
-use crate::outcome::{ErrorKind, OutcomeClass};
-use core::fmt;
+use crate::outcome::OutcomeClass;
 
 /// Words in a cache line of 64 bytes; 1 where cores do not disturb each other.
 const LINE: usize = if cfg!(all(target_os = "none", not(target_has_atomic = "64"))) {
@@ -32,50 +36,6 @@ const LINE: usize = if cfg!(all(target_os = "none", not(target_has_atomic = "64"
 
 /// The words of a stripe before its buckets.
 pub(crate) const HEADER: usize = (word::REJECTED + 1).next_multiple_of(LINE);
-
-/// Indices into the header of a stripe.
-pub(crate) mod word {
-    use super::{ErrorKind, OutcomeClass};
-
-    pub(crate) const STARTED: usize = 0;
-    pub(crate) const LAST_FINISHED_AT: usize = 1;
-    pub(crate) const LAST_LATENCY: usize = 2;
-    pub(crate) const LAST_FAILURE: usize = 3;
-    const SUCCESS_SUM: usize = 4;
-    const SUCCESS_OCCUPANCY: usize = 5;
-    const FAILURE_SUM: usize = 6;
-    const FAILURE_OCCUPANCY: usize = 7;
-    const CANCELLED_SUM: usize = 8;
-    const CANCELLED_OCCUPANCY: usize = 9;
-    pub(crate) const RETRIED: usize = 10;
-    pub(crate) const RECOVERED: usize = 11;
-    const FAILURES: usize = 12;
-
-    pub(crate) const REJECTED: usize = FAILURES + ErrorKind::COUNT;
-
-    #[inline]
-    pub(crate) const fn sum(class: OutcomeClass) -> usize {
-        match class {
-            OutcomeClass::Success => SUCCESS_SUM,
-            OutcomeClass::Failure => FAILURE_SUM,
-            OutcomeClass::Cancelled => CANCELLED_SUM,
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
-        match class {
-            OutcomeClass::Success => SUCCESS_OCCUPANCY,
-            OutcomeClass::Failure => FAILURE_OCCUPANCY,
-            OutcomeClass::Cancelled => CANCELLED_OCCUPANCY,
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn failures(kind: ErrorKind) -> usize {
-        FAILURES + kind.index()
-    }
-}
 
 /// The shape of a slot: the arithmetic of its buckets, and how many stripes it has.
 ///
@@ -255,161 +215,5 @@ pub const fn check_stripes(stripes: usize) -> Result<(), StripesError> {
     }
 }
 
-/// A number of stripes that is not a power of two from 1 to 256.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_core::StripesError;
-///
-/// let error = StripesError { given: 6 };
-/// assert_eq!(
-///     error.to_string(),
-///     "6 stripes are out of range: use a power of two from 1 to 256"
-/// );
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StripesError {
-    /// The number of stripes that was asked for.
-    pub given: usize,
-}
-
-impl fmt::Display for StripesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} stripes are out of range: use a power of two from 1 to {}",
-            self.given,
-            Layout::MAX_STRIPES
-        )
-    }
-}
-
-impl core::error::Error for StripesError {}
-
-/// The reason why [`Layout::new`] refused.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_core::Layout;
-///
-/// let error = Layout::new(9, 48, 1).unwrap_err();
-/// assert_eq!(error.to_string(), "precision 9 is out of range: use 0 to 7");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LayoutError {
-    /// The precision is not 0 to 7.
-    Precision(u8),
-    /// The range does not reach beyond the first group, or is above 63.
-    MaxExponent {
-        /// The exponent that was asked for.
-        max_exponent: u8,
-        /// The precision it has to exceed.
-        precision: u8,
-    },
-    /// The number of stripes is not a power of two from 1 to 256.
-    Stripes(StripesError),
-}
-
-impl fmt::Display for LayoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Precision(precision) => {
-                write!(f, "precision {precision} is out of range: use 0 to 7")
-            }
-            Self::MaxExponent {
-                max_exponent,
-                precision,
-            } => write!(
-                f,
-                "max_exponent {max_exponent} is out of range: use {} to 63",
-                precision + 1
-            ),
-            Self::Stripes(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for LayoutError {}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{collections::BTreeSet, vec::Vec};
-
-    #[test]
-    fn what_is_out_of_range_is_refused_with_the_range() {
-        let refused = |p, e, s| Layout::new(p, e, s).unwrap_err().to_string();
-        assert_eq!(refused(8, 48, 1), "precision 8 is out of range: use 0 to 7");
-        assert_eq!(
-            refused(5, 5, 1),
-            "max_exponent 5 is out of range: use 6 to 63"
-        );
-        assert_eq!(
-            refused(5, 64, 1),
-            "max_exponent 64 is out of range: use 6 to 63"
-        );
-        for stripes in [0, 3, 512] {
-            assert_eq!(
-                refused(5, 48, stripes),
-                format!("{stripes} stripes are out of range: use a power of two from 1 to 256")
-            );
-        }
-    }
-
-    #[test]
-    fn the_number_of_stripes_is_a_power_of_two_up_to_the_most() {
-        let good: Vec<usize> = (0..=2 * Layout::MAX_STRIPES)
-            .filter(|&stripes| check_stripes(stripes).is_ok())
-            .collect();
-        assert_eq!(good, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
-        assert_eq!(check_stripes(512), Err(StripesError { given: 512 }));
-    }
-
-    #[test]
-    fn every_counter_has_a_word_of_its_own() {
-        let layout = Layout::new(3, 9, 4).unwrap();
-        let mut taken = BTreeSet::new();
-        let mut take = |word: usize| assert!(taken.insert(word), "word {word} is taken twice");
-        for word in [
-            word::STARTED,
-            word::LAST_FINISHED_AT,
-            word::LAST_LATENCY,
-            word::LAST_FAILURE,
-            word::RETRIED,
-            word::RECOVERED,
-            word::REJECTED,
-        ] {
-            take(word);
-        }
-        for kind in ErrorKind::ALL {
-            take(word::failures(kind));
-        }
-        for class in OutcomeClass::ALL {
-            take(word::sum(class));
-            take(word::occupancy(class));
-            for index in 0..layout.buckets().count() {
-                take(HEADER + bucket(class, index));
-            }
-        }
-        assert!(taken.last().unwrap() < &layout.stripe_words());
-        assert_eq!(layout.stripe_words() % LINE, 0);
-    }
-
-    #[test]
-    fn the_ends_of_the_ranges_are_within() {
-        assert_eq!(Layout::new(0, 1, 1).unwrap().stripes(), 1);
-        let most = Layout::new(7, 63, Layout::MAX_STRIPES).unwrap();
-        assert_eq!((most.stripes(), most.buckets().groups()), (256, 57));
-    }
-
-    #[test]
-    fn a_stripe_number_beyond_the_last_starts_over() {
-        let layout = Layout::new(3, 9, 4).unwrap();
-        assert_eq!(layout.stripe_start(3), 3 * layout.stripe_words());
-        assert_eq!(layout.stripe_start(4), 0);
-        assert_eq!(layout.words(), 4 * layout.stripe_words());
-    }
-}
+mod tests;

@@ -56,6 +56,7 @@ mod sync;
 
 pub mod buckets;
 pub mod clock;
+pub mod error_kind;
 pub mod event;
 pub mod layout;
 pub mod outcome;
@@ -66,9 +67,10 @@ pub mod tickets;
 
 pub use buckets::Buckets;
 pub use clock::{Clock, ManualClock};
+pub use error_kind::{ErrorKind, UnknownErrorKind};
 pub use event::{EventFacts, EventKind};
 pub use layout::{Layout, LayoutError, StripesError, check_stripes};
-pub use outcome::{ErrorKind, Outcome, OutcomeClass, UnknownErrorKind};
+pub use outcome::{Outcome, OutcomeClass};
 pub use reading::{
     BucketCounts, CountOnly, CountsFull, FixedCounts, LastFailure, LastFinish, Reading, Tally,
 };

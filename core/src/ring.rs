@@ -108,93 +108,24 @@
 //! assert_eq!((accounting.offered, accounting.lost, accounting.drained), (2, 0, 2));
 //! ```
 
+mod drain;
+mod error;
+mod place;
+
+pub use drain::EventRingDrain;
+pub use error::EventRingError;
+pub use place::RingEvent;
+
 use crate::event::EventFacts;
-use crate::sync::{
-    Ordering::{Acquire, Relaxed, Release},
-    Word,
-};
+use crate::sync::Word;
 use crate::tickets::{RingAccounting, Tickets};
 use core::fmt;
+use place::{PLACE, Place};
 
 /// The most places of one ring.
 const MAX_PLACES: usize = 1 << 20;
 /// The words in front of the places: four of the tickets, and `relay`.
 const HEADER: usize = 5;
-/// The words of a place: its state, the event's number, its facts.
-const PLACE: usize = 2 + EventFacts::WORDS;
-/// In the state of a place: an offer holds it. The bits above tell the event.
-const HELD: u64 = 1;
-/// In `relay`: there is a drain. The bits below tell the first position to look at.
-const DRAINING: u64 = 1 << 63;
-
-/// Why [`EventRing::new`] refused.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_core::{EventRing, EventRingError, Word};
-///
-/// let words: Vec<Word> = (0..EventRing::words(4)).map(|_| Word::new(0)).collect();
-/// assert_eq!(EventRing::new(&words, 3).unwrap_err(), EventRingError::Places { given: 3 });
-/// let error = EventRing::new(&words, 8).unwrap_err();
-/// assert_eq!(error, EventRingError::TooSmall { words: words.len(), needed: EventRing::words(8) });
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EventRingError {
-    /// The number of places is no power of two, or out of range.
-    Places {
-        /// The number that was asked for.
-        given: usize,
-    },
-    /// There are fewer words than the places need.
-    TooSmall {
-        /// The number of words that were given.
-        words: usize,
-        /// The number that is needed.
-        needed: usize,
-    },
-}
-
-impl fmt::Display for EventRingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Places { given } => write!(
-                f,
-                "{given} places in a ring: the number must be a power of two from 1 to 1,048,576"
-            ),
-            Self::TooSmall { words, needed } => {
-                write!(f, "a ring of {words} words: its places need {needed}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for EventRingError {}
-
-/// An event that was drained.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_core::{EventFacts, EventRing, Word};
-///
-/// let words: Vec<Word> = (0..EventRing::words(4)).map(|_| Word::new(0)).collect();
-/// let ring = EventRing::new(&words, 4)?;
-/// let facts = EventFacts::started(7, 1, 500);
-/// let number = ring.offer(facts);
-/// let event = ring.drain().and_then(|mut events| events.next()).unwrap();
-/// assert_eq!((event.number, event.facts), (number, facts));
-/// # Ok::<(), toolmeter_core::EventRingError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct RingEvent {
-    /// Which event of its ring it is, counted from 0. Lost events have numbers, too.
-    pub number: u64,
-    /// What it says.
-    pub facts: EventFacts,
-}
 
 /// A bounded ring of events in borrowed words: any number of producers, one drain, no waiting.
 ///
@@ -333,23 +264,7 @@ impl<'a> EventRing<'a> {
     #[must_use]
     #[inline]
     pub fn drain(&self) -> Option<EventRingDrain<'a>> {
-        let Header { tickets, relay } = self.header();
-        let from = relay.fetch_or(DRAINING, Acquire);
-        if from & DRAINING != 0 {
-            return None;
-        }
-        let end = tickets.entered();
-        // In more positions than there are places, each place would come twice.
-        let first = from.max(end.saturating_sub(self.capacity() as u64));
-        Some(EventRingDrain {
-            ring: *self,
-            from,
-            first,
-            has_older: from < first,
-            at: first,
-            end,
-            none_at: end,
-        })
+        EventRingDrain::begin(*self)
     }
 
     /// Returns what became of the events offered so far.
@@ -391,12 +306,7 @@ impl<'a> EventRing<'a> {
 
     #[inline]
     fn place(&self, position: u64) -> Place<'a> {
-        let [state, number, facts @ ..] = &self.places[position as usize & (self.places.len() - 1)];
-        Place {
-            state,
-            number,
-            facts,
-        }
+        Place::of(&self.places[position as usize & (self.places.len() - 1)])
     }
 
     /// Puts an event into the place of its position; false if the place is not free.
@@ -418,172 +328,6 @@ impl fmt::Debug for EventRing<'_> {
             .field("capacity", &self.capacity())
             .field("accounting", &self.accounting())
             .finish_non_exhaustive()
-    }
-}
-
-/// One place of a ring.
-struct Place<'a> {
-    /// Twice one more than the position of the event that is complete here, or 0; and the bit [`HELD`].
-    state: &'a Word,
-    number: &'a Word,
-    facts: &'a [Word; EventFacts::WORDS],
-}
-
-impl Place<'_> {
-    /// Holds the place; false, and no change, if it is held or full.
-    #[inline]
-    fn hold(&self) -> bool {
-        let before = self.state.fetch_or(HELD, Acquire);
-        if before & HELD == 0 && before != 0 {
-            // The drain may be emptying it.
-            self.state.fetch_add(HELD.wrapping_neg(), Relaxed);
-        }
-        before == 0
-    }
-
-    /// Writes an event. For the offer that holds the place.
-    #[inline]
-    fn write(&self, number: u64, facts: EventFacts) {
-        self.number.store(number, Relaxed);
-        for (word, value) in self.facts.iter().zip(facts.to_words()) {
-            word.store(value, Relaxed);
-        }
-    }
-
-    /// Leaves the place full with the event of this position. For the offer that holds it.
-    #[inline]
-    fn fill(&self, position: u64) {
-        self.state
-            .fetch_add(full(position).wrapping_sub(HELD), Release);
-    }
-
-    /// Returns the position of the event that is complete here, if there is one.
-    #[inline]
-    fn position(&self) -> Option<u64> {
-        let full_with = self.state.load(Acquire) & !HELD;
-        (full_with / (HELD << 1)).checked_sub(1)
-    }
-
-    /// Takes the event of this position out, if it is complete. For the drain.
-    #[inline]
-    fn take(&self, position: u64) -> Option<RingEvent> {
-        let full_with = full(position);
-        if self.state.load(Acquire) & !HELD != full_with {
-            return None;
-        }
-        let number = self.number.load(Relaxed);
-        let mut words = [0; EventFacts::WORDS];
-        for (value, word) in words.iter_mut().zip(self.facts) {
-            *value = word.load(Relaxed);
-        }
-        // An offer may be taking its bit off.
-        self.state.fetch_add(full_with.wrapping_neg(), Release);
-        let facts = EventFacts::from_words(words);
-        Some(RingEvent { number, facts })
-    }
-}
-
-/// The state of a place that is full with the event of this position.
-#[inline]
-const fn full(position: u64) -> u64 {
-    position.wrapping_add(1).wrapping_mul(HELD << 1)
-}
-
-/// The drain of an [`EventRing`]: takes the events that were offered before it began.
-///
-/// Each event is counted as drained when it is returned, and makes room for another. Dropping it
-/// leaves the rest for the next drain. While it lives, there is no other; one that is forgotten
-/// (by [`core::mem::forget`]) was the last.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter_core::{EventFacts, EventRing, Word};
-///
-/// let words: Vec<Word> = (0..EventRing::words(4)).map(|_| Word::new(0)).collect();
-/// let ring = EventRing::new(&words, 4)?;
-/// for tool in 0..3 {
-///     ring.offer(EventFacts::started(tool, 1, 0));
-/// }
-/// let tools = |most| -> Vec<u32> {
-///     let events = ring.drain().into_iter().flatten().take(most);
-///     events.map(|event| event.facts.tool).collect()
-/// };
-/// assert_eq!(tools(1), [0]);
-/// assert_eq!(tools(9), [1, 2]);
-/// # Ok::<(), toolmeter_core::EventRingError>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "it drains nothing unless it is iterated"]
-pub struct EventRingDrain<'a> {
-    ring: EventRing<'a>,
-    /// What the drain before left.
-    from: u64,
-    /// The first position of the last turn of the ring, or `from`.
-    first: u64,
-    /// Whether there may be events of positions below `first`.
-    has_older: bool,
-    /// The next position to look at.
-    at: u64,
-    end: u64,
-    /// The first position whose place held no event, or the end.
-    none_at: u64,
-}
-
-impl EventRingDrain<'_> {
-    /// Takes the event of the lowest position below the last turn of the ring, if there is one.
-    #[cold]
-    fn take_oldest(&self) -> Option<RingEvent> {
-        let places = 0..self.ring.capacity() as u64;
-        let complete = places.filter_map(|place| self.ring.place(place).position());
-        let oldest = complete.filter(|&position| position < self.first).min()?;
-        let event = self.ring.place(oldest).take(oldest)?;
-        self.ring.header().tickets.count_drained(1);
-        Some(event)
-    }
-}
-
-impl Iterator for EventRingDrain<'_> {
-    type Item = RingEvent;
-
-    #[inline]
-    fn next(&mut self) -> Option<RingEvent> {
-        if self.has_older {
-            if let Some(event) = self.take_oldest() {
-                return Some(event);
-            }
-            self.has_older = false;
-        }
-        while self.at < self.end {
-            let at = self.at;
-            self.at += 1;
-            if let Some(event) = self.ring.place(at).take(at) {
-                self.ring.header().tickets.count_drained(1);
-                return Some(event);
-            }
-            self.none_at = self.none_at.min(at);
-        }
-        None
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, usize::try_from(self.end.saturating_sub(self.at)).ok())
-    }
-}
-
-impl core::iter::FusedIterator for EventRingDrain<'_> {}
-
-impl Drop for EventRingDrain<'_> {
-    fn drop(&mut self) {
-        let Header { tickets, relay } = self.ring.header();
-        let passed = self.none_at.min(self.at);
-        let passed = if self.from < self.first {
-            self.from
-        } else {
-            passed
-        };
-        let left = tickets.settled().unwrap_or(passed);
-        relay.fetch_add(left.wrapping_sub(DRAINING | self.from), Release);
     }
 }
 

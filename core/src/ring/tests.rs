@@ -1,7 +1,11 @@
+use super::drain::DRAINING;
+use super::place::HELD;
 use super::*;
+use crate::error_kind::ErrorKind;
 use crate::event::EventKind;
-use crate::outcome::{ErrorKind, Outcome};
+use crate::outcome::Outcome;
 use crate::slot::Finish;
+use crate::sync::Ordering::Relaxed;
 
 struct Words(Vec<Word>);
 

@@ -1,5 +1,8 @@
 use super::*;
-use crate::reading::FixedCounts;
+use crate::error_kind::ErrorKind;
+use crate::outcome::{Outcome, OutcomeClass};
+use crate::reading::{BucketCount, CountsFull, FixedCounts, LastFinish, Reading};
+use crate::sync::Ordering;
 use proptest::prelude::*;
 use std::vec::Vec;
 

@@ -105,14 +105,14 @@ const fn unseen(change: Change, because: &'static str) -> Change {
 pub(crate) const CHANGES: [Change; 61] = [
     seen(
         "an offer writes into a place that another offer holds",
-        "core/src/ring.rs",
+        "core/src/ring/place.rs",
         ["        before == 0\n", "        before & !HELD == 0\n"],
         In::Models("loom_ring"),
         "an_offer_that_was_overtaken_disturbs_no_event",
     ),
     seen(
         "an offer writes over an event that waits in its place",
-        "core/src/ring.rs",
+        "core/src/ring/place.rs",
         ["        before == 0\n", "        before & HELD == 0\n"],
         In::Models("loom_ring"),
         "an_offer_that_was_overtaken_disturbs_no_event",
@@ -145,14 +145,14 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "two drains are at it at once",
-        "core/src/ring.rs",
+        "core/src/ring/drain.rs",
         ["if from & DRAINING != 0 {", "if false {"],
         In::Models("loom_ring"),
         "two_drains_take_each_event_once",
     ),
     seen(
         "a drain does not go back to the event that the one before passed over",
-        "core/src/ring.rs",
+        "core/src/ring/drain.rs",
         [
             "let passed = self.none_at.min(self.at);",
             "let passed = self.at;",

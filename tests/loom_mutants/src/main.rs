@@ -2,7 +2,7 @@
 //!
 //! `cargo loom-mutants` weakens each ordering to `Relaxed` and asks the loom models. With words on
 //! the command line, only sites whose file and line contain one of them are tried:
-//! `cargo loom-mutants ring.rs`.
+//! `cargo loom-mutants tickets.rs`.
 //!
 //! `cargo behaviour-mutants`, which is the same with `--behaviour` in front, makes the handwritten
 //! [`changes`] of what the facade does, and asks for each the test that must fail. With words, only

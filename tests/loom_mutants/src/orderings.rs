@@ -10,9 +10,9 @@ use std::time::Duration;
 /// Orderings that are needed and that loom cannot see weakened: the file, what the line contains,
 /// and the reason.
 const BLIND_SPOTS: [(&str, &str, &str); 2] = [
-    ("core/src/ring.rs", "fetch_or(HELD,", MOVED_LOAD),
+    ("core/src/ring/place.rs", "fetch_or(HELD,", MOVED_LOAD),
     (
-        "core/src/ring.rs",
+        "core/src/ring/place.rs",
         "fetch_add(full_with.wrapping_neg(),",
         MOVED_LOAD,
     ),

@@ -1,0 +1,43 @@
+//! Indices into the header of a stripe.
+
+use crate::error_kind::ErrorKind;
+use crate::outcome::OutcomeClass;
+
+pub(crate) const STARTED: usize = 0;
+pub(crate) const LAST_FINISHED_AT: usize = 1;
+pub(crate) const LAST_LATENCY: usize = 2;
+pub(crate) const LAST_FAILURE: usize = 3;
+const SUCCESS_SUM: usize = 4;
+const SUCCESS_OCCUPANCY: usize = 5;
+const FAILURE_SUM: usize = 6;
+const FAILURE_OCCUPANCY: usize = 7;
+const CANCELLED_SUM: usize = 8;
+const CANCELLED_OCCUPANCY: usize = 9;
+pub(crate) const RETRIED: usize = 10;
+pub(crate) const RECOVERED: usize = 11;
+const FAILURES: usize = 12;
+
+pub(crate) const REJECTED: usize = FAILURES + ErrorKind::COUNT;
+
+#[inline]
+pub(crate) const fn sum(class: OutcomeClass) -> usize {
+    match class {
+        OutcomeClass::Success => SUCCESS_SUM,
+        OutcomeClass::Failure => FAILURE_SUM,
+        OutcomeClass::Cancelled => CANCELLED_SUM,
+    }
+}
+
+#[inline]
+pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
+    match class {
+        OutcomeClass::Success => SUCCESS_OCCUPANCY,
+        OutcomeClass::Failure => FAILURE_OCCUPANCY,
+        OutcomeClass::Cancelled => CANCELLED_OCCUPANCY,
+    }
+}
+
+#[inline]
+pub(crate) const fn failures(kind: ErrorKind) -> usize {
+    FAILURES + kind.index()
+}

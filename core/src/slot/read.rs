@@ -1,0 +1,197 @@
+//! Reading a slot.
+
+use super::Slot;
+use crate::error_kind::ErrorKind;
+use crate::layout::word;
+use crate::outcome::OutcomeClass;
+use crate::reading::{
+    BucketCount, BucketCounts, CountOnly, CountsFull, LastFailure, LastFinish, Reading, Tally,
+};
+use crate::sync::Ordering;
+use core::convert::Infallible;
+
+impl Slot<'_> {
+    /// Reads everything into `reading`, replacing what it held.
+    ///
+    /// Calls may start and finish meanwhile; the head of [this file](crate::slot) says what is
+    /// then seen. Only groups of buckets that were ever used are visited.
+    ///
+    /// # Errors
+    ///
+    /// [`CountsFull`] if `reading` has no room for all buckets that are not empty; it is then
+    /// left cleared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// for latency_ns in [100, 5_000] {
+    ///     slot.start(0, 1);
+    ///     slot.finish(0, Finish::new(Outcome::Success, 1, 0, latency_ns));
+    /// }
+    /// let mut reading = Reading::<FixedCounts<2>>::default();
+    /// slot.read(&mut reading)?;
+    /// assert_eq!(reading.sum_ns(Outcome::SUCCESS), 5_100);
+    ///
+    /// let mut small = Reading::<FixedCounts<1>>::default();
+    /// assert!(slot.read(&mut small).is_err());
+    /// assert_eq!(small.started(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read<C: BucketCounts>(&self, reading: &mut Reading<C>) -> Result<(), CountsFull> {
+        reading.clear();
+        for class in OutcomeClass::ALL {
+            let counts = &mut reading.counts[class.index()];
+            if let Err(full) = self.read_histogram(class, |bucket| counts.push(bucket)) {
+                reading.clear();
+                return Err(full);
+            }
+        }
+        self.read_counters(reading);
+        Ok(())
+    }
+
+    /// Reads everything, telling `visit` of each bucket that is not empty, and keeping the rest in
+    /// `reading`, whose contents it replaces.
+    ///
+    /// It takes no memory for buckets, neither in the reading nor on the stack. What is read, and in
+    /// which order, is as with [`read`](Self::read): `visit` is called by class, in the order of
+    /// [`OutcomeClass::ALL`], and within one by index. It may start and finish calls of this slot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{CountOnly, Finish, Layout, Outcome, OutcomeClass, Reading, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// for latency_ns in [100, 5_000] {
+    ///     slot.start(0, 1);
+    ///     slot.finish(0, Finish::new(Outcome::Success, 1, 0, latency_ns));
+    /// }
+    /// let mut slow = 0;
+    /// let mut reading = Reading::<CountOnly>::without_buckets();
+    /// slot.visit(&mut reading, |class, (index, count)| {
+    ///     if class == OutcomeClass::Success && layout.buckets().lower(index as usize) >= 1_000 {
+    ///         slow += count;
+    ///     }
+    /// });
+    /// assert_eq!((reading.count(Outcome::SUCCESS), slow), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn visit(
+        &self,
+        reading: &mut Reading<CountOnly>,
+        mut visit: impl FnMut(OutcomeClass, BucketCount),
+    ) {
+        reading.clear();
+        for class in OutcomeClass::ALL {
+            let counts = &mut reading.counts[class.index()];
+            let Ok(()) = self.read_histogram(class, |bucket| {
+                counts.count(bucket.1);
+                visit(class, bucket);
+                Ok::<(), Infallible>(())
+            });
+        }
+        self.read_counters(reading);
+    }
+
+    /// Reads all but the histograms, after those.
+    fn read_counters<C: Tally>(&self, reading: &mut Reading<C>) {
+        for stripe in self.all_stripes() {
+            reading.retried = reading.retried.wrapping_add(stripe.get(word::RETRIED));
+            reading.recovered = reading.recovered.wrapping_add(stripe.get(word::RECOVERED));
+            let rejected = stripe.header[word::REJECTED].load(Ordering::Acquire);
+            reading.rejected = reading.rejected.wrapping_add(rejected);
+            for kind in ErrorKind::ALL {
+                let failures = &mut reading.failures[kind.index()];
+                *failures = failures.wrapping_add(stripe.get(word::failures(kind)));
+            }
+            for class in OutcomeClass::ALL {
+                let sum_ns = &mut reading.sums_ns[class.index()];
+                *sum_ns = sum_ns.wrapping_add(stripe.get(word::sum(class)));
+            }
+            reading.note_failure(LastFailure::from_word(stripe.get(word::LAST_FAILURE)));
+            reading.note_finish(LastFinish {
+                at_ns: stripe.get(word::LAST_FINISHED_AT),
+                latency_ns: stripe.get(word::LAST_LATENCY),
+            });
+        }
+        for stripe in self.all_stripes() {
+            reading.entered = reading.entered.wrapping_add(stripe.get(word::STARTED));
+        }
+        // An untouched slot has noted a finish of zeros.
+        reading.forget_lasts_of_none();
+    }
+
+    /// Returns the number of calls that started or were rejected, without reading anything else.
+    ///
+    /// While it stays the same and nothing was in flight, nothing happened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Layout, Slot, Word};
+    ///
+    /// let layout = Layout::new(3, 20, 1)?;
+    /// let words: Vec<Word> = (0..layout.words()).map(|_| Word::new(0)).collect();
+    /// let slot = Slot::new(&words, layout)?;
+    /// slot.start(0, 1);
+    /// slot.reject(0);
+    /// assert_eq!(slot.entered(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn entered(&self) -> u64 {
+        self.all_stripes()
+            .fold(0, |sum, stripe| sum.wrapping_add(stripe.get(word::STARTED)))
+    }
+
+    /// Gives the buckets of a class that are not empty to `push`, in the order of their index.
+    ///
+    /// A few buckets are added up over the stripes at a time, so that no room for a group is needed.
+    fn read_histogram<E>(
+        &self,
+        class: OutcomeClass,
+        mut push: impl FnMut(BucketCount) -> Result<(), E>,
+    ) -> Result<(), E> {
+        /// How many buckets are added up at once. One at a time takes twice as long, and no more
+        /// than these are needed, so a reading asks for little stack.
+        const AT_ONCE: usize = 8;
+        let width = 1 << self.layout.buckets().precision();
+        let mut groups = self.all_stripes().fold(0, |groups, stripe| {
+            groups | stripe.get(word::occupancy(class))
+        });
+        while groups != 0 {
+            let group = groups.trailing_zeros() as usize;
+            groups &= groups - 1;
+            let past = (group + 1) * width;
+            for first in (group * width..past).step_by(AT_ONCE) {
+                let mut sums = [0_u64; AT_ONCE];
+                let sums = &mut sums[..width.min(AT_ONCE)];
+                for stripe in self.all_stripes() {
+                    if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
+                        continue;
+                    }
+                    let words = &stripe.buckets[first * OutcomeClass::COUNT..];
+                    let (indices, _) = words.as_chunks::<{ OutcomeClass::COUNT }>();
+                    for (sum, buckets) in sums.iter_mut().zip(indices) {
+                        let bucket = &buckets[class.index()];
+                        *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
+                    }
+                }
+                for (index, &sum) in (first..).zip(&*sums) {
+                    if sum != 0 {
+                        push((index as u32, sum))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
