@@ -7,7 +7,7 @@ use crate::outcome::OutcomeClass;
 use crate::reading::{
     BucketCount, BucketCounts, CountOnly, CountsFull, LastFailure, LastFinish, Reading, Tally,
 };
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Word};
 use core::convert::Infallible;
 
 impl Slot<'_> {
@@ -154,15 +154,12 @@ impl Slot<'_> {
 
     /// Gives the buckets of a class that are not empty to `push`, in the order of their index.
     ///
-    /// A few buckets are added up over the stripes at a time, so that no room for a group is needed.
+    /// A few buckets are added up over the stripes at a time, so that no memory for a group is needed.
     fn read_histogram<E>(
         &self,
         class: OutcomeClass,
         mut push: impl FnMut(BucketCount) -> Result<(), E>,
     ) -> Result<(), E> {
-        /// How many buckets are added up at once. One at a time takes twice as long, and no more
-        /// than these are needed, so a reading asks for little stack.
-        const AT_ONCE: usize = 8;
         let width = 1 << self.layout.buckets().precision();
         let mut groups = self.all_stripes().fold(0, |groups, stripe| {
             groups | stripe.get(word::occupancy(class))
@@ -173,19 +170,19 @@ impl Slot<'_> {
             let past = (group + 1) * width;
             for first in (group * width..past).step_by(AT_ONCE) {
                 let mut sums = [0_u64; AT_ONCE];
-                let sums = &mut sums[..width.min(AT_ONCE)];
                 for stripe in self.all_stripes() {
                     if stripe.get(word::occupancy(class)) >> group & 1 == 0 {
                         continue;
                     }
                     let words = &stripe.buckets[first * OutcomeClass::COUNT..];
-                    let (indices, _) = words.as_chunks::<{ OutcomeClass::COUNT }>();
-                    for (sum, buckets) in sums.iter_mut().zip(indices) {
-                        let bucket = &buckets[class.index()];
-                        *sum = sum.wrapping_add(bucket.load(Ordering::Acquire));
+                    let (indices, _) = words.as_chunks();
+                    match indices.first_chunk::<AT_ONCE>() {
+                        // Their number is known to the compiler: a load and an addition for each.
+                        Some(indices) if width >= AT_ONCE => add(&mut sums, indices, class),
+                        _ => add(&mut sums, indices.iter().take(width), class),
                     }
                 }
-                for (index, &sum) in (first..).zip(&*sums) {
+                for (index, sum) in (first..).zip(sums) {
                     if sum != 0 {
                         push((index as u32, sum))?;
                     }
@@ -193,5 +190,23 @@ impl Slot<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The buckets of one index, by class.
+type Index = [Word; OutcomeClass::COUNT];
+
+/// The number of buckets that are added up at a time. One at a time takes twice as long.
+const AT_ONCE: usize = 8;
+
+/// Adds the buckets of a class to the first sums.
+#[inline(always)]
+fn add<'a>(
+    sums: &mut [u64; AT_ONCE],
+    indices: impl IntoIterator<Item = &'a Index>,
+    class: OutcomeClass,
+) {
+    for (sum, buckets) in sums.iter_mut().zip(indices) {
+        *sum = sum.wrapping_add(buckets[class.index()].load(Ordering::Acquire));
     }
 }
