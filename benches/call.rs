@@ -14,9 +14,9 @@
 //! and every event received.
 //!
 //! What it does not show: the pump at work on another core meanwhile, rings that overflow, single
-//! slow calls, and tools that leave the caches cold. The peers' benchmark, `benches/peers`, has
+//! slow calls, and tools that leave the caches cold. The peers' benchmark, `tools/peers`, has
 //! the first three. Criterion measures one thing after the other, so on a machine that is busy
-//! now and then, ratios of two figures are those of `benches/peers`, which takes turns.
+//! now and then, ratios of two figures are those of `tools/peers`, which takes turns.
 
 mod support;
 

@@ -13,7 +13,7 @@
 //! received everything.
 //!
 //! What it does not show: a drain on another core than the calls, whose cache lines the two pass
-//! back and forth. That is in the figures of `toolmeter/subscribed` in `benches/peers`.
+//! back and forth. That is in the figures of `toolmeter/subscribed` in `tools/peers`.
 
 mod support;
 

@@ -9,7 +9,7 @@
 //! intervals added up must hold every call made meanwhile, once.
 //!
 //! What it does not show: calls under way meanwhile, more stripes in use, histograms that are
-//! fuller (`benches/peers --figures` reads tools whose latencies span twenty octaves in all three
+//! fuller (`tools/peers --figures` reads tools whose latencies span twenty octaves in all three
 //! outcomes), and what a snapshot costs as text or JSON.
 
 mod support;
