@@ -1,40 +1,33 @@
-//! What one request costs and weighs:
+//! The cost and size of one request of `toolmeter-otlp`.
 //!
 //! ```text
-//! cargo run --release --example request_cost -- --tools 1000
+//! cargo run --release --package toolmeter-bridge-costs --bin request_cost -- --tools 1000
 //! ```
 //!
 //! Each tool is used in all outcomes and all kinds of failure, with latencies over four decades. Prints,
 //! for each kind of histogram, the median and the shortest of the times of a request, how much of that is
 //! reading the registry, and the bytes.
 
+use clap::Parser;
 use std::error::Error;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use toolmeter::{ClockSource, ErrorKind, ManualClock, Pump, Registry, ToolHandle};
+use std::time::Instant;
+use toolmeter_bridge_costs::{register, registry, use_in_all_outcomes};
 use toolmeter_otlp::{Exponential, OtlpMetrics};
 
 const REQUESTS: usize = 51;
 
+/// Measures what one request takes, and its size.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The number of tools.
+    #[arg(long, default_value_t = 1_000)]
+    tools: usize,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    use lexopt::prelude::*;
-    let mut tools = 1_000_usize;
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("tools") => tools = arguments.value()?.parse()?,
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .tool_limit(tools)
-        .pump(Pump::manual())
-        .build()?;
-    for tool in
-        registry.register_all((0..tools).map(|number| format!("mcp__server__tool_{number}")))?
-    {
+    let tools = Args::parse().tools;
+    let (registry, clock) = registry(tools)?;
+    for tool in register(&registry, tools)? {
         use_in_all_outcomes(&tool, &clock);
     }
 
@@ -57,20 +50,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name}: made {made}; made and encoded {encoded}; {bytes} bytes");
     }
     Ok(())
-}
-
-fn use_in_all_outcomes(tool: &ToolHandle, clock: &ManualClock) {
-    // From 10 us to 100 ms, 30 latencies of each outcome.
-    for step in 0..30 {
-        let latency = Duration::from_micros(10).mul_f64(10_f64.powf(f64::from(step) * 4.0 / 29.0));
-        let kind = ErrorKind::ALL[step as usize % ErrorKind::COUNT];
-        let (success, failure, cancelled) = (tool.start(), tool.start(), tool.start());
-        clock.advance(latency);
-        success.succeed();
-        failure.fail(kind, "failed");
-        cancelled.cancel();
-    }
-    tool.call().reject("denied");
 }
 
 /// Returns what it makes, and how long that takes.

@@ -1,26 +1,34 @@
-//! What one scrape costs and weighs: a registry of 1,000 tools that were used in all outcomes and
-//! kinds, with latencies in every octave from 1 ms to 4 minutes.
+//! The cost and size of one scrape of `toolmeter-prometheus`.
 //!
-//! `cargo run --release --example scrape_cost [tools]` prints, for each setting, the median and the
-//! least of 31 scrapes (reading the totals, collecting and encoding all of it), series, and bytes; then
-//! the JSON of the totals, and how long it takes to merge two of them.
+//! ```text
+//! cargo run --release --package toolmeter-bridge-costs --bin scrape_cost -- --tools 1000
+//! ```
+//!
+//! Each tool is used in all outcomes and kinds of failure, with latencies in every octave from 1 ms to
+//! 4 minutes. Prints, for each setting, the median and the shortest of the times of a scrape (reading
+//! the totals, collecting and encoding them), the series and the bytes; then the size of the totals as
+//! JSON, and how long it takes to merge two of them.
 
+use clap::Parser;
+use std::error::Error;
 use std::fmt::{self, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use toolmeter::{ClockSource, ErrorKind, ManualClock, Pump, Registry};
+use toolmeter::{ErrorKind, Registry};
 use toolmeter_prometheus::prometheus_client::{encoding::prometheus_text, registry};
 use toolmeter_prometheus::{Bounds, ToolCollector, ZeroSeries};
 
 const SCRAPES: usize = 31;
 
-fn registry(tools: usize) -> Result<Registry, Box<dyn std::error::Error>> {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .tool_limit(tools.max(1))
-        .pump(Pump::manual())
-        .build()?;
+/// Measures what one scrape takes, and its size.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The number of tools.
+    #[arg(long, default_value_t = 1_000)]
+    tools: usize,
+}
+
+fn used_registry(tools: usize) -> Result<Registry, Box<dyn Error>> {
+    let (registry, clock) = toolmeter_bridge_costs::registry(tools)?;
     let names = (0..tools).map(|n| format!("mcp__server_{}__tool_{n}", n / 50));
     for tool in registry.register_all(names)? {
         for exponent in 20..38 {
@@ -38,7 +46,7 @@ fn registry(tools: usize) -> Result<Registry, Box<dyn std::error::Error>> {
     Ok(registry)
 }
 
-/// Counts what is written, and keeps nothing of it.
+/// A writer that counts the bytes and lines, and keeps nothing.
 #[derive(Default)]
 struct Weight {
     bytes: usize,
@@ -53,7 +61,7 @@ impl Write for Weight {
     }
 }
 
-/// The median and the least of many runs, in milliseconds.
+/// Returns the median and the shortest time of many runs.
 fn times(mut run: impl FnMut()) -> String {
     let mut times: Vec<Duration> = (0..SCRAPES)
         .map(|_| {
@@ -67,12 +75,9 @@ fn times(mut run: impl FnMut()) -> String {
     format!("{median:.1} ms, at least {least:.1} ms")
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tools = match std::env::args().nth(1) {
-        Some(tools) => tools.parse()?,
-        None => 1_000,
-    };
-    let registry = registry(tools)?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let tools = Args::parse().tools;
+    let registry = used_registry(tools)?;
     let totals = times(|| drop(std::hint::black_box(registry.totals())));
     println!("{tools} tools, totals(): {totals}");
     let collector = ToolCollector::new(&registry);
@@ -108,7 +113,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             weight.bytes as f64 / 1e6,
         );
     }
-    // What the hosts of a fleet send instead, if they are added up by `Snapshot::merge`.
+    // Hosts of a fleet may send this instead, and `Snapshot::merge` adds them up.
     let totals = registry.totals();
     let json = serde_json::to_string(&totals)?;
     let merged = times(|| {

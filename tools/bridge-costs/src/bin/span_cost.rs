@@ -1,15 +1,16 @@
-//! What a span costs a call: bare calls, calls with spans, and a span written by hand around the
-//! same tool, in turns, median and quartiles in nanoseconds a call.
+//! The cost of a span of `toolmeter-tracing`: bare calls, calls with spans, and a span written by hand
+//! around the same tool, in turns. Prints the median and the quartiles in nanoseconds a call.
 //!
-//! ```sh
-//! cargo run --release --package toolmeter-tracing --example cost
+//! ```text
+//! cargo run --release --package toolmeter-bridge-costs --bin span_cost
 //! ```
 //!
 //! Each subscriber has a process of its own, since `tracing` asks the whole process which levels are
 //! wanted. The tool does nothing, and there is no subscription to events. OpenTelemetry's exporter
 //! drops what it gets, at once and on the same thread.
 
-use lexopt::ValueExt;
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
@@ -32,7 +33,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const SUBSCRIBERS: [&str; 4] = ["none", "filtered", "registry", "opentelemetry"];
 const CALLS: u32 = 500;
 
-/// A hook that is there and wants nothing.
+/// A hook that wants no scope.
 struct Nothing;
 
 impl Instrument for Nothing {
@@ -41,7 +42,7 @@ impl Instrument for Nothing {
     }
 }
 
-/// Drops what it gets.
+/// An exporter that drops its spans.
 #[derive(Debug)]
 struct Drops;
 
@@ -52,17 +53,19 @@ impl SpanExporter for Drops {
     }
 }
 
+/// Measures what a span adds to a call.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The number of rounds, each of which measures every row.
+    #[arg(long, default_value_t = 2_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+    /// The only subscriber to measure with.
+    #[arg(long, value_parser = SUBSCRIBERS)]
+    subscriber: Option<String>,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut rounds = 2_000;
-    let mut subscriber = None;
-    let mut args = lexopt::Parser::from_env();
-    while let Some(arg) = args.next()? {
-        match arg {
-            lexopt::Arg::Long("rounds") => rounds = args.value()?.parse::<usize>()?.max(1),
-            lexopt::Arg::Long("subscriber") => subscriber = Some(args.value()?.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
+    let Args { rounds, subscriber } = Args::parse();
     let Some(subscriber) = subscriber else {
         for subscriber in SUBSCRIBERS {
             let this = env::current_exe()?;
