@@ -60,6 +60,7 @@ mod window;
 use args::Args;
 use books::Did;
 use checks::{Check, Checks};
+use clap::Parser;
 use load::Run;
 use memory::Memory;
 use serde::Serialize;
@@ -74,17 +75,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
-    let args = match args::parse(std::env::args_os().skip(1)) {
-        Ok(args) => args,
-        Err(message) => {
-            eprintln!("soak: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    if args.help {
-        print(args::HELP.trim_end());
-        return ExitCode::SUCCESS;
-    }
+    let args = Args::parse();
     match soak(&args) {
         Ok(report) => show(&args, &report),
         Err(error) => {
@@ -101,7 +92,7 @@ fn soak(args: &Args) -> Result<Report, Box<dyn std::error::Error>> {
         eprintln!("soak: not at rest after {deadline:?}: something waits and is not woken");
         std::process::exit(1);
     });
-    let run = load::run(args.load(), args.forks)?;
+    let run = load::run(args.load(), !args.no_forks)?;
     Ok(Report::new(args, &run))
 }
 
@@ -153,7 +144,7 @@ impl Report {
     fn new(args: &Args, run: &Run) -> Self {
         let checks = Checks::of(run);
         let differences = checks.iter().filter(|check| !check.agrees()).count();
-        let not_done = checks::not_done(run, args.forks);
+        let not_done = checks::not_done(run, !args.no_forks);
         let memory = run.memory;
         Self {
             ok: differences == 0 && not_done.is_empty() && !memory.grew(),
