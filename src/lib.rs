@@ -64,6 +64,8 @@
 //!
 //! Everything else needs no runtime; futures run on any.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod builder;
 mod call;
 pub mod classify;

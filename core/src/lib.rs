@@ -50,6 +50,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(test, feature = "std", toolmeter_locked_word)), no_std)]
 
 mod sync;
@@ -78,3 +79,8 @@ pub use ring::{EventRing, EventRingDrain, EventRingError, RingEvent};
 pub use slot::{Finish, Slot, SlotTooSmall, Stripe};
 pub use sync::Word;
 pub use tickets::RingAccounting;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

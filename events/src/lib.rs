@@ -31,6 +31,7 @@
 //! Every event is accounted for: offered = lost + drained for the rings
 //! ([`RingsAccounting`]), drained = delivered + filtered + lost for each subscription
 //! ([`SubscriptionStats`]).
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The map links to the files, which are private; who reads the source can follow it.
 #![allow(rustdoc::private_intra_doc_links)]
 

@@ -17,6 +17,8 @@
 //! | `http` | the session of a client over HTTP as the session of its calls | off |
 //! | `opentelemetry` | trace context in `params._meta`, both ways, for hosts of tracing-opentelemetry | off |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod attribute;
 mod client;
 mod contain;

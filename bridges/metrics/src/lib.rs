@@ -48,6 +48,8 @@
 //! recorded, evenly spaced by rank. The rest is left out, and counted in `toolmeter.latencies_left_out`. Counters
 //! are exact all the same.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod due;
 mod exporter;
 

@@ -46,6 +46,8 @@
 //! the nameless ones, and comes back, starts anew, from zero and with a new start time. What belongs to
 //! no tool starts when the registry was built. Resets and intervals are not seen.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod bounds;
 mod exponential;
 mod places;

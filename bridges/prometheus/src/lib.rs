@@ -48,6 +48,8 @@
 //! Counts, and the buckets of [`Bounds::powers_of_two`]. No counter decreases while the registry
 //! lives, also if metrics are reset, or tools deregistered and registered again.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod bounds;
 mod collector;
 #[cfg(feature = "native")]
