@@ -230,8 +230,7 @@ impl<'a> Slot<'a> {
     }
 
     fn all_stripes(&self) -> impl Iterator<Item = Stripe<'a>> {
-        let slot = *self;
-        (0..slot.layout.stripes()).map(move |stripe| slot.stripe(stripe))
+        (0..self.layout.stripes()).map(|stripe| self.stripe(stripe))
     }
 
     #[inline(always)]

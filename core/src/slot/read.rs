@@ -182,7 +182,7 @@ impl Slot<'_> {
                         _ => add(&mut sums, indices.iter().take(width), class),
                     }
                 }
-                for (index, sum) in (first..).zip(sums) {
+                for (index, &sum) in (first..).zip(&sums) {
                     if sum != 0 {
                         push((index as u32, sum))?;
                     }
@@ -196,8 +196,9 @@ impl Slot<'_> {
 /// The buckets of one index, by class.
 type Index = [Word; OutcomeClass::COUNT];
 
-/// The number of buckets that are added up at a time. One at a time takes twice as long.
-const AT_ONCE: usize = 8;
+/// The number of buckets that are added up at a time. One at a time takes twice as long; on a
+/// microcontroller there are fewer, because their sums lie on the stack.
+const AT_ONCE: usize = if cfg!(target_os = "none") { 4 } else { 8 };
 
 /// Adds the buckets of a class to the first sums.
 #[inline(always)]
