@@ -1,30 +1,32 @@
-//! How async receivers of a subscription hear of batches, and of the end.
+//! The async receivers of one subscription: their wakers, and the count of batches taken.
 //!
-//! Owns the wakers of one subscription, and the count of the batches that its receivers took. Wakers
-//! are code of the host. Promises:
+//! Wakers are code of the host.
 //!
-//! - No lock of this crate is held while a waker is cloned or dropped here, and the panic of one that
-//!   is dropped goes no further. (`waker_threads.rs` promises both of calling one.)
-//! - A receiver that looked at the queue before a batch came is woken for it: it leaves its waker,
-//!   says that it waits, and then looks again, while the pump puts the batch in and then asks
-//!   whether anybody waits. Both are read-modify-writes of one word. Either the pump's comes later
-//!   and finds a receiver that waits, or the receiver's comes later and its look after the batch.
-//! - The pump takes no lock here, so no receiver that is held up delays a round.
+//! # Invariants
+//!
+//! - No lock of this crate is held while a waker is cloned or dropped here, and a panic in dropping
+//!   one is caught. (`waker_threads.rs` promises both of calling one.)
+//! - A receiver that finds the queue empty is woken for the next batch. It registers its waker, sets
+//!   `has_waiter` and looks at the queue again; the pump puts the batch in and then takes
+//!   `has_waiter`. Both are read-modify-writes of one word. Either the pump's comes later and finds a
+//!   receiver that waits, or the receiver's comes later and its second look finds the batch.
+//! - The pump takes no lock here while it hands out a round, so no receiver that is held up delays
+//!   the round.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `waiting` | `lock` | the lock's | itself | `a_waiting_receiver_is_woken_for_a_batch` |
-//! | `awaited` | `swap`, by a receiver | Acquire, Release | the pump's: the batch is seen; the waker is seen | `a_waiting_receiver_is_woken_for_a_batch` |
-//! | `awaited` | `swap`, by the pump | Acquire, Release | the receiver's | `a_waiting_receiver_is_woken_for_a_batch` |
+//! | `wakers` | `lock` | the lock's | itself | `a_waiting_receiver_is_woken_for_a_batch` |
+//! | `has_waiter` | `swap`, by a receiver | Acquire, Release | the pump's: the batch is seen; the waker is seen | `a_waiting_receiver_is_woken_for_a_batch` |
+//! | `has_waiter` | `swap`, by the pump | Acquire, Release | the receiver's | `a_waiting_receiver_is_woken_for_a_batch` |
 //! | `taken` | `fetch_add`, by a receiver | Release | `load`, by the pump | `a_queue_holds_no_more_than_its_capacity` |
 //! | `taken` | `load`, by the pump | Acquire | the above: the queue is shorter | `a_queue_holds_no_more_than_its_capacity` |
-//! | `announced` | all | Relaxed | behind the lock of `waker_threads.rs` | |
+//! | `is_queued` | all | Relaxed | behind the lock of `waker_threads.rs` | |
 //!
-//! To admit no batch too many, `taken` could be Relaxed: it is counted after the taking, in
-//! whatever order others see it. The pair makes the length that the pump reads as short as the count
-//! says.
+//! To admit no batch too many, `taken` could be Relaxed: a batch is counted after it was taken, in
+//! whatever order others see that. The pair makes the length of the queue, as the pump reads it, as
+//! short as the count says.
 
 use crate::{
     contain::contained,
@@ -36,47 +38,47 @@ use crate::{
 };
 use std::{collections::BTreeMap, mem, ops::Deref, task::Waker};
 
-/// What the receivers of one subscription tell its other side.
+/// The state that the receivers of one subscription share with the pump.
 pub(crate) struct AsyncReceivers {
-    waiting: Mutex<Waiting>,
-    /// A receiver has waited since the pump last asked.
-    awaited: AtomicBool,
-    /// It waits to be announced.
-    announced: AtomicBool,
-    /// Batches that receivers took from the queue.
+    wakers: Mutex<Wakers>,
+    /// Whether a receiver has registered since the pump last asked.
+    has_waiter: AtomicBool,
+    /// Whether the subscription is queued for the waker threads.
+    is_queued: AtomicBool,
+    /// The number of batches that receivers took from the queue.
     taken: Word,
 }
 
+/// The wakers of the receivers that wait.
 #[derive(Default)]
-struct Waiting {
-    wakers: BTreeMap<u64, Waker>,
-    next_key: u64,
+struct Wakers {
+    by_key: BTreeMap<u64, Waker>,
+    last_key: u64,
 }
 
 impl AsyncReceivers {
     pub(crate) fn new() -> Self {
         Self {
-            waiting: Mutex::new(Waiting::default()),
-            awaited: AtomicBool::new(false),
-            announced: AtomicBool::new(false),
+            wakers: Mutex::new(Wakers::default()),
+            has_waiter: AtomicBool::new(false),
+            is_queued: AtomicBool::new(false),
             taken: Word::new(0),
         }
     }
 
-    /// Returns whether a receiver waits, and takes it as told from then on. For the pump, after it
-    /// put a batch in.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.awaited.swap(false, AcqRel)
+    /// Returns whether a receiver waits, and clears that mark. For the pump, after it put a batch in.
+    pub(crate) fn take_has_waiter(&self) -> bool {
+        self.has_waiter.swap(false, AcqRel)
     }
 
     /// Takes the wakers of all receivers that wait.
     pub(crate) fn take_wakers(&self) -> impl Iterator<Item = Waker> + use<> {
-        mem::take(&mut lock(&self.waiting).wakers).into_values()
+        mem::take(&mut lock(&self.wakers).by_key).into_values()
     }
 
-    /// Marks it as waiting to be announced, or not; returns whether it was before.
-    pub(crate) fn set_announced(&self, announced: bool) -> bool {
-        self.announced.swap(announced, Relaxed)
+    /// Sets whether the subscription is queued for the waker threads. Returns whether it was before.
+    pub(crate) fn set_queued(&self, is_queued: bool) -> bool {
+        self.is_queued.swap(is_queued, Relaxed)
     }
 
     /// Counts a batch that was taken from the queue.
@@ -84,43 +86,43 @@ impl AsyncReceivers {
         self.taken.fetch_add(1, Release);
     }
 
-    /// Returns how many batches were taken from the queue.
+    /// Returns the number of batches that were taken from the queue.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Acquire)
     }
 }
 
-/// One async receiver. It takes its waker with it when it is dropped.
-pub(crate) struct Receiving<A: Deref<Target = AsyncReceivers>> {
+/// One async receiver. Its waker is removed when it is dropped.
+pub(crate) struct AsyncReceiver<A: Deref<Target = AsyncReceivers>> {
     receivers: A,
     key: Option<u64>,
 }
 
-impl<A: Deref<Target = AsyncReceivers>> Receiving<A> {
+impl<A: Deref<Target = AsyncReceivers>> AsyncReceiver<A> {
     pub(crate) const fn new(receivers: A) -> Self {
         let key = None;
         Self { receivers, key }
     }
 
-    /// Leaves a waker for what comes from now on, in place of the one before.
-    pub(crate) fn wake_by(&mut self, waker: &Waker) {
+    /// Registers a waker for the next batch, and replaces the one before.
+    pub(crate) fn register(&mut self, waker: &Waker) {
         let waker = waker.clone();
-        let mut waiting = lock(&self.receivers.waiting);
+        let mut wakers = lock(&self.receivers.wakers);
         let key = *self.key.get_or_insert_with(|| {
-            waiting.next_key += 1;
-            waiting.next_key
+            wakers.last_key += 1;
+            wakers.last_key
         });
-        let before = waiting.wakers.insert(key, waker);
-        drop(waiting);
-        self.receivers.awaited.swap(true, AcqRel);
+        let before = wakers.by_key.insert(key, waker);
+        drop(wakers);
+        self.receivers.has_waiter.swap(true, AcqRel);
         contained(|| drop(before));
     }
 }
 
-impl<A: Deref<Target = AsyncReceivers>> Drop for Receiving<A> {
+impl<A: Deref<Target = AsyncReceivers>> Drop for AsyncReceiver<A> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let waker = lock(&self.receivers.waiting).wakers.remove(&key);
+            let waker = lock(&self.receivers.wakers).by_key.remove(&key);
             contained(|| drop(waker));
         }
     }

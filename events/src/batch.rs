@@ -1,23 +1,13 @@
-//! What a subscription receives: events in order, and what is needed to read them.
+//! The batches that a subscription receives: events in order, and the data to interpret them.
 //!
-//! Owns [`Batch`]. Promises:
-//!
-//! - A batch never changes; a clone of it shares everything.
-//! - A batch keeps at most twice as many events alive as it has: it shares the round's one
-//!   allocation with the other subscriptions if it lies together there and is at least half of the
-//!   round; else its events have an allocation of their own, which those share whose filters are
-//!   equal, or that want the same events if these lie together.
+//! Invariant: a batch never changes, and a clone of it shares everything. `delivery/slicer.rs` says
+//! what memory batches share and keep alive.
 //!
 //! # Orderings
 //!
 //! None: a batch is complete before it is shared.
 
-use crate::{
-    event::Event,
-    id::ToolId,
-    names::NameTable,
-    timeline::{Moment, Timeline},
-};
+use crate::{event::Event, id::ToolId, moment::Moment, name_table::NameTable, timeline::Timeline};
 use std::{
     fmt,
     ops::{Deref, Range},
@@ -25,7 +15,9 @@ use std::{
     time::SystemTime,
 };
 
-/// Events in order, as one subscription receives them. Derefs to `[Event]`; never empty.
+/// A batch of events in order, as one subscription receives them.
+///
+/// Dereferences to `[Event]`, and is never empty. A clone shares the events.
 ///
 /// # Examples
 ///
@@ -44,21 +36,21 @@ use std::{
 /// ```
 #[derive(Clone)]
 pub struct Batch {
-    shared: Arc<Shared>,
-    /// Which of the events are in this batch.
+    data: Arc<RoundData>,
+    /// The range of the events that belongs to this batch.
     range: Range<usize>,
     lost_before: u64,
 }
 
-/// What batches of one round share: its events, or a part of them, and how they are read.
-pub(crate) struct Shared {
+/// The events of a round, or a part of them, and the data to interpret them. Batches share it.
+pub(crate) struct RoundData {
     pub(crate) events: Vec<Event>,
     names: Arc<NameTable>,
     timeline: Arc<Timeline>,
     taken_at: SystemTime,
 }
 
-impl Shared {
+impl RoundData {
     pub(crate) fn new(
         events: Vec<Event>,
         names: &Arc<NameTable>,
@@ -73,8 +65,8 @@ impl Shared {
         }
     }
 
-    /// Returns the same with other events of the round.
-    pub(crate) fn with(&self, events: Vec<Event>) -> Self {
+    /// Returns the same data with other events of the round.
+    pub(crate) fn with_events(&self, events: Vec<Event>) -> Self {
         Self {
             events,
             names: Arc::clone(&self.names),
@@ -85,23 +77,23 @@ impl Shared {
 }
 
 impl Batch {
-    /// Makes a batch of the events in `range`, which lies within them.
-    pub(crate) fn new(shared: Arc<Shared>, range: Range<usize>, lost_before: u64) -> Self {
-        debug_assert!(range.start < range.end && range.end <= shared.events.len());
+    /// Creates a batch of the events in `range`, which is not empty and lies within them.
+    pub(crate) fn new(data: Arc<RoundData>, range: Range<usize>, lost_before: u64) -> Self {
+        debug_assert!(range.start < range.end && range.end <= data.events.len());
         Self {
-            shared,
+            data,
             range,
             lost_before,
         }
     }
 
-    /// Returns for how many events its allocation has room.
+    /// Returns the number of events that its allocation has room for.
     #[cfg(test)]
     pub(crate) fn kept_capacity(&self) -> usize {
-        self.shared.events.capacity()
+        self.data.events.capacity()
     }
 
-    /// Returns the events.
+    /// Returns the events of the batch, in order.
     ///
     /// # Examples
     ///
@@ -122,17 +114,17 @@ impl Batch {
     /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// let batch = subscription.recv()?;
     /// assert_eq!(batch.events().len(), 1);
-    /// // It derefs to them as well.
+    /// // The batch dereferences to them.
     /// assert_eq!(batch[0].tool(), shell);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn events(&self) -> &[Event] {
-        &self.shared.events[self.range.clone()]
+        &self.data.events[self.range.clone()]
     }
 
-    /// Returns how many events this subscription lost between the batch before and this one,
-    /// because its queue was full.
+    /// Returns the number of events that this subscription lost between the batch before and this
+    /// one, because its queue was full.
     ///
     /// # Examples
     ///
@@ -148,7 +140,7 @@ impl Batch {
     /// # let names = Arc::new(NameTable::new([(shell, "shell")]));
     /// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
     /// # let timeline = Arc::new(Timeline::new(moment));
-    /// // Room for one batch, which is not received.
+    /// // Room for one batch, which is not received at first.
     /// let subscription = hub.subscribe(&rings, Filter::new(), Some(1))?;
     /// for time_ns in [100, 200, 300] {
     ///     rings.offer(0, Draft::started(shell, 1, time_ns, None), None);
@@ -165,13 +157,13 @@ impl Batch {
         self.lost_before
     }
 
-    /// Returns the name of this tool, as it was when the batch was made.
+    /// Returns the name of this tool as of the batch's round, if it has one.
     #[must_use]
     pub fn name(&self, tool: ToolId) -> Option<&str> {
-        self.shared.names.name(tool)
+        self.data.names.name(tool)
     }
 
-    /// Returns the names of all tools, as they were when the batch was made.
+    /// Returns the names of all tools as of the batch's round.
     ///
     /// # Examples
     ///
@@ -197,18 +189,18 @@ impl Batch {
     /// ```
     #[must_use]
     pub fn names(&self) -> &Arc<NameTable> {
-        &self.shared.names
+        &self.data.names
     }
 
-    /// Returns when the batch was made, by the wall clock.
+    /// Returns the wall-clock time of the batch's round.
     #[must_use]
     pub fn taken_at(&self) -> SystemTime {
-        self.shared.taken_at
+        self.data.taken_at
     }
 
-    /// Returns when the event happened, by the wall clock as it stood at that time.
+    /// Returns the wall-clock time at which the event happened.
     ///
-    /// The times that batches tell do not move when the wall clock is set: see [`Timeline`].
+    /// That time does not move when the wall clock is set later: see [`Timeline`].
     ///
     /// # Examples
     ///
@@ -227,7 +219,7 @@ impl Batch {
     /// use std::time::Duration;
     ///
     /// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
-    /// // The clock says 1,000 when the batch is made.
+    /// // The clock reads 1,000 in the batch's round.
     /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
     /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
     /// let batch = subscription.recv()?;
@@ -236,7 +228,7 @@ impl Batch {
     /// ```
     #[must_use]
     pub fn wall_time(&self, event: &Event) -> SystemTime {
-        self.shared.timeline.wall_time(event.time_ns())
+        self.data.timeline.wall_time(event.time_ns())
     }
 }
 
@@ -281,17 +273,17 @@ mod tests {
             .into_event(EventNumber::new(0, time_ns), CallId::new(0, time_ns))
     }
 
-    fn shared(events: Vec<Event>) -> Arc<Shared> {
+    fn data(events: Vec<Event>) -> Arc<RoundData> {
         let names = Arc::new(NameTable::new([(ToolId::new(1), "shell")]));
         let timeline = Arc::new(Timeline::new(Moment::new(SystemTime::UNIX_EPOCH, 10)));
         let now = Moment::new(SystemTime::UNIX_EPOCH + Duration::from_nanos(90), 100);
-        Arc::new(Shared::new(events, &names, &timeline, now))
+        Arc::new(RoundData::new(events, &names, &timeline, now))
     }
 
     #[test]
     fn a_batch_shows_its_range_and_shares_the_rest() {
-        let shared = shared(vec![event(1), event(2), event(13)]);
-        let batch = Batch::new(Arc::clone(&shared), 1..3, 4);
+        let data = data(vec![event(1), event(2), event(13)]);
+        let batch = Batch::new(Arc::clone(&data), 1..3, 4);
         assert_eq!(
             batch.iter().map(Event::time_ns).collect::<Vec<_>>(),
             [2, 13]
@@ -309,12 +301,12 @@ mod tests {
         );
         let clone = batch.clone();
         assert!(std::ptr::eq(clone.events(), batch.events()));
-        assert_eq!(Arc::strong_count(&shared), 3);
+        assert_eq!(Arc::strong_count(&data), 3);
     }
 
     #[cfg(debug_assertions)]
     fn batch_of_two(range: Range<usize>) -> Batch {
-        Batch::new(shared(vec![event(1), event(2)]), range, 0)
+        Batch::new(data(vec![event(1), event(2)]), range, 0)
     }
 
     #[test]
@@ -326,7 +318,7 @@ mod tests {
 
     #[test]
     #[cfg(debug_assertions)]
-    #[should_panic(expected = "range.end <= shared.events.len()")]
+    #[should_panic(expected = "range.end <= data.events.len()")]
     fn a_batch_lies_within_its_round() {
         let _ = batch_of_two(1..3);
     }

@@ -1,23 +1,25 @@
 //! A subscription as a `futures_core::Stream` of batches.
 //!
-//! Promises, beside those of [`Subscription`]:
+//! # Invariants
 //!
-//! - A batch leaves the queue only to be returned by the poll that takes it, so no batch is lost
-//!   when the future that polls the stream is dropped, a `next()` in a `select!` for instance.
-//! - The waker that is called is that of the last poll. A stream that is pending keeps one waker, one
-//!   that is not keeps none.
-//! - It ends once the hub is closed and every batch was received, and stays ended.
-//! - Dropped, it ends the subscription. Dropped in a forked child, it waits for nothing: its waker is
-//!   leaked, since the lock of the wakers may have been held at the fork.
+//! Beside those of [`Subscription`]:
+//!
+//! - A batch leaves the queue only to be returned by the poll that takes it. So no batch is lost if
+//!   the future that polls the stream is dropped, such as a `next()` in a `select!`.
+//! - The waker of the last poll is called. A pending stream keeps one waker, any other keeps none.
+//! - The stream ends once the hub is closed and every batch was received, and stays ended.
+//! - Dropped in a forked child, the stream waits for nothing: its waker is leaked, since the lock of
+//!   the wakers may have been held at the fork.
 //!
 //! # Orderings
 //!
 //! None of its own: see `async_receivers.rs`.
 
 use crate::{
-    async_receivers::{AsyncReceivers, Receiving},
+    async_receivers::{AsyncReceiver, AsyncReceivers},
     batch::Batch,
-    subscription::{Membership, Subscription},
+    membership::Membership,
+    subscription::Subscription,
 };
 use futures_core::{FusedStream, Stream};
 use std::{
@@ -27,10 +29,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A [`Subscription`] as a [`Stream`] of batches. From [`Subscription::into_stream`].
+/// A [`Stream`] of the batches of a [`Subscription`].
 ///
-/// It ends when the hub is closed and every batch was received. Dropping it ends the subscription.
-/// Polling it is cancel-safe: a batch that is not returned stays in the queue.
+/// From [`Subscription::into_stream`]. The stream ends once the hub is closed and every batch was
+/// received. Dropping it ends the subscription. Polling is cancel-safe: a batch that is not returned
+/// stays in the queue.
 ///
 /// # Examples
 ///
@@ -53,7 +56,7 @@ use std::{
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
 /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
 /// hub.close().wake();
-/// // What was delivered before is still received.
+/// // Batches that were delivered before are still received.
 /// let lengths = batches.map(|batch| batch.len()).collect::<Vec<_>>();
 /// assert_eq!(lengths.now_or_never(), Some(vec![1]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -61,16 +64,16 @@ use std::{
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct BatchStream {
-    waiting: Waiting,
+    registered: Registered,
     subscription: Subscription,
     ended: bool,
 }
 
-/// The waker that a pending stream left.
+/// The receiver with the waker of a pending stream.
 #[derive(Default)]
-struct Waiting(Option<Receiving<Arc<AsyncReceivers>>>);
+struct Registered(Option<AsyncReceiver<Arc<AsyncReceivers>>>);
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for Registered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.0.is_some() { "Waiting" } else { "Idle" })
     }
@@ -79,14 +82,14 @@ impl std::fmt::Debug for Waiting {
 impl Subscription {
     /// Returns the batches as a [`Stream`], which owns the subscription.
     ///
-    /// The task's waker is called as [`recv_async`](Self::recv_async) says.
+    /// The task's waker is called as described at [`recv_async`](Self::recv_async).
     ///
     /// # Examples
     ///
     /// See [`BatchStream`].
     pub fn into_stream(self) -> BatchStream {
         BatchStream {
-            waiting: Waiting::default(),
+            registered: Registered::default(),
             subscription: self,
             ended: false,
         }
@@ -94,9 +97,9 @@ impl Subscription {
 }
 
 impl BatchStream {
-    /// Returns the subscription, to read its [`stats`](Subscription::stats).
+    /// Returns the subscription, for example to read its [`stats`](Subscription::stats).
     ///
-    /// What is received from it is not given by the stream.
+    /// The stream does not return a batch that is received from the subscription directly.
     ///
     /// # Examples
     ///
@@ -121,10 +124,10 @@ impl Stream for BatchStream {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Batch>> {
         let this = self.get_mut();
         let receivers = &this.subscription.receivers;
-        let new = || Receiving::new(Arc::clone(receivers));
-        let receiving = this.waiting.0.get_or_insert_with(new);
-        let received = ready!(this.subscription.poll_recv(receiving, context));
-        this.waiting.0 = None;
+        let new = || AsyncReceiver::new(Arc::clone(receivers));
+        let receiver = this.registered.0.get_or_insert_with(new);
+        let received = ready!(this.subscription.poll_recv(receiver, context));
+        this.registered.0 = None;
         this.ended = received.is_err();
         Poll::Ready(received.ok())
     }
@@ -140,7 +143,7 @@ impl Drop for BatchStream {
     fn drop(&mut self) {
         let membership = self.subscription.membership.as_ref();
         if membership.is_some_and(Membership::is_forked) {
-            mem::forget(mem::take(&mut self.waiting));
+            mem::forget(mem::take(&mut self.registered));
         }
     }
 }

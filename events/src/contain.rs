@@ -1,4 +1,4 @@
-//! Running code of the host, a waker, so that its panic stays its own.
+//! Running code of the host, here a waker, and catching its panics.
 //!
 //! # Orderings
 //!
@@ -9,12 +9,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// Runs `code`; false if it panicked.
+/// Runs `code`. Returns `false` if it panicked.
 ///
-/// The payload of the panic is dropped here. If that panics too, the payload of the second panic
-/// is leaked, since its destructor might panic again.
+/// The payload of the panic is dropped here. If that panics too, the second payload is leaked, since
+/// its destructor might panic again.
 pub(crate) fn contained(code: impl FnOnce()) -> bool {
-    // Between two statements of this crate, never within one: nothing of it is half changed.
+    // Unwind-safe: at every call, the data of this crate is consistent.
     let Err(payload) = catch_unwind(AssertUnwindSafe(code)) else {
         return true;
     };
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
     use std::panic::panic_any;
 
-    /// Panics when it is dropped, with another of its kind.
+    /// Panics when it is dropped, with a payload that does the same.
     struct Bomb(u8);
 
     impl Drop for Bomb {
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_and_goes_no_further_whatever_it_carries() {
+    fn a_panic_is_caught_and_reported_whatever_its_payload() {
         assert!(contained(|| {}));
         assert!(!contained(|| panic!("text")));
         for depth in 0..4 {

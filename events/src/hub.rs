@@ -1,26 +1,30 @@
-//! The fan-out: rounds of the drain go to every subscription.
+//! The hub: makes subscriptions, and hands rounds of the drain to all of them.
 //!
-//! Owns the list of subscribers' lock, and with it the order of subscribing, fanning out and
-//! leaving. Promises:
+//! Owns the lock of the list of subscribers, and with it the order of subscribing, handing out and
+//! leaving.
 //!
-//! - A subscription gets an event only if the event's ticket is not below the one at which it began.
-//!   A call that begins after `subscribe` returned gives it both its events (or counted losses). A
-//!   call whose start was offered before `subscribe` was called gives it at most the end. A call
-//!   that begins while `subscribe` runs gives it both, the end alone, or nothing, but no start
-//!   without its end.
-//! - Exactly, for each subscription: events drained while it lived = delivered + filtered + lost.
-//! - The pump never waits here for a subscription.
-//! - Code of the host, a waker, does not run here: what a round has to announce is returned
-//!   ([`Wakeups`]), for the pump to announce once it holds no lock of its own either.
+//! # Invariants
 //!
-//! Why the floors are exact: `subscribe` raises the gate and then reads each stripe's next ticket,
-//! twice; the first reading is the floor of ends, the second of starts. An event offered before
-//! `subscribe` was called has a lower ticket than either. An event of a call that begins after
-//! `subscribe` returned is offered later in the order of the ticket word, so its ticket is not
-//! lower; it is drained after that, and fanned out later still, under the lock that
-//! `subscribe` had by then released: the list has the subscription. Of a call in between, a start
-//! that is not below its floor has an end that is not below its own: see `ring.rs`. No clock
-//! appears in this, so no clock that steps can filter an event out.
+//! - A subscription gets an event only if its ticket is not below the one at which the subscription
+//!   began. Of a call that begins after `subscribe` returned it gets both events (or counted losses).
+//!   Of a call whose start was offered before `subscribe` was called it gets at most the end. Of a
+//!   call that begins while `subscribe` runs it gets both, the end alone, or nothing, but never a
+//!   start without its end.
+//! - For each subscription, the events drained while it existed = delivered + filtered + lost.
+//! - The pump waits for no receiver.
+//! - No code of the host, that is no waker, runs here: a round returns the wakers to be called
+//!   ([`Wakeups`]), and the pump calls them once it holds no lock of its own either.
+//!
+//! # Proof that a subscription begins where it should
+//!
+//! `subscribe` counts the subscription and then reads each stripe's next ticket twice; the first
+//! reading is for ends, the second for starts. An event offered before `subscribe` was called has a
+//! lower ticket than either. An event of a call that begins after `subscribe` returned is offered
+//! later in the order of the ticket word, so its ticket is not lower. It is drained after that, and
+//! handed out later still, under the lock that `subscribe` had released by then; so the list has the
+//! subscription. Of a call in between, a start that is not below its first ticket has an end that is
+//! not below its own: see `ring/first_tickets.rs`. The proof uses no clock, so a clock that steps
+//! filters no event out.
 //!
 //! # Orderings
 //!
@@ -28,85 +32,42 @@
 //! | --- | --- | --- | --- | --- |
 //! | `subscribers` | `lock` | the lock's | itself | `a_call_after_the_subscription_comes_whole`, `a_call_beside_the_subscription_never_comes_without_its_end` |
 //!
-//! The gate and the tickets are words of `ring.rs`; all that is asked of them here is the order of
-//! each single word.
+//! The count of subscriptions and the tickets are words of `ring.rs`. The hub needs of them only the
+//! order of each single word.
+
+mod error;
+
+pub use self::error::{HubError, SubscribeError};
 
 use crate::{
     async_receivers::AsyncReceivers,
-    batch::{Batch, Shared},
+    batch::{Batch, RoundData},
     channel::unbounded,
+    delivery::Delivery,
     drain::Round,
     filter::Filter,
-    names::NameTable,
+    membership::Membership,
+    moment::Moment,
+    name_table::NameTable,
     ring::Rings,
-    subscriber::{self, Delivery, StatsHandle, Subscriber, Subscribers},
-    subscription::{Membership, Subscription, this_process},
+    subscriber::{self, Subscriber, Subscribers},
+    subscription::Subscription,
+    subscription_stats::StatsHandle,
     sync::{self, Mutex, lock},
-    timeline::{Moment, Timeline},
-    waker_threads::{WakerThreads, Wakeups},
+    timeline::Timeline,
+    waker_threads::WakerThreads,
+    wakeups::Wakeups,
 };
 use std::{fmt, mem, ops::RangeInclusive, sync::Arc};
-use thiserror::Error;
 
-/// How many batches a queue can be made for.
+/// The capacities that a queue may have, in batches.
 const QUEUE_CAPACITIES: RangeInclusive<usize> = 1..=65_536;
-/// How many events a batch can be limited to.
+/// The numbers of events that a batch may be limited to.
 const BATCH_SIZES: RangeInclusive<usize> = 1..=65_536;
 
-/// Why [`Hub::new`] refused.
+/// A hub, which makes subscriptions and hands rounds of events to all of them.
 ///
-/// # Examples
-///
-/// ```
-/// use toolmeter_events::{Hub, HubError};
-///
-/// assert_eq!(Hub::new(0, 16).unwrap_err(), HubError::QueueCapacity { given: 0 });
-/// assert_eq!(Hub::new(16, 0).unwrap_err(), HubError::BatchSize { given: 0 });
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum HubError {
-    /// The queue's capacity is out of range.
-    #[error("a queue of {given} batches: the number must be from 1 to 65,536")]
-    QueueCapacity {
-        /// The number that was asked for.
-        given: usize,
-    },
-    /// The size of a batch is out of range.
-    #[error("batches of at most {given} events: the number must be from 1 to 65,536")]
-    BatchSize {
-        /// The number that was asked for.
-        given: usize,
-    },
-}
-
-/// Why [`Hub::subscribe`] refused.
-///
-/// # Examples
-///
-/// ```
-/// # use std::sync::Arc;
-/// use toolmeter_events::{Filter, Hub, Rings, SubscribeError};
-///
-/// let rings = Arc::new(Rings::new(1, 1_024)?);
-/// let refused = Hub::new(16, 16)?.subscribe(&rings, Filter::new(), Some(0)).unwrap_err();
-/// assert_eq!(refused, SubscribeError::QueueCapacity { given: 0 });
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// The queue's capacity is out of range.
-    #[error("a queue of {given} batches: the number must be from 1 to 65,536")]
-    QueueCapacity {
-        /// The number that was asked for.
-        given: usize,
-    },
-}
-
-/// Where subscriptions are made and rounds are handed out. A clone is the same hub.
-///
-/// When the last clone goes, the hub closes.
+/// A clone is the same hub. Dropping the last clone closes it.
 ///
 /// # Examples
 ///
@@ -136,19 +97,19 @@ pub enum SubscribeError {
 /// ```
 #[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Mutex<Subscribers>>,
+    subscribers: Arc<Mutex<Subscribers>>,
     queue_capacity: usize,
     batch_size: usize,
     waker_threads: Arc<WakerThreads>,
 }
 
 impl Hub {
-    /// Batches that a subscription's queue holds, unless said otherwise.
+    /// The default capacity of a subscription's queue, in batches.
     pub const DEFAULT_QUEUE_CAPACITY: usize = 1_024;
-    /// Events that a batch holds at most, unless said otherwise.
+    /// The default limit of a batch, in events.
     pub const DEFAULT_BATCH_SIZE: usize = 1_024;
 
-    /// Makes a hub that gives each subscription a queue of `queue_capacity` batches of at most
+    /// Creates a hub whose subscriptions have room for `queue_capacity` batches of at most
     /// `batch_size` events each.
     ///
     /// # Errors
@@ -176,7 +137,7 @@ impl Hub {
         }
         let waker_threads = Arc::new(WakerThreads::new());
         Ok(Self {
-            shared: Arc::new(Mutex::new(Subscribers::new(Arc::clone(&waker_threads)))),
+            subscribers: Arc::new(Mutex::new(Subscribers::new(Arc::clone(&waker_threads)))),
             queue_capacity,
             batch_size,
             waker_threads,
@@ -185,9 +146,10 @@ impl Hub {
 
     /// Subscribes to the events of `rings` that `filter` wants, from now on.
     ///
-    /// Events that were offered before do not come. `queue_capacity` batches wait for the receiver
-    /// before events are lost; `None` is the hub's own number. They take memory as they come. Opens
-    /// the rings. After [`close`](Self::close) the subscription is disconnected from the start.
+    /// Events that were offered before do not come. `queue_capacity` is the number of batches that may
+    /// wait for the receiver, beyond which events are dropped and counted as lost; `None` stands for
+    /// the hub's own. The queue takes memory as it fills. The first subscription allocates the places
+    /// of the rings. After [`close`](Self::close), the subscription is disconnected from the start.
     ///
     /// # Errors
     ///
@@ -229,7 +191,7 @@ impl Hub {
         let receivers = Arc::new(AsyncReceivers::new());
         let stats = StatsHandle::new();
 
-        let mut subscribers = lock(&self.shared);
+        let mut subscribers = lock(&self.subscribers);
         if subscribers.closed {
             return Ok(Subscription::new(receiver, receivers, stats, None));
         }
@@ -249,12 +211,7 @@ impl Hub {
             lost_before: 0,
         });
         drop(subscribers);
-        let membership = Membership {
-            rings: sync::Arc::clone(rings),
-            subscribers: Arc::downgrade(&self.shared),
-            id,
-            process: this_process(),
-        };
+        let membership = Membership::new(rings, Arc::downgrade(&self.subscribers), id);
         Ok(Subscription::new(
             receiver,
             receivers,
@@ -263,14 +220,15 @@ impl Hub {
         ))
     }
 
-    /// Hands a round to every subscription. For the pump, which wakes their receivers afterwards,
-    /// when it holds no lock that a waker might want.
+    /// Hands a round to every subscription, and returns the wakeups of their async receivers.
     ///
-    /// `names` should know every tool of the round, and `timeline` places its times; `now` is both
-    /// clocks, read for this round. With no subscription the events are dropped.
+    /// [Wake](Wakeups::wake) them once no lock is held that a waker might take. `names` should have
+    /// every tool of the round, and `timeline` converts its times; `now` is both clocks, read for this
+    /// round. If there is no subscription, the events are dropped.
     ///
-    /// A batch that is less than half of the round gets a copy of its events, so that it does not
-    /// keep the round's memory while it waits; a larger one shares the round.
+    /// A batch whose events are contiguous in the round and at least half of it shares the round's
+    /// memory. Any other has a copy of its events, so that it does not keep the round's memory while
+    /// it waits. Batches of equal filters share one copy.
     ///
     /// # Examples
     ///
@@ -304,14 +262,14 @@ impl Hub {
         if round.events.is_empty() {
             return Wakeups::new(Vec::new(), Arc::clone(&self.waker_threads));
         }
-        let shared = Shared::new(round.events, names, timeline, now);
-        // Made before the lock is taken, so also freed after it is released.
-        let mut delivery = Delivery::new(shared, round.late, self.batch_size);
-        let arrived = lock(&self.shared).fan_out(&mut delivery);
-        Wakeups::new(arrived, Arc::clone(&self.waker_threads))
+        let data = RoundData::new(round.events, names, timeline, now);
+        // Created before the lock is taken, and so freed after it is released.
+        let mut delivery = Delivery::new(data, round.late, self.batch_size);
+        let to_wake = lock(&self.subscribers).fan_out(&mut delivery);
+        Wakeups::new(to_wake, Arc::clone(&self.waker_threads))
     }
 
-    /// Returns how many subscriptions there are.
+    /// Returns the number of subscriptions.
     ///
     /// # Examples
     ///
@@ -335,12 +293,12 @@ impl Hub {
     /// ```
     #[must_use]
     pub fn subscriptions(&self) -> usize {
-        lock(&self.shared).list.len()
+        lock(&self.subscribers).list.len()
     }
 
-    /// Returns how often the waker of an async receiver panicked.
+    /// Returns the number of times that the waker of an async receiver panicked.
     ///
-    /// Such a panic goes no further: the other receivers are woken, and the pump goes on.
+    /// The panic is caught: the other receivers are woken, and the pump goes on.
     ///
     /// # Examples
     ///
@@ -375,12 +333,13 @@ impl Hub {
         self.waker_threads.panics()
     }
 
-    /// Returns how many wakers of async receivers were left alone, because they did not return for
-    /// 100 ms.
+    /// Returns the number of wakers of async receivers that did not return for 100 ms while others
+    /// waited behind them.
     ///
-    /// Others are then woken on another thread. There are 8 at most: while each of them is in a
-    /// waker that does not return, no receiver is woken, and a receiver hears of batches only when it
-    /// is polled for another reason. Once one returns, those that still wait are woken.
+    /// The others are then woken on another thread. There are at most 8 such threads: while each of
+    /// them is in a waker that does not return, no receiver is woken, and a receiver gets batches only
+    /// if it is polled for another reason. Once a waker returns, the receivers that still wait are
+    /// woken.
     ///
     /// # Examples
     ///
@@ -396,7 +355,10 @@ impl Hub {
         self.waker_threads.stuck()
     }
 
-    /// Ends all subscriptions: each still receives what is in its queue, then is disconnected.
+    /// Ends all subscriptions, and returns the wakeups of their async receivers.
+    ///
+    /// Each subscription still receives the batches in its queue, and is then disconnected. A later
+    /// [`subscribe`](Self::subscribe) returns a subscription that is disconnected from the start.
     ///
     /// # Examples
     ///
@@ -421,7 +383,7 @@ impl Hub {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) -> Wakeups {
-        let mut subscribers = lock(&self.shared);
+        let mut subscribers = lock(&self.subscribers);
         subscribers.closed = true;
         let ended = mem::take(&mut subscribers.list);
         drop(subscribers);

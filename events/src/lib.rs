@@ -1,41 +1,82 @@
-//! Events of metered tool calls: bounded rings, an ordered drain, subscriptions.
+//! Events of metered tool calls: bounded rings, an ordered drain, and subscriptions.
 //!
-//! The files, in the order in which an event travels:
+//! This crate is internal to [`toolmeter`](https://docs.rs/toolmeter), and a host should depend on
+//! that instead: it re-exports the types that a host needs, and adds the registry, the clock and the
+//! thread (the pump) that drains the rings. What follows is for those who work on toolmeter.
 //!
-//! - [`id`]: what tools, calls and events are called.
-//! - [`context`]: the host's own names for where a call belongs.
-//! - [`event`](mod@event): what an event says, in 56 bytes.
-//! - [`ring`]: a call offers its event to the ring of its stripe. It never waits; what finds no
-//!   room is lost, and counted.
-//! - [`place`]: one place of a ring, in which no thread waits.
-//! - [`accounting`]: what became of the events offered.
-//! - [`pump_waker`]: how an offer wakes the pump that sleeps.
-//! - [`drain`]: takes events out of all rings and puts them in order.
-//! - [`names`]: the names of tools by their ids.
-//! - [`timeline`]: from the registry's clock to the wall clock.
-//! - [`batch`]: what a subscription receives: events, tool names, wall-clock time.
-//! - [`filter`]: which events a subscription wants.
-//! - [`channel`]: which channel the queues are made of.
-//! - [`subscriber`]: the pump's side of a subscription: its queue, and the account of it.
-//! - [`subscription`]: the receiver's side.
-//! - [`async_receivers`]: how async receivers hear of batches, and of the end.
-//! - [`waker_threads`]: on which threads they are woken.
-//! - [`hub`]: where subscriptions are made, and rounds handed to all of them.
+//! # Example
 //!
-//! Beside them: `batch_stream` is the feature `stream`, a subscription as a `Stream`; `sync` switches between std's primitives and loom's, `contain` keeps the panics of
-//! wakers, and `serialize` is the feature `serde`. Both features are off by default.
+//! One event on its way from a call to a subscription:
 //!
-//! Hosts use all of this through the crate `toolmeter`; this one has no clock, no registry, and no
-//! thread but those that call wakers.
+//! ```
+//! use std::{sync::Arc, time::SystemTime};
+//! use toolmeter_events::{
+//!     Drain, Draft, EventKind, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
+//! };
 //!
-//! Every event is accounted for: offered = lost + drained for the rings
-//! ([`RingsAccounting`]), drained = delivered + filtered + lost for each subscription
-//! ([`SubscriptionStats`]).
+//! // What a registry owns: a ring for each of 2 stripes, and a hub.
+//! let rings = Arc::new(Rings::new(2, 4_096)?);
+//! let hub = Hub::new(Hub::DEFAULT_QUEUE_CAPACITY, Hub::DEFAULT_BATCH_SIZE)?;
+//! let shell = ToolId::new(1);
+//!
+//! let subscription = hub.subscribe(&rings, Filter::new(), None)?;
+//!
+//! // A call offers an event, with a time in nanoseconds of the registry's clock.
+//! rings.offer(0, Draft::started(shell, 1, 500, None), None);
+//!
+//! // The pump does a round: it drains the rings and hands the events out.
+//! let mut drain = Drain::new(&rings, 0);
+//! let round = drain.round(|| 1_000);
+//! let now = Moment::new(SystemTime::now(), 1_000);
+//! let names = Arc::new(NameTable::new([(shell, "shell")]));
+//! let timeline = Arc::new(Timeline::new(now));
+//! hub.fan_out(round, &names, &timeline, now).wake();
+//!
+//! // The host receives a batch.
+//! let batch = subscription.recv()?;
+//! assert_eq!(batch[0].kind(), EventKind::Started);
+//! assert_eq!(batch.name(batch[0].tool()), Some("shell"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where a lost event is counted
+//!
+//! - In the rings, `offered = lost + drained` ([`RingsAccounting`]).
+//! - For each subscription, `drained = delivered + filtered + lost` ([`SubscriptionStats`]).
+//!
+//! # Files
+//!
+//! In the order in which an event travels:
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | [`id`] | ids of tools and calls, and numbers of events |
+//! | [`context`] | the host's own names for a call |
+//! | [`event`](mod@event) | one event, in 56 bytes |
+//! | [`ring`] | the rings, to which calls offer events without waiting, and their counts |
+//! | [`pump_waker`] | waking a sleeping pump from an offer |
+//! | [`drain`] | taking events out of all rings, and ordering them |
+//! | [`moment`], [`timeline`] | converting times of the registry's clock to the wall clock |
+//! | [`name_table`] | the names of tools by their ids |
+//! | [`batch`] | the batches that a subscription receives |
+//! | [`filter`] | the events that a subscription wants |
+//! | [`delivery`] | one round on its way to all subscriptions |
+//! | [`subscriber`] | the pump's side of a subscription |
+//! | [`channel`] | the channel between both sides |
+//! | [`subscription`], [`recv_error`] | the receiver's side of a subscription |
+//! | [`subscription_stats`] | the counts of a subscription |
+//! | [`membership`] | leaving the hub, also in a forked child |
+//! | `batch_stream` | a subscription as a `Stream` (feature `stream`) |
+//! | [`async_receivers`] | the async receivers of a subscription |
+//! | [`wakeups`], [`waker_threads`] | waking async receivers, on threads of their own |
+//! | [`hub`] | subscribing, and handing rounds to all subscriptions |
+//!
+//! Beside them: `sync` switches between the primitives of std and of loom, `contain` catches the
+//! panics of wakers, and `serialize` is the feature `serde`. Both features are off by default.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The map links to the files, which are private; who reads the source can follow it.
+// The table links to the files, which are private; a reader of the source can follow the links.
 #![allow(rustdoc::private_intra_doc_links)]
 
-mod accounting;
 mod async_receivers;
 mod batch;
 #[cfg(feature = "stream")]
@@ -43,24 +84,28 @@ mod batch_stream;
 mod channel;
 mod contain;
 mod context;
+mod delivery;
 mod drain;
 mod event;
 mod filter;
 mod hub;
 mod id;
-mod names;
-mod place;
+mod membership;
+mod moment;
+mod name_table;
 mod pump_waker;
+mod recv_error;
 mod ring;
 #[cfg(feature = "serde")]
 mod serialize;
 mod subscriber;
 mod subscription;
+mod subscription_stats;
 mod sync;
 mod timeline;
 mod waker_threads;
+mod wakeups;
 
-pub use accounting::RingsAccounting;
 pub use batch::Batch;
 #[cfg(feature = "stream")]
 pub use batch_stream::BatchStream;
@@ -70,10 +115,12 @@ pub use event::{Draft, ErrorMessage, Event};
 pub use filter::Filter;
 pub use hub::{Hub, HubError, SubscribeError};
 pub use id::{CallId, EventNumber, ToolId};
-pub use names::NameTable;
-pub use ring::{Rings, RingsError};
-pub use subscriber::{StatsHandle, SubscriptionStats};
-pub use subscription::{RecvError, RecvTimeoutError, Subscription, TryRecvError};
-pub use timeline::{Moment, Timeline};
+pub use moment::Moment;
+pub use name_table::NameTable;
+pub use recv_error::{RecvError, RecvTimeoutError, TryRecvError};
+pub use ring::{Rings, RingsAccounting, RingsError};
+pub use subscription::Subscription;
+pub use subscription_stats::{StatsHandle, SubscriptionStats};
+pub use timeline::Timeline;
 pub use toolmeter_core::{EventKind, RingAccounting};
-pub use waker_threads::Wakeups;
+pub use wakeups::Wakeups;

@@ -1,13 +1,13 @@
-//! The mark of a sleeping pump, and how an offer wakes it.
+//! The mark that the pump sleeps, and the function that wakes it.
 //!
-//! Owns one flag and one waker. The pump sets the flag before it sleeps; the offer that sees it
-//! takes it, so that of many offers one alone pays for the waking. That no wake-up is lost is
-//! shown where the flag meets the ticket words, at the top of `ring.rs`.
+//! The pump sets the mark before it sleeps. The offer that takes the mark wakes the pump, so that of
+//! many offers one alone pays for it. That no wake-up is lost is proved at the top of `ring.rs`, where
+//! the mark meets the words of the tickets.
 //!
-//! Every write of the flag is a read-modify-write, so that its writes follow each other in one
-//! order that needs no derivation. (Plain stores by the pump would do: an offer's `swap` comes
-//! right after the store that it read, hence before the pump's next one. loom does not draw that
-//! conclusion, and reports a wake-up lost where none is.)
+//! Every write of the mark is a read-modify-write, so that its writes follow each other in one order
+//! that needs no proof. (Plain stores by the pump would do: an offer's `swap` comes right after the
+//! store that it read, hence before the pump's next one. loom does not draw that conclusion, and
+//! reports a lost wake-up where there is none.)
 //!
 //! # Orderings
 //!
@@ -26,10 +26,10 @@ use std::{
     sync::OnceLock,
 };
 
-/// What is called to wake the pump.
+/// A function that wakes the pump.
 pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
 
-/// Whether the pump sleeps, and how to wake it.
+/// Whether the pump sleeps, and the function that wakes it.
 #[derive(Default)]
 pub(crate) struct PumpWaker {
     asleep: AtomicBool,
@@ -42,31 +42,34 @@ impl UnwindSafe for PumpWaker {}
 impl RefUnwindSafe for PumpWaker {}
 
 impl PumpWaker {
-    /// Keeps the waker; false if there is one already.
+    /// Sets the waker. Returns `false` if one is set already.
     pub(crate) fn set_waker(&self, waker: Waker) -> bool {
         self.waker.set(waker).is_ok()
     }
 
+    /// Returns whether the pump is marked asleep.
     #[inline]
-    pub(crate) fn is_set(&self) -> bool {
+    pub(crate) fn is_asleep(&self) -> bool {
         self.asleep.load(Relaxed)
     }
 
-    pub(crate) fn set(&self) {
+    /// Marks the pump asleep.
+    pub(crate) fn mark_asleep(&self) {
         self.asleep.swap(true, Relaxed);
     }
 
-    pub(crate) fn clear(&self) {
+    /// Marks the pump awake.
+    pub(crate) fn mark_awake(&self) {
         self.asleep.swap(false, Relaxed);
     }
 
-    /// Takes the mark and, if it was there to take, wakes the pump.
+    /// Marks the pump awake and, if it was marked asleep, wakes it.
     #[cold]
     pub(crate) fn wake(&self) {
         if self.asleep.swap(false, Relaxed)
             && let Some(waker) = self.waker.get()
         {
-            // The offer is a call of some tool, and the waker is not of its making.
+            // The offer belongs to some call, which must not suffer from a waker that panics.
             contained(waker);
         }
     }

@@ -1,150 +1,43 @@
 //! The receiver's side of one subscription.
 //!
-//! Owns [`Subscription`] and the errors of receiving. Promises:
+//! # Invariants
 //!
 //! - Batches come in the order of the rounds, and each goes to one receiver.
-//! - A subscription that is not read costs its own events: they are counted as lost once its
-//!   queue is full. No thread waits for it.
-//! - Dropped: the gate of the rings is lowered by one, its queue is emptied, and nothing is
-//!   delivered to it or counted for it any more.
-//! - Its hub closed or dropped: what is in the queue is still received, then every way to receive
-//!   says disconnected.
-//! - Dropped in a forked child of the process where it was made: it waits for nothing. A fork copies
-//!   locks as they are, and none of the threads that would release them. So it takes neither the
-//!   hub's lock nor one of its queue: its place in the copy of the hub, and the copy of its queue,
-//!   are leaked. The gate is lowered, which is one atomic word.
+//! - No thread waits for a subscription that is not read. If no room is left in its queue, its events
+//!   are counted as lost, and no other subscription loses any.
+//! - Once a subscription was dropped, nothing is delivered to it or counted for it, and its queue is
+//!   freed. (In a forked child, `membership.rs` says what is leaked.)
+//! - Once its hub was closed or dropped, the batches in the queue are still received; then every
+//!   method of receiving reports the end.
 //!
 //! # Orderings
 //!
-//! None of its own: the queue is a channel; leaving goes through the hub's lock; the gate is one
-//! word, see `ring.rs`; async receivers are woken, and batches taken are counted, through
-//! `async_receivers.rs`. Model:
+//! None of its own: the queue is a channel; leaving goes through the hub's lock; async receivers are
+//! woken, and batches taken are counted, through `async_receivers.rs`. Model:
 //! `a_call_after_the_subscription_comes_whole`.
 
 use crate::{
-    async_receivers::{AsyncReceivers, Receiving},
+    async_receivers::{AsyncReceiver, AsyncReceivers},
     batch::Batch,
     channel::{self, Receiver},
-    ring::Rings,
-    subscriber::{self, StatsHandle, Subscribers, SubscriptionStats},
-    sync::{self, Mutex},
+    membership::Membership,
+    recv_error::{RecvError, RecvTimeoutError, TryRecvError},
+    subscription_stats::{StatsHandle, SubscriptionStats},
 };
 use std::{
     fmt,
     future::poll_fn,
     iter,
     ops::Deref,
-    sync::Weak,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use thiserror::Error;
 
-/// No batch will come any more: the hub is closed and the queue is empty.
+/// A subscription to events, which receives them in batches.
 ///
-/// # Examples
-///
-/// ```
-/// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{
-/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
-/// # };
-/// # let rings = Arc::new(Rings::new(1, 1_024)?);
-/// # let mut drain = Drain::new(&rings, 0);
-/// # let hub = Hub::new(16, 16)?;
-/// # let shell = ToolId::new(1);
-/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
-/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-/// # let timeline = Arc::new(Timeline::new(moment));
-/// use toolmeter_events::RecvError;
-///
-/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
-/// hub.close().wake();
-/// let error: RecvError = subscription.recv().unwrap_err();
-/// assert!(error.to_string().starts_with("no more events"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no more events: the registry is closed and every batch was received")]
-#[non_exhaustive]
-pub struct RecvError;
-
-/// Why [`Subscription::try_recv`] has no batch.
-///
-/// # Examples
-///
-/// ```
-/// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{
-/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
-/// # };
-/// # let rings = Arc::new(Rings::new(1, 1_024)?);
-/// # let mut drain = Drain::new(&rings, 0);
-/// # let hub = Hub::new(16, 16)?;
-/// # let shell = ToolId::new(1);
-/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
-/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-/// # let timeline = Arc::new(Timeline::new(moment));
-/// use toolmeter_events::TryRecvError;
-///
-/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
-/// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
-/// hub.close().wake();
-/// assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Disconnected);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum TryRecvError {
-    /// No batch waits now.
-    #[error("no batch of events waits")]
-    Empty,
-    /// No batch will come any more.
-    #[error("no more events: the registry is closed and every batch was received")]
-    Disconnected,
-}
-
-/// Why [`Subscription::recv_timeout`] has no batch.
-///
-/// # Examples
-///
-/// ```
-/// # use std::{sync::Arc, time::SystemTime};
-/// # use toolmeter_events::{
-/// #     Drain, Draft, Filter, Hub, Moment, NameTable, Rings, Timeline, ToolId,
-/// # };
-/// # let rings = Arc::new(Rings::new(1, 1_024)?);
-/// # let mut drain = Drain::new(&rings, 0);
-/// # let hub = Hub::new(16, 16)?;
-/// # let shell = ToolId::new(1);
-/// # let names = Arc::new(NameTable::new([(shell, "shell")]));
-/// # let moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
-/// # let timeline = Arc::new(Timeline::new(moment));
-/// use std::time::Duration;
-/// use toolmeter_events::RecvTimeoutError;
-///
-/// let subscription = hub.subscribe(&rings, Filter::new(), None)?;
-/// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
-/// assert_eq!(error, RecvTimeoutError::Timeout);
-/// hub.close().wake();
-/// let error = subscription.recv_timeout(Duration::ZERO).unwrap_err();
-/// assert_eq!(error, RecvTimeoutError::Disconnected);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RecvTimeoutError {
-    /// No batch came in time.
-    #[error("no batch of events came in time")]
-    Timeout,
-    /// No batch will come any more.
-    #[error("no more events: the registry is closed and every batch was received")]
-    Disconnected,
-}
-
-/// Receives batches of events. From [`Hub::subscribe`](crate::Hub::subscribe).
-///
-/// Several threads may receive from one subscription; each batch goes to one of them.
+/// From [`Hub::subscribe`](crate::Hub::subscribe). Several threads may receive from one subscription;
+/// each batch goes to one of them. Dropping the subscription ends it.
 ///
 /// # Examples
 ///
@@ -164,51 +57,23 @@ pub enum RecvTimeoutError {
 /// rings.offer(0, Draft::started(shell, 1, 500, None), None);
 /// hub.fan_out(drain.round(|| 1_000), &names, &timeline, moment).wake();
 /// hub.close().wake();
-/// // What was delivered before is still received.
+/// // Batches that were delivered before are still received.
 /// let tools: Vec<_> = subscription.iter().map(|batch| batch[0].tool()).collect();
 /// assert_eq!(tools, [shell]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Subscription {
     queue: Receiver<Batch>,
-    pub(crate) receivers: std::sync::Arc<AsyncReceivers>,
+    pub(crate) receivers: Arc<AsyncReceivers>,
     stats: StatsHandle,
-    /// What it leaves when it is dropped; `None` if the hub was closed when it began.
+    /// Left when the subscription is dropped. `None` if the hub was closed before.
     pub(crate) membership: Option<Membership>,
-}
-
-/// One subscriber's place in its hub, and its share in keeping the rings' gate open.
-pub(crate) struct Membership {
-    pub(crate) rings: sync::Arc<Rings>,
-    pub(crate) subscribers: Weak<Mutex<Subscribers>>,
-    pub(crate) id: u64,
-    /// The process in which it was made.
-    pub(crate) process: u32,
-}
-
-impl Membership {
-    /// Returns whether this is a child that was forked since it was made.
-    pub(crate) fn is_forked(&self) -> bool {
-        self.process != this_process()
-    }
-}
-
-/// Returns the process that this is, where a process can fork.
-#[cfg(all(unix, not(toolmeter_loom)))]
-pub(crate) fn this_process() -> u32 {
-    std::process::id()
-}
-
-/// Returns the only process there is: without fork, a subscription is dropped where it was made.
-#[cfg(not(all(unix, not(toolmeter_loom))))]
-pub(crate) const fn this_process() -> u32 {
-    0
 }
 
 impl Subscription {
     pub(crate) fn new(
         queue: Receiver<Batch>,
-        receivers: std::sync::Arc<AsyncReceivers>,
+        receivers: Arc<AsyncReceivers>,
         stats: StatsHandle,
         membership: Option<Membership>,
     ) -> Self {
@@ -220,7 +85,7 @@ impl Subscription {
         }
     }
 
-    /// Counts a batch that was taken, which makes room for another.
+    /// Counts a batch that was taken from the queue, which makes room for another.
     fn counted<E>(&self, taken: Result<Batch, E>) -> Result<Batch, E> {
         if taken.is_ok() {
             self.receivers.count_taken();
@@ -260,11 +125,12 @@ impl Subscription {
         self.counted(self.queue.recv()).map_err(|_| RecvError)
     }
 
-    /// Takes the next batch, if one is there. Never waits.
+    /// Returns the next batch, if the queue has one. Never waits.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will come.
+    /// - [`TryRecvError::Empty`] if the queue is empty and batches may still come.
+    /// - [`TryRecvError::Disconnected`] once the hub is closed and every batch was received.
     ///
     /// # Examples
     ///
@@ -295,12 +161,12 @@ impl Subscription {
             })
     }
 
-    /// Waits for the next batch, but not longer than `timeout`.
+    /// Waits for the next batch, for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Disconnected`] if
-    /// none will come.
+    /// - [`RecvTimeoutError::Timeout`] if no batch came in time.
+    /// - [`RecvTimeoutError::Disconnected`] once the hub is closed and every batch was received.
     ///
     /// # Examples
     ///
@@ -332,14 +198,13 @@ impl Subscription {
             })
     }
 
-    /// Waits for the next batch without holding a thread, on any async runtime.
+    /// Waits for the next batch without blocking the thread, on any async runtime.
     ///
-    /// Safe to drop at any point: a batch is taken from the queue only to be returned.
+    /// Cancel-safe: the future takes a batch from the queue only to return it.
     ///
-    /// The waker of the task is called on a thread of its own, `toolmeter-waker`, under no lock. A
-    /// panic of it is counted by [`Hub::waker_panics`](crate::Hub::waker_panics), and that it does
-    /// not return by [`Hub::stuck_wakers`](crate::Hub::stuck_wakers); neither keeps others from
-    /// being woken.
+    /// The task's waker is called on a thread named `toolmeter-waker`, which holds no lock. A waker
+    /// that panics is counted by [`Hub::waker_panics`](crate::Hub::waker_panics), one that does not
+    /// return by [`Hub::stuck_wakers`](crate::Hub::stuck_wakers). Other tasks are woken all the same.
     ///
     /// # Errors
     ///
@@ -373,20 +238,20 @@ impl Subscription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn recv_async(&self) -> Result<Batch, RecvError> {
-        let mut receiving = Receiving::new(&*self.receivers);
-        poll_fn(|context| self.poll_recv(&mut receiving, context)).await
+        let mut receiver = AsyncReceiver::new(&*self.receivers);
+        poll_fn(|context| self.poll_recv(&mut receiver, context)).await
     }
 
-    /// Takes the next batch, or leaves the task's waker for what comes.
+    /// Returns the next batch, or registers the task's waker for the next one.
     pub(crate) fn poll_recv<A: Deref<Target = AsyncReceivers>>(
         &self,
-        receiving: &mut Receiving<A>,
+        receiver: &mut AsyncReceiver<A>,
         context: &mut Context<'_>,
     ) -> Poll<Result<Batch, RecvError>> {
         let mut received = self.try_recv();
         if matches!(received, Err(TryRecvError::Empty)) {
-            receiving.wake_by(context.waker());
-            // What arrives after this look at the queue calls the waker.
+            receiver.register(context.waker());
+            // A batch that arrives after this look at the queue calls the waker.
             received = self.try_recv();
         }
         match received {
@@ -396,7 +261,7 @@ impl Subscription {
         }
     }
 
-    /// Returns batches as they come, waiting for each; it ends when [`recv`](Self::recv) would fail.
+    /// Returns an iterator that waits for each batch, and ends when [`recv`](Self::recv) fails.
     ///
     /// # Examples
     ///
@@ -423,7 +288,7 @@ impl Subscription {
         iter::from_fn(|| self.recv().ok())
     }
 
-    /// Returns what became of the events drained so far while it lived.
+    /// Returns the counts of this subscription, as of the last round that was handed out.
     ///
     /// # Examples
     ///
@@ -451,7 +316,7 @@ impl Subscription {
         self.stats.read()
     }
 
-    /// Returns a handle that reads [`stats`](Self::stats) also after the subscription was dropped.
+    /// Returns a handle that reads the [`stats`](Self::stats), also after the subscription was dropped.
     #[must_use]
     pub fn stats_handle(&self) -> StatsHandle {
         self.stats.clone()
@@ -461,11 +326,9 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(membership) = &self.membership {
-            membership.rings.unsubscribed();
+            membership.leave();
             if membership.is_forked() {
                 channel::leak(&self.queue);
-            } else {
-                subscriber::remove(&membership.subscribers, membership.id);
             }
         }
     }

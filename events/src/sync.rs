@@ -1,7 +1,9 @@
-//! The one switch between std's primitives and loom's.
+//! The switch between the primitives of std and those of loom.
 //!
-//! Every file of this crate that synchronises takes its primitives from here, so a model checks
-//! the code that a host runs. Everything here only renames, except [`lock`].
+//! Files take from here the primitives that a model has to see, so a model checks the code that a host
+//! runs. (It does not see the `OnceLock`s in `ring.rs` and `pump_waker.rs`, which are set before they
+//! matter, nor the threads of `waker_threads.rs`, which no model has.) This file only re-exports,
+//! except for [`lock`].
 //!
 //! # Orderings
 //!
@@ -26,8 +28,8 @@ pub(crate) use std::{
     thread,
 };
 
-/// Takes the lock, poisoned or not: what this crate keeps behind a lock is valid after each
-/// statement.
+/// Takes the lock, even if it is poisoned: no code that can panic runs while the data behind a lock
+/// of this crate is inconsistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

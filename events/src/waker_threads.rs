@@ -1,40 +1,43 @@
-//! On which threads async receivers are woken.
+//! The threads that call the wakers of async receivers.
 //!
-//! A waker is code of the host: it may panic, take long or never return, and it may call whatever
-//! this library offers. Promises:
+//! A waker is code of the host: it may panic, take long or never return, and it may call any
+//! function of this library.
 //!
-//! - The thread that hands out a round collects the wakers ([`Wakeups`]) and calls them once it holds
-//!   no lock. It waits for no waker: they are called on threads of their own, `toolmeter-waker`. (Where
-//!   no thread can be started, they are called on the spot, one after the other: what a waker gives
-//!   occasion to is done when that waker has returned, not within it.)
-//! - The panic of a waker is counted and goes no further; the others are called.
-//! - A waker that does not return for 100 ms while others wait behind it is left alone, and counted.
-//!   The others are called on another thread.
-//! - There are 8 threads at most. While each is in a waker that does not return, no receiver is woken:
-//!   such receivers have to be polled for another reason. Once one returns, it goes on with those
-//!   that wait.
-//! - What waits here is bounded: each subscription once, and the wakers of those being announced.
-//!   Subscriptions that were dropped are taken out before they are more than the others.
+//! # Invariants
+//!
+//! - The thread that hands out a round collects the receivers to be woken
+//!   ([`Wakeups`](crate::Wakeups)) and hands them over here once it holds no lock. It waits for no
+//!   waker: they are called on threads of their own, named `toolmeter-waker`. (If no thread can be
+//!   started, they are called on that thread, one after the other. What a waker causes to be woken is
+//!   then called after that waker has returned, not within it.)
 //! - No lock of this crate is held while a waker is called.
-//! - A thread ends when the hub is closed and nothing waits. Nothing waits for that.
+//! - A panic in a waker is caught and counted; the other wakers are called.
+//! - A waker that does not return for 100 ms while others wait behind it is abandoned, and counted.
+//!   The others are called on another thread.
+//! - There are at most 8 threads. While each of them is in a waker that does not return, no receiver
+//!   is woken, and receivers get batches only if they are polled for another reason. Once a waker
+//!   returns, its thread goes on with those that wait.
+//! - What waits here is bounded: each subscription once, and the wakers of those taken in turn.
+//!   Subscriptions that were dropped are removed before they are more than the others, or than 64.
+//! - A thread ends if nothing is left to do and the hub is closed or two others are idle. No thread
+//!   waits for it to end.
 //!
 //! # How the threads share the work
 //!
-//! One at a time takes a *turn*: it takes one thing from the desk and, without the desk's lock, does
-//! it: it calls a waker, or takes the wakers of a subscription that waits to be announced, for which
-//! it may have to wait for a receiver that is just leaving one. If more waits behind, another
-//! thread *watches*: it sleeps until the turn has lasted 100 ms, and if that turn is still on
-//! then, takes the next turn itself. The thread left alone, when it is back, is one of those that
-//! wait for work.
+//! One thread at a time has the *turn*: it takes one job and, without the lock, does it. It calls a
+//! waker, or takes the wakers of a subscription, for which it may have to wait for a receiver that is
+//! just removing its own. If more jobs wait, another thread *watches*: it sleeps until the turn has
+//! lasted 100 ms, and if that turn has not ended by then, takes the next turn itself. When the
+//! abandoned thread returns, it waits for work again like the others.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `desk` | `lock` | the lock's | itself | |
+//! | `state` | `lock` | the lock's | itself | |
 //! | `panics`, `stuck` | all | Relaxed | counts | |
 //!
-//! In a model there are no such threads: wakers are called on the spot.
+//! A model has no such threads: wakers are called on the thread that hands them over.
 
 use crate::{
     async_receivers::AsyncReceivers,
@@ -43,168 +46,99 @@ use crate::{
 };
 use std::{
     collections::VecDeque,
-    fmt, mem,
+    mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
-/// How long a waker may take while others wait.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How many threads there are at most.
-const MOST_THREADS: usize = 8;
-/// How many of them wait for work at most.
-const MOST_WAITING: usize = 2;
-/// So many subscriptions may wait to be announced without a look at who was dropped.
-const FEW: usize = 64;
+/// The time that a turn may take while other jobs wait.
+const TURN_LIMIT: Duration = Duration::from_millis(100);
+/// The largest number of threads.
+const MAX_THREADS: usize = 8;
+/// The largest number of threads that wait for work.
+const MAX_IDLE: usize = 2;
+/// The number of queued subscriptions up to which those that were dropped are not looked for.
+const ALWAYS_KEPT: usize = 64;
 
-/// The async receivers to wake after a round, or at the end. From
-/// [`Hub::fan_out`](crate::Hub::fan_out) and [`Hub::close`](crate::Hub::close).
-///
-/// Wake them when no lock is held that a waker might want. Dropped, it wakes them too.
-///
-/// # Examples
-///
-/// ```
-/// # use std::sync::{Arc, Mutex};
-/// # use toolmeter_events::Hub;
-/// let state = Mutex::new(0);
-/// let hub = Hub::new(16, 16)?;
-/// let guard = state.lock();
-/// let wakeups = hub.close();
-/// drop(guard);
-/// wakeups.wake();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use = "receivers are woken when this is dropped, maybe under a lock that a waker wants"]
-pub struct Wakeups {
-    arrived: Vec<Arc<AsyncReceivers>>,
-    /// Nothing will be announced after these.
-    last: bool,
-    waker_threads: Arc<WakerThreads>,
-}
-
-impl Wakeups {
-    pub(crate) const fn new(
-        arrived: Vec<Arc<AsyncReceivers>>,
-        waker_threads: Arc<WakerThreads>,
-    ) -> Self {
-        Self {
-            arrived,
-            last: false,
-            waker_threads,
-        }
-    }
-
-    /// As `new`, of a hub that is closed.
-    pub(crate) const fn last(
-        arrived: Vec<Arc<AsyncReceivers>>,
-        waker_threads: Arc<WakerThreads>,
-    ) -> Self {
-        Self {
-            arrived,
-            last: true,
-            waker_threads,
-        }
-    }
-
-    /// Wakes the receivers. Waits for no waker: they are called on a thread of their own.
-    pub fn wake(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Wakeups {
-    fn drop(&mut self) {
-        if self.last || !self.arrived.is_empty() {
-            self.waker_threads
-                .announce(mem::take(&mut self.arrived), self.last);
-        }
-    }
-}
-
-impl fmt::Debug for Wakeups {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wakeups")
-            .field("subscriptions", &self.arrived.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Those who wake the receivers of one hub, and what became of it.
+/// The threads that call the wakers of one hub's receivers, and the counts of what went wrong.
 pub(crate) struct WakerThreads {
     panics: Word,
     stuck: Word,
-    /// std's also in a model, which has no threads at it.
-    desk: Mutex<Desk>,
+    /// std's lock also in a model, which has none of these threads.
+    state: Mutex<State>,
     changed: Condvar,
 }
 
-/// What is to be done, and by whom.
+/// The jobs, and the threads that do them.
 #[derive(Default)]
-struct Desk {
-    /// Subscriptions to be announced, each once.
-    arrived: VecDeque<Arc<AsyncReceivers>>,
-    /// Wakers to be called.
+struct State {
+    /// The subscriptions whose receivers are to be woken, each once.
+    queued: VecDeque<Arc<AsyncReceivers>>,
+    /// The wakers to be called.
     wakers: VecDeque<Waker>,
-    /// The turn that is on, and since when.
+    /// The number of the current turn, and when it began.
     turn: Option<(u64, Instant)>,
+    /// The number of turns so far.
     turns: u64,
     threads: usize,
-    /// Of these, how many wait for work, or are about to begin.
-    waiting: usize,
-    /// Of these, how many wait for the turn to be over or too long.
+    /// How many of the threads wait for work, watch, or are about to begin.
+    idle: usize,
+    /// How many of the threads watch the current turn.
     watching: usize,
-    /// Threads of others that work on the spot.
-    on_the_spot: Vec<ThreadId>,
-    /// How many may have arrived before those that were dropped are taken out.
-    most_arrived: usize,
+    /// The threads of others that do the work because no thread could be started.
+    borrowed: Vec<ThreadId>,
+    /// The number of queued subscriptions beyond which those that were dropped are removed.
+    most_queued: usize,
     closed: bool,
 }
 
-/// What is done in one turn.
-enum Task {
-    Wake(Waker),
-    Announce(Arc<AsyncReceivers>),
+/// The work of one turn.
+enum Job {
+    /// Calls the waker.
+    Call(Waker),
+    /// Takes the wakers of these receivers.
+    TakeWakers(Arc<AsyncReceivers>),
 }
 
-impl Desk {
+impl State {
     fn has_work(&self) -> bool {
-        !(self.wakers.is_empty() && self.arrived.is_empty())
+        !(self.wakers.is_empty() && self.queued.is_empty())
     }
 
-    /// Returns what is not to be announced: to be dropped once the desk's lock is released, since
-    /// a waker may be left in it.
-    fn put(&mut self, mut arrived: Vec<Arc<AsyncReceivers>>) -> Vec<Arc<AsyncReceivers>> {
-        let waits = |receivers: &mut Arc<AsyncReceivers>| receivers.set_announced(true);
-        let mut gone: Vec<_> = arrived.extract_if(.., waits).collect();
-        self.arrived.extend(arrived);
-        if self.arrived.len() > self.most_arrived.max(FEW) {
-            // Both sides of a subscription have gone where only the desk has it.
-            let all = mem::take(&mut self.arrived).into_iter();
-            let (there, dropped): (Vec<_>, Vec<_>) =
+    /// Queues these receivers. Returns those that need not be queued: the caller drops them after it
+    /// released the lock, since they may own a waker.
+    fn queue(&mut self, mut receivers: Vec<Arc<AsyncReceivers>>) -> Vec<Arc<AsyncReceivers>> {
+        let is_queued = |receivers: &mut Arc<AsyncReceivers>| receivers.set_queued(true);
+        let mut to_drop: Vec<_> = receivers.extract_if(.., is_queued).collect();
+        self.queued.extend(receivers);
+        if self.queued.len() > self.most_queued.max(ALWAYS_KEPT) {
+            // If this queue alone has it, both sides of a subscription were dropped.
+            let all = mem::take(&mut self.queued).into_iter();
+            let (kept, dropped): (Vec<_>, Vec<_>) =
                 all.partition(|receivers| Arc::strong_count(receivers) > 1);
-            self.most_arrived = 2 * there.len();
-            self.arrived = there.into();
-            gone.extend(dropped);
+            self.most_queued = 2 * kept.len();
+            self.queued = kept.into();
+            to_drop.extend(dropped);
         }
-        gone
+        to_drop
     }
 
-    fn take(&mut self) -> Option<Task> {
+    /// Takes the next job, if there is one.
+    fn next(&mut self) -> Option<Job> {
         if let Some(waker) = self.wakers.pop_front() {
-            return Some(Task::Wake(waker));
+            return Some(Job::Call(waker));
         }
-        let receivers = self.arrived.pop_front()?;
-        receivers.set_announced(false);
-        Some(Task::Announce(receivers))
+        let receivers = self.queued.pop_front()?;
+        receivers.set_queued(false);
+        Some(Job::TakeWakers(receivers))
     }
 
-    /// Returns how long the turn may still take; `None` if no turn is on.
-    fn patience(&self) -> Option<Duration> {
-        let (_, since) = self.turn?;
-        Some(PATIENCE.saturating_sub(since.elapsed()))
+    /// Returns how long the current turn may still take; `None` if there is none.
+    fn time_left(&self) -> Option<Duration> {
+        let (_, began) = self.turn?;
+        Some(TURN_LIMIT.saturating_sub(began.elapsed()))
     }
 }
 
@@ -213,67 +147,70 @@ impl WakerThreads {
         Self {
             panics: Word::new(0),
             stuck: Word::new(0),
-            desk: Mutex::default(),
+            state: Mutex::default(),
             changed: Condvar::new(),
         }
     }
 
+    /// Returns the number of wakers that panicked.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Relaxed)
     }
 
+    /// Returns the number of turns that were abandoned.
     pub(crate) fn stuck(&self) -> u64 {
         self.stuck.load(Relaxed)
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce(self: &Arc<Self>, arrived: Vec<Arc<AsyncReceivers>>, last: bool) {
+    /// Has these receivers woken. `at_close` ends the threads once nothing is left to do.
+    pub(crate) fn wake(self: &Arc<Self>, receivers: Vec<Arc<AsyncReceivers>>, at_close: bool) {
         if cfg!(toolmeter_loom) {
-            return self.wake_here(&arrived);
+            return self.call_wakers(&receivers);
         }
-        // Dropped after the desk is released.
-        let _gone;
-        let mut desk = self.desk();
-        _gone = desk.put(arrived);
-        if last {
-            desk.closed = true;
+        // Declared before the guard, so dropped after it.
+        let _to_drop;
+        let mut state = self.lock();
+        _to_drop = state.queue(receivers);
+        if at_close {
+            state.closed = true;
             self.changed.notify_all();
         }
-        // Nobody may be left to watch it.
-        if desk.has_work() && desk.patience() == Some(Duration::ZERO) {
-            self.leave_alone(&mut desk);
+        // It may be that no thread is left to watch the turn.
+        if state.has_work() && state.time_left() == Some(Duration::ZERO) {
+            self.abandon_turn(&mut state);
         }
-        self.call_for_work(&mut desk);
-        if desk.threads == 0 {
-            self.work_here(desk);
+        self.ensure_worker(&mut state);
+        if state.threads == 0 {
+            self.work_here(state);
         }
     }
 
-    /// Does on this thread what waits: no other could be started. Within a waker that is called
-    /// here, it is left to the caller of that waker, so that it goes no deeper each time.
-    fn work_here<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) {
+    /// Does the work on this thread, since no other could be started. Returns at once if a waker that
+    /// is called here calls this: then the outer call does the work, so that calls do not nest.
+    fn work_here<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         let here = thread::current().id();
-        if desk.on_the_spot.contains(&here) {
+        if state.borrowed.contains(&here) {
             return;
         }
-        desk.on_the_spot.push(here);
-        while let Some(task) = desk.take() {
-            drop(desk);
-            match task {
-                Task::Wake(waker) => self.call(waker),
-                Task::Announce(receivers) => self.wake_here(&[receivers]),
+        state.borrowed.push(here);
+        while let Some(job) = state.next() {
+            drop(state);
+            match job {
+                Job::Call(waker) => self.call(waker),
+                Job::TakeWakers(receivers) => self.call_wakers(&[receivers]),
             }
-            desk = self.desk();
+            state = self.lock();
         }
-        desk.on_the_spot.retain(|thread| *thread != here);
+        state.borrowed.retain(|thread| *thread != here);
     }
 
-    /// Calls the wakers on this thread.
-    fn wake_here(&self, arrived: &[Arc<AsyncReceivers>]) {
-        for receivers in arrived {
+    /// Calls the wakers of these receivers on this thread.
+    fn call_wakers(&self, receivers: &[Arc<AsyncReceivers>]) {
+        for receivers in receivers {
             for waker in receivers.take_wakers() {
                 self.call(waker);
             }
@@ -286,78 +223,78 @@ impl WakerThreads {
         }
     }
 
-    /// Ends the turn for all others, since it lasts too long.
-    fn leave_alone(&self, desk: &mut Desk) {
-        desk.turn = None;
+    /// Ends the current turn for the other threads, since it takes too long.
+    fn abandon_turn(&self, state: &mut State) {
+        state.turn = None;
         self.stuck.fetch_add(1, Relaxed);
     }
 
-    /// Sees to it that somebody does what there is to do, or watches who is at it.
-    fn call_for_work(self: &Arc<Self>, desk: &mut Desk) {
-        if !desk.has_work() || (desk.turn.is_some() && desk.watching > 0) {
+    /// If there is work, ensures that a thread does it, or watches the thread that has the turn.
+    fn ensure_worker(self: &Arc<Self>, state: &mut State) {
+        if !state.has_work() || (state.turn.is_some() && state.watching > 0) {
             return;
         }
-        if desk.waiting > 0 {
+        if state.idle > 0 {
             self.changed.notify_one();
-        } else if desk.threads < MOST_THREADS {
+        } else if state.threads < MAX_THREADS {
             let waker_threads = Arc::clone(self);
             let thread = thread::Builder::new().name("toolmeter-waker".into());
-            if thread.spawn(move || waker_threads.work()).is_ok() {
-                desk.threads += 1;
-                desk.waiting += 1;
+            if thread.spawn(move || waker_threads.run()).is_ok() {
+                state.threads += 1;
+                state.idle += 1;
             }
         }
     }
 
-    /// A thread.
-    fn work(self: Arc<Self>) {
-        let mut desk = self.desk();
-        desk.waiting -= 1;
+    /// Runs one of the threads.
+    fn run(self: Arc<Self>) {
+        let mut state = self.lock();
+        state.idle -= 1;
         loop {
-            if !desk.has_work() {
-                if desk.closed || desk.waiting >= MOST_WAITING {
-                    desk.threads -= 1;
+            if !state.has_work() {
+                if state.closed || state.idle >= MAX_IDLE {
+                    state.threads -= 1;
                     return;
                 }
-                desk.waiting += 1;
-                desk = self
+                state.idle += 1;
+                state = self
                     .changed
-                    .wait(desk)
+                    .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
-                desk.waiting -= 1;
+                state.idle -= 1;
                 continue;
             }
-            match desk.patience() {
+            match state.time_left() {
                 None => {}
-                Some(Duration::ZERO) => self.leave_alone(&mut desk),
-                Some(patience) => {
-                    desk.waiting += 1;
-                    desk.watching += 1;
-                    let waited = self.changed.wait_timeout(desk, patience);
-                    (desk, _) = waited.unwrap_or_else(PoisonError::into_inner);
-                    desk.watching -= 1;
-                    desk.waiting -= 1;
+                Some(Duration::ZERO) => self.abandon_turn(&mut state),
+                Some(time_left) => {
+                    state.idle += 1;
+                    state.watching += 1;
+                    let waited = self.changed.wait_timeout(state, time_left);
+                    (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                    state.watching -= 1;
+                    state.idle -= 1;
                     continue;
                 }
             }
-            let Some(task) = desk.take() else { continue };
-            let turn = desk.turns;
-            desk.turns += 1;
-            desk.turn = Some((turn, Instant::now()));
-            self.call_for_work(&mut desk);
-            drop(desk);
-            let wakers = match task {
-                Task::Wake(waker) => {
+            let Some(job) = state.next() else { continue };
+            let turn = state.turns;
+            state.turns += 1;
+            state.turn = Some((turn, Instant::now()));
+            self.ensure_worker(&mut state);
+            drop(state);
+            let wakers = match job {
+                Job::Call(waker) => {
                     self.call(waker);
                     None
                 }
-                Task::Announce(receivers) => Some(receivers.take_wakers()),
+                Job::TakeWakers(receivers) => Some(receivers.take_wakers()),
             };
-            desk = self.desk();
-            desk.wakers.extend(wakers.into_iter().flatten());
-            // Else it was left alone, and others are at work.
-            if desk.turn.is_some_and(|(on, _)| on == turn) {
-                desk.turn = None;
+            state = self.lock();
+            state.wakers.extend(wakers.into_iter().flatten());
+            // Otherwise the turn was abandoned, and another thread may have one.
+            if state.turn.is_some_and(|(current, _)| current == turn) {
+                state.turn = None;
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Rings and drain against a plain model, on one thread: what is admitted, what is lost, what the
-//! drain gives, and who is woken.
+//! drain gives, and when the pump is woken.
 
 #![cfg(not(toolmeter_loom))]
 

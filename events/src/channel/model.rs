@@ -1,20 +1,20 @@
-//! A stand-in for crossbeam's channel without a capacity, which loom does not know.
+//! A stand-in for crossbeam's channel without a capacity, which loom cannot see.
 //!
 //! # Coverage limit
 //!
-//! A model that uses it checks the code around it, never crossbeam-channel itself. What that
-//! leaves out, and which other test covers it:
+//! A model that uses it checks the code around it, but not crossbeam-channel itself. The table lists
+//! what that leaves out, and which other test covers it:
 //!
 //! | not shown | covered by |
 //! | --- | --- |
-//! | crossbeam's own code; its waiting for one that is half way through putting | `events/tests/stress.rs`, on the real one |
-//! | an error from `send`: the end of the receiver is seen at once, not as a model would let it be | unit tests of `events` |
-//! | time: `recv_timeout` never waits, `recv` yields until something is there | unit tests of `events` |
-//! | data races on an element: each lies behind a lock that the model does not see | crossbeam's own tests |
+//! | crossbeam's own code; that a receiver waits for an element that is half put | `events/tests/stress.rs`, on the real one |
+//! | an error from `send`: the end of the receiver is seen at once, not as late as a model would allow | unit tests of `events` |
+//! | time: `recv_timeout` never waits, `recv` yields until there is an element | unit tests of `events` |
+//! | data races on an element: each is behind a lock that the model does not see | crossbeam's own tests |
 //! | memory: a channel has 8 places, each used once; a model that needs more panics | crossbeam's own tests |
 //!
-//! A length counts what is half put, as crossbeam's does, and may be as old as an acquiring load
-//! may be; crossbeam's is never older.
+//! The length counts elements that are half put, as crossbeam's does. It may be as old as an acquiring
+//! load may be; crossbeam's is never older.
 //!
 //! # Orderings
 //!
@@ -34,49 +34,49 @@ use loom::{
 };
 use std::{
     fmt,
-    sync::{Arc, Mutex as Unseen, PoisonError, atomic::AtomicBool as UnseenBool},
+    sync::{Arc, Mutex as StdMutex, PoisonError, atomic::AtomicBool as StdAtomicBool},
     time::Duration,
 };
 
-/// How many elements go through a channel of a model at most.
-const MOST: usize = 8;
+/// The number of elements that may go through a channel of a model.
+const MAX_ELEMENTS: usize = 8;
 
-/// A channel for as many elements as a model puts into it.
+/// Creates a channel.
 #[must_use]
 pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     let place = |_| Place {
         full: AtomicBool::new(false),
-        element: Unseen::new(None),
+        element: StdMutex::new(None),
     };
     let channel = Arc::new(Channel {
-        places: (0..MOST).map(place).collect(),
+        places: (0..MAX_ELEMENTS).map(place).collect(),
         head: AtomicUsize::new(0),
         tail: AtomicUsize::new(0),
         sender_gone: AtomicBool::new(false),
-        receiver_gone: UnseenBool::new(false),
+        receiver_gone: StdAtomicBool::new(false),
     });
     (Sender(Arc::clone(&channel)), Receiver(channel))
 }
 
 struct Channel<T> {
-    /// Each is used once.
+    /// Used once each.
     places: Box<[Place<T>]>,
-    /// How many were taken, or are being taken.
+    /// The number of elements that were taken, or are being taken.
     head: AtomicUsize,
-    /// How many were put, or are being put.
+    /// The number of elements that were put, or are being put.
     tail: AtomicUsize,
     sender_gone: AtomicBool,
-    receiver_gone: UnseenBool,
+    receiver_gone: StdAtomicBool,
 }
 
 struct Place<T> {
-    /// It holds an element, or held one.
+    /// Whether an element was put in, even if it was taken since.
     full: AtomicBool,
-    element: Unseen<Option<T>>,
+    element: StdMutex<Option<T>>,
 }
 
 impl<T> Place<T> {
-    /// Puts or takes; never held across a step of the model.
+    /// Puts an element in, or takes it out. The lock is not held across a step of the model.
     fn replace(&self, element: Option<T>) -> Option<T> {
         let mut guard = self.element.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *guard, element)
@@ -90,33 +90,33 @@ impl<T> Channel<T> {
     }
 }
 
-/// The receiver is gone; the element comes back.
+/// The receiver was dropped. Returns the element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendError<T>(pub(crate) T);
 
-/// The sender is gone and the channel empty.
+/// The sender was dropped, and the channel is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecvError;
 
-/// Why there is no element.
+/// An error of receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TryRecvError {
     /// The channel is empty.
     Empty,
-    /// The sender is gone and the channel empty.
+    /// The sender was dropped, and the channel is empty.
     Disconnected,
 }
 
-/// Why there is no element.
+/// An error of receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecvTimeoutError {
     /// The channel is empty.
     Timeout,
-    /// The sender is gone and the channel empty.
+    /// The sender was dropped, and the channel is empty.
     Disconnected,
 }
 
-/// Puts elements in.
+/// The sending end.
 pub(crate) struct Sender<T>(Arc<Channel<T>>);
 
 impl<T> Sender<T> {
@@ -124,7 +124,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// Gives the element back if there is no receiver.
+    /// Returns the element if the receiver was dropped.
     pub(crate) fn send(&self, element: T) -> Result<(), SendError<T>> {
         if self.0.receiver_gone.load(Acquire) {
             return Err(SendError(element));
@@ -137,7 +137,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// How many elements are in, those half put included.
+    /// Returns the number of elements in the channel, including those half put.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
@@ -150,15 +150,15 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// Takes elements out.
+/// The receiving end.
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
 impl<T> Receiver<T> {
-    /// Takes the next element, if there is one; waits for one that is half put.
+    /// Takes the next element, if there is one. Waits for one that is half put.
     ///
     /// # Errors
     ///
-    /// Says whether the channel is empty for now or for good.
+    /// Returns whether the channel is empty for now or for good.
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         loop {
             let head = self.0.head.load(Acquire);
@@ -188,7 +188,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`RecvError`] if none will come.
+    /// [`RecvError`] if the sender was dropped and the channel is empty.
     pub(crate) fn recv(&self) -> Result<T, RecvError> {
         loop {
             match self.try_recv() {
@@ -199,11 +199,11 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Takes the next element, if there is one; there is no time in a model.
+    /// Takes the next element, if there is one. A model has no time.
     ///
     /// # Errors
     ///
-    /// Says whether the channel is empty for now or for good.
+    /// Returns whether the channel is empty for now or for good.
     pub(crate) fn recv_timeout(&self, _: Duration) -> Result<T, RecvTimeoutError> {
         self.try_recv().map_err(|error| match error {
             TryRecvError::Empty => RecvTimeoutError::Timeout,
@@ -211,7 +211,7 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// How many elements are in, those half put included.
+    /// Returns the number of elements in the channel, including those half put.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -1,12 +1,14 @@
-//! One hub, its rings and its drain on one thread: what each subscription gets, and its account.
+//! A hub with its rings and its drain on one thread: what each subscription gets, and its counts.
+
+mod sharing;
 
 use super::*;
 use crate::{
     drain::Drain,
     event::{Draft, Event},
     id::{CallId, ToolId},
-    subscriber::SubscriptionStats,
-    subscription::{RecvError, RecvTimeoutError, TryRecvError},
+    recv_error::{RecvError, RecvTimeoutError, TryRecvError},
+    subscription_stats::SubscriptionStats,
 };
 use std::{
     future::Future,
@@ -20,7 +22,7 @@ use toolmeter_core::{EventKind, Finish, Outcome};
 /// Both clocks, at every round.
 const NOW: Moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
 
-struct House {
+struct Fixture {
     rings: sync::Arc<Rings>,
     drain: Drain,
     hub: Hub,
@@ -28,11 +30,11 @@ struct House {
     timeline: Arc<Timeline>,
 }
 
-fn house(queue_capacity: usize, batch_size: usize) -> House {
+fn fixture(queue_capacity: usize, batch_size: usize) -> Fixture {
     let rings = sync::Arc::new(Rings::new(2, 64).unwrap());
     let drain = Drain::new(&rings, 0);
     let hub = Hub::new(queue_capacity, batch_size).unwrap();
-    House {
+    Fixture {
         rings,
         drain,
         hub,
@@ -41,7 +43,7 @@ fn house(queue_capacity: usize, batch_size: usize) -> House {
     }
 }
 
-impl House {
+impl Fixture {
     fn subscribe(&self, filter: Filter) -> Subscription {
         self.hub.subscribe(&self.rings, filter, None).unwrap()
     }
@@ -95,30 +97,30 @@ fn ranges_are_checked_and_named() {
             Hub::new(1, given).unwrap_err(),
             HubError::BatchSize { given }
         );
-        let house = house(1, 1);
-        let refused = house
+        let fixture = fixture(1, 1);
+        let refused = fixture
             .hub
-            .subscribe(&house.rings, Filter::new(), Some(given));
+            .subscribe(&fixture.rings, Filter::new(), Some(given));
         let refused = refused.unwrap_err();
         assert_eq!(refused, SubscribeError::QueueCapacity { given });
         assert!(refused.to_string().contains("from 1 to 65,536"));
         assert!(
-            !house.rings.is_open(),
-            "a refused subscription leaves the gate closed"
+            !fixture.rings.is_open(),
+            "a refused subscription is not counted"
         );
     }
 }
 
 #[test]
 fn subscriptions_share_one_allocation() {
-    let mut house = house(8, 8);
+    let mut fixture = fixture(8, 8);
     let (one, two) = (
-        house.subscribe(Filter::new()),
-        house.subscribe(Filter::new()),
+        fixture.subscribe(Filter::new()),
+        fixture.subscribe(Filter::new()),
     );
-    house.start(0, 1, 10);
-    house.start(1, 1, 20);
-    house.pump();
+    fixture.start(0, 1, 10);
+    fixture.start(1, 1, 20);
+    fixture.pump();
     let (one, two) = (one.try_recv().unwrap(), two.try_recv().unwrap());
     assert_eq!(times(&one), [10, 20]);
     assert!(std::ptr::eq(one.events(), two.events()));
@@ -134,13 +136,13 @@ fn subscriptions_share_one_allocation() {
 
 #[test]
 fn a_batch_size_only_cuts() {
-    let mut house = house(8, 2);
-    let all = house.subscribe(Filter::new());
-    let some = house.subscribe(Filter::new().tools([ToolId::new(1)]));
+    let mut fixture = fixture(8, 2);
+    let all = fixture.subscribe(Filter::new());
+    let some = fixture.subscribe(Filter::new().tools([ToolId::new(1)]));
     for (tool, time) in [(1, 1), (2, 2), (1, 3), (1, 4), (2, 5)] {
-        house.start(0, tool, time);
+        fixture.start(0, tool, time);
     }
-    house.pump();
+    fixture.pump();
     let cut = |subscription: &Subscription| -> Vec<_> {
         std::iter::from_fn(|| subscription.try_recv().ok())
             .map(|batch| times(&batch))
@@ -154,42 +156,42 @@ fn a_batch_size_only_cuts() {
 }
 
 #[test]
-fn a_slow_subscriber_loses_its_own_and_is_told() {
-    let mut house = house(1, 2);
-    let slow = house.subscribe(Filter::new());
-    let fast = house
+fn a_slow_subscriber_loses_its_own_events_and_they_are_counted() {
+    let mut fixture = fixture(1, 2);
+    let slow = fixture.subscribe(Filter::new());
+    let fast = fixture
         .hub
-        .subscribe(&house.rings, Filter::new(), Some(8))
+        .subscribe(&fixture.rings, Filter::new(), Some(8))
         .unwrap();
     for time in 1..=5 {
-        house.start(0, 1, time);
+        fixture.start(0, 1, time);
     }
-    house.pump();
+    fixture.pump();
     assert_eq!(fast.stats().delivered, 5);
     let stats = slow.stats();
     assert_eq!((stats.delivered, stats.lost), (2, 3));
     assert_balanced(stats);
     assert_eq!(slow.try_recv().unwrap().lost_before(), 0);
-    house.start(0, 1, 6);
-    house.pump();
-    let told = slow.try_recv().unwrap();
-    assert_eq!((times(&told), told.lost_before()), (vec![6], 3));
-    house.start(0, 1, 7);
-    house.pump();
+    fixture.start(0, 1, 6);
+    fixture.pump();
+    let later = slow.try_recv().unwrap();
+    assert_eq!((times(&later), later.lost_before()), (vec![6], 3));
+    fixture.start(0, 1, 7);
+    fixture.pump();
     assert_eq!(slow.try_recv().unwrap().lost_before(), 0);
 }
 
 #[test]
 fn what_was_offered_before_it_began_is_filtered_whatever_the_clock_said() {
-    let mut house = house(8, 8);
-    let first = house.subscribe(Filter::new());
-    let before = house.start(0, 1, 10);
-    let second = house.subscribe(Filter::new());
-    house.start(1, 1, 5); // the clock stepped backwards
-    house.end(0, 1, 10, before); // at 15
-    let third = house.subscribe(Filter::new());
-    house.start(0, 1, 2);
-    house.pump();
+    let mut fixture = fixture(8, 8);
+    let first = fixture.subscribe(Filter::new());
+    let before = fixture.start(0, 1, 10);
+    let second = fixture.subscribe(Filter::new());
+    fixture.start(1, 1, 5); // the clock stepped backwards
+    fixture.end(0, 1, 10, before); // at 15
+    let third = fixture.subscribe(Filter::new());
+    fixture.start(0, 1, 2);
+    fixture.pump();
     assert_eq!(times(&first.try_recv().unwrap()), [2, 5, 10, 15]);
     assert_eq!(times(&second.try_recv().unwrap()), [2, 5, 15]);
     assert_eq!(times(&third.try_recv().unwrap()), [2]);
@@ -199,147 +201,35 @@ fn what_was_offered_before_it_began_is_filtered_whatever_the_clock_said() {
     }
 }
 
-/// Where the batches' events lie, and how much room is there.
-fn received(subscription: &Subscription) -> Vec<(*const Event, usize, usize)> {
-    let batches = std::iter::from_fn(|| subscription.try_recv().ok());
-    batches
-        .map(|batch| (batch.as_ptr(), batch.len(), batch.kept_capacity()))
-        .collect()
-}
-
-#[test]
-fn a_small_batch_does_not_keep_its_round() {
-    let mut house = house(16, 3);
-    let all = house.subscribe(Filter::new());
-    let all_again = house.subscribe(Filter::new());
-    let some = house.subscribe(Filter::new().tools([ToolId::new(2)]));
-    // Of seven events, three are not half; a cut that lies together is copied for all at once.
-    for (tool, time) in [(1, 1), (2, 2), (1, 3), (2, 4), (1, 5), (1, 6), (2, 7)] {
-        house.start(0, tool, time);
-    }
-    house.pump();
-    let (all, all_again, some) = (received(&all), received(&all_again), received(&some));
-    let sizes = |batches: &[(_, usize, usize)]| -> Vec<_> {
-        batches.iter().map(|batch| (batch.1, batch.2)).collect()
-    };
-    assert_eq!(sizes(&all), [(3, 3), (3, 3), (1, 1)]);
-    assert_eq!(all, all_again);
-    assert_eq!(sizes(&some), [(3, 3)]);
-}
-
-#[test]
-fn half_a_round_is_shared() {
-    let mut house = house(16, 4);
-    let all = house.subscribe(Filter::new());
-    let half = house.subscribe(Filter::new().tools([ToolId::new(2)]));
-    for time in 0..8 {
-        house.start(0, if time < 4 { 1 } else { 2 }, time);
-    }
-    house.pump();
-    let (all, half) = (received(&all), received(&half));
-    assert_eq!((all.len(), half.len()), (2, 1));
-    assert!(all.iter().all(|batch| batch.2 == 8));
-    assert_eq!(half[0], all[1], "it shares the round");
-}
-
-/// Of subscriptions that want the same, each has it, and all share it: also if it lies apart.
-#[test]
-fn equal_filters_share_what_they_want() {
-    let mut house = house(16, 4);
-    let wanted = || Filter::new().tools([ToolId::new(2)]);
-    let [one, other] = [(); 2].map(|()| house.subscribe(wanted()));
-    let full = house
-        .hub
-        .subscribe(&house.rings, wanted(), Some(1))
-        .unwrap();
-    let narrower = house.subscribe(wanted().kinds([EventKind::Started]).retries_only());
-    for time in 0..12 {
-        house.start(0, time as u32 % 2 + 1, time);
-    }
-    // One that begins within the round.
-    let late = house.subscribe(wanted());
-    for time in 12..16 {
-        house.start(0, time as u32 % 2 + 1, time);
-    }
-    house.pump();
-    let times = |batch: &Batch| batch.iter().map(Event::time_ns).collect::<Vec<_>>();
-    for at in [[1, 3, 5, 7], [9, 11, 13, 15]] {
-        let [one, other] = [&one, &other].map(|at| at.try_recv().unwrap());
-        assert_eq!(times(&one), at);
-        assert!(std::ptr::eq(one.events(), other.events()));
-        if at[0] == 1 {
-            assert!(std::ptr::eq(
-                one.events(),
-                full.try_recv().unwrap().events()
-            ));
-        }
-    }
-    assert_eq!(times(&late.try_recv().unwrap()), [13, 15]);
-    for empty in [&one, &other, &full, &narrower, &late] {
-        assert_eq!(empty.try_recv().unwrap_err(), TryRecvError::Empty);
-    }
-    assert_eq!((full.stats().delivered, full.stats().lost), (4, 4));
-    assert_eq!(narrower.stats().filtered, 16);
-    assert_eq!((late.stats().delivered, late.stats().filtered), (2, 14));
-}
-
-#[test]
-fn a_round_keeps_no_room_that_it_does_not_use() {
-    let house = house(16, 4);
-    let subscription = house.subscribe(Filter::new());
-    house.start(0, 1, 1);
-    let mut round = Drain::new(&house.rings, 0).round(|| 1_000);
-    round.events.reserve_exact(10_000);
-    let wakeups = house.hub.fan_out(round, &house.names, &house.timeline, NOW);
-    wakeups.wake();
-    let received = received(&subscription);
-    assert_eq!((received[0].1, received[0].2), (1, 1));
-}
-
-#[test]
-fn a_full_queue_is_copied_nothing_for() {
-    let mut house = house(1, 1);
-    let full = house.subscribe(Filter::new());
-    for time in 0..4 {
-        house.start(0, 1, time);
-    }
-    let round = house.drain.round(|| 1_000);
-    let shared = Shared::new(round.events, &house.names, &house.timeline, NOW);
-    let mut delivery = Delivery::new(shared, round.late, 1);
-    lock(&house.hub.shared).fan_out(&mut delivery);
-    assert_eq!(delivery.copies(), 1);
-    assert_eq!((full.stats().delivered, full.stats().lost), (1, 3));
-}
-
 #[test]
 fn dropped_in_a_forked_child_it_takes_no_lock() {
-    let mut house = house(8, 8);
-    let mut subscription = house.subscribe(Filter::new());
-    house.start(0, 1, 1);
-    house.pump();
-    // As if it had been made in a process of which this one is the child.
+    let mut fixture = fixture(8, 8);
+    let mut subscription = fixture.subscribe(Filter::new());
+    fixture.start(0, 1, 1);
+    fixture.pump();
+    // As if it had been created in a process of which this one is the child.
     subscription.membership.as_mut().unwrap().process ^= 1;
-    let shared = Arc::clone(&house.hub.shared);
-    let held = lock(&shared); // by a thread that the child does not have
+    let subscribers = Arc::clone(&fixture.hub.subscribers);
+    let guard = lock(&subscribers); // held by a thread that the child does not have
     drop(subscription);
-    drop(held);
-    assert!(!house.rings.is_open());
-    assert_eq!(house.hub.subscriptions(), 1, "its place is leaked");
-    house.start(0, 1, 2);
-    house.pump(); // into a queue that is still there
+    drop(guard);
+    assert!(!fixture.rings.is_open());
+    assert_eq!(fixture.hub.subscriptions(), 1, "its subscriber is leaked");
+    fixture.start(0, 1, 2);
+    fixture.pump(); // into a queue that is still there
 }
 
 #[test]
-fn late_events_are_counted_for_whom_they_were_delivered_to() {
-    let mut house = house(8, 1);
-    let all = house.subscribe(Filter::new());
-    let none_of_the_late = house.subscribe(Filter::new().tools([ToolId::new(2)]));
-    house.start(0, 2, 100);
-    house.pump();
-    house.start(0, 1, 90);
-    house.start(1, 1, 95);
-    house.start(0, 2, 110);
-    house.pump();
+fn late_events_are_counted_for_the_subscriptions_that_get_them() {
+    let mut fixture = fixture(8, 1);
+    let all = fixture.subscribe(Filter::new());
+    let none_of_the_late = fixture.subscribe(Filter::new().tools([ToolId::new(2)]));
+    fixture.start(0, 2, 100);
+    fixture.pump();
+    fixture.start(0, 1, 90);
+    fixture.start(1, 1, 95);
+    fixture.start(0, 2, 110);
+    fixture.pump();
     assert_eq!((all.stats().late, all.stats().delivered), (2, 4));
     assert_eq!(
         (
@@ -351,23 +241,23 @@ fn late_events_are_counted_for_whom_they_were_delivered_to() {
 }
 
 #[test]
-fn dropped_it_leaves_and_its_account_stands() {
-    let mut house = house(8, 8);
-    let subscription = house.subscribe(Filter::new());
+fn a_dropped_subscription_leaves_and_its_counts_stay() {
+    let mut fixture = fixture(8, 8);
+    let subscription = fixture.subscribe(Filter::new());
     let stats = subscription.stats_handle();
-    assert!(house.rings.is_open());
-    let call = house.start(0, 1, 1);
-    house.pump();
+    assert!(fixture.rings.is_open());
+    let call = fixture.start(0, 1, 1);
+    fixture.pump();
     drop(subscription);
     assert_eq!(
-        (house.rings.is_open(), house.hub.subscriptions()),
+        (fixture.rings.is_open(), fixture.hub.subscriptions()),
         (false, 0)
     );
-    house.end(0, 1, 1, call);
-    house.pump();
+    fixture.end(0, 1, 1, call);
+    fixture.pump();
     assert_eq!((stats.read().drained, stats.read().delivered), (1, 1));
     assert_eq!(
-        house.rings.accounting().drained,
+        fixture.rings.accounting().drained,
         2,
         "drained for no subscription"
     );
@@ -375,12 +265,12 @@ fn dropped_it_leaves_and_its_account_stands() {
 
 #[test]
 fn after_closing_the_queue_is_received_to_its_end() {
-    let mut house = house(8, 1);
-    let subscription = house.subscribe(Filter::new());
-    house.start(0, 1, 1);
-    house.start(0, 1, 2);
-    house.pump();
-    house.hub.close().wake();
+    let mut fixture = fixture(8, 1);
+    let subscription = fixture.subscribe(Filter::new());
+    fixture.start(0, 1, 1);
+    fixture.start(0, 1, 2);
+    fixture.pump();
+    fixture.hub.close().wake();
     assert_eq!(
         subscription
             .iter()
@@ -396,27 +286,27 @@ fn after_closing_the_queue_is_received_to_its_end() {
     let timed = subscription.recv_timeout(Duration::ZERO);
     assert_eq!(timed.unwrap_err(), RecvTimeoutError::Disconnected);
     assert!(
-        house.rings.is_open(),
-        "it holds the gate until it is dropped"
+        fixture.rings.is_open(),
+        "it counts as a subscription until it is dropped"
     );
     drop(subscription);
-    assert!(!house.rings.is_open());
+    assert!(!fixture.rings.is_open());
 
-    let late = house.subscribe(Filter::new());
+    let late = fixture.subscribe(Filter::new());
     assert_eq!(late.try_recv().unwrap_err(), TryRecvError::Disconnected);
-    assert!(!house.rings.is_open());
+    assert!(!fixture.rings.is_open());
 }
 
 #[test]
-fn the_last_hub_closes_on_its_way() {
-    let house = house(8, 8);
-    let subscription = house.subscribe(Filter::new());
+fn dropping_the_last_hub_closes_it() {
+    let fixture = fixture(8, 8);
+    let subscription = fixture.subscribe(Filter::new());
     assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
     let timed = subscription.recv_timeout(Duration::ZERO);
     assert_eq!(timed.unwrap_err(), RecvTimeoutError::Timeout);
-    drop(house.hub.clone());
+    drop(fixture.hub.clone());
     assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Empty);
-    drop(house);
+    drop(fixture);
     assert_eq!(
         subscription.try_recv().unwrap_err(),
         TryRecvError::Disconnected
@@ -425,16 +315,16 @@ fn the_last_hub_closes_on_its_way() {
 
 #[test]
 fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
-    let mut house = house(8, 1);
-    let subscription = house.subscribe(Filter::new());
+    let mut fixture = fixture(8, 1);
+    let subscription = fixture.subscribe(Filter::new());
     {
         let mut waiting = pin!(subscription.recv_async());
         let mut dropped = Box::pin(subscription.recv_async());
         assert!(poll(waiting.as_mut()).is_pending());
         assert!(poll(dropped.as_mut()).is_pending());
-        house.start(0, 1, 1);
-        house.pump();
-        drop(dropped); // it was woken, and takes nothing with it
+        fixture.start(0, 1, 1);
+        fixture.pump();
+        drop(dropped); // it was woken, and takes no batch with it
         let Poll::Ready(Ok(batch)) = poll(waiting.as_mut()) else {
             panic!("no batch")
         };
@@ -442,7 +332,7 @@ fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
     }
     let mut waiting = pin!(subscription.recv_async());
     assert!(poll(waiting.as_mut()).is_pending());
-    house.hub.close().wake();
+    fixture.hub.close().wake();
     let Poll::Ready(Err(RecvError)) = poll(waiting.as_mut()) else {
         panic!("no end")
     };
@@ -450,18 +340,18 @@ fn an_async_receiver_wakes_for_a_batch_and_for_the_end() {
 
 #[test]
 fn receiving_waits_on_another_thread() {
-    // Room for all: whether the receiver keeps up must not matter here.
-    let house = house(16, 8);
-    let subscription = house.subscribe(Filter::new().kinds([EventKind::Started]));
+    // Room for all events, so that it does not matter whether the receiver keeps up.
+    let fixture = fixture(16, 8);
+    let subscription = fixture.subscribe(Filter::new().kinds([EventKind::Started]));
     thread::scope(|scope| {
         let received = scope.spawn(|| subscription.iter().map(|batch| batch.len()).sum::<usize>());
-        // Moved here to be dropped, and so closed, if something panics: the receiver waits for it.
-        let mut house = house;
+        // Moved here, so that a panic drops and so closes it: the receiver waits for that.
+        let mut fixture = fixture;
         for time in 0..10 {
-            house.start(0, 1, time);
-            house.pump();
+            fixture.start(0, 1, time);
+            fixture.pump();
         }
-        house.hub.close().wake();
+        fixture.hub.close().wake();
         assert_eq!(received.join().unwrap(), 10);
     });
 }
@@ -469,11 +359,11 @@ fn receiving_waits_on_another_thread() {
 #[test]
 fn what_is_shared_is_send_and_sync() {
     fn shared<T: Send + Sync + 'static>(_: &T) {}
-    let house = house(1, 1);
-    shared(&*house.rings);
-    shared(&house.drain);
-    shared(&house.hub);
-    let subscription = house.subscribe(Filter::new());
+    let fixture = fixture(1, 1);
+    shared(&*fixture.rings);
+    shared(&fixture.drain);
+    shared(&fixture.hub);
+    let subscription = fixture.subscribe(Filter::new());
     shared(&subscription);
     shared(&subscription.stats_handle());
     fn sent<T: Send>(_: T) {}

@@ -1,6 +1,6 @@
-//! What became of the events offered to the rings.
+//! The counts of the events offered to the rings.
 //!
-//! Promise: once nothing is under way, `offered = lost + drained`, in sum and for each stripe.
+//! Invariant: while no event is under way, `offered = lost + drained`, in sum and for each stripe.
 //!
 //! # Orderings
 //!
@@ -8,7 +8,10 @@
 
 use toolmeter_core::RingAccounting;
 
-/// What became of the events offered to all stripes. Counts, since the rings were made.
+/// The counts of the events offered to the rings of all stripes.
+///
+/// Counted in events, since the rings were created. While no event is under way,
+/// `offered = lost + drained`.
 ///
 /// # Examples
 ///
@@ -28,11 +31,12 @@ use toolmeter_core::RingAccounting;
 pub struct RingsAccounting {
     /// Events offered.
     pub offered: u64,
-    /// Events lost: no room, offered after closing, or never put in before the last drain ended.
+    /// Events lost: no room was left, the rings were closed, or the last drain ended before the
+    /// event was in its ring.
     pub lost: u64,
     /// Events that the drain took out.
     pub drained: u64,
-    /// The same of each stripe.
+    /// The counts of each stripe, in the order of the stripes.
     pub stripes: Vec<RingAccounting>,
 }
 

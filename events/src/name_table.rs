@@ -1,10 +1,12 @@
 //! The names of tools by their ids.
 //!
-//! Owns [`NameTable`]. Ids are given in sequence and never again, so names lie in chunks of 256
-//! ids, and only those chunks exist that have a name. Promises:
+//! Ids are given in sequence, so names lie in chunks of 256 ids, and only those chunks exist that
+//! have a name.
+//!
+//! # Invariants
 //!
 //! - A clone of the table shares every chunk: it costs one pointer for 256 ids.
-//! - A change copies at most the chunk that it changes, and nothing if no clone shares that.
+//! - A change copies at most the chunk that it changes, and nothing if no clone shares that chunk.
 //! - A chunk without names is freed.
 //!
 //! # Orderings
@@ -14,19 +16,19 @@
 use crate::id::ToolId;
 use std::{fmt, sync::Arc};
 
-/// Ids of one chunk.
+/// The number of ids in one chunk.
 const CHUNK: usize = 256;
 
 #[derive(Clone)]
 struct Chunk {
-    /// How many of the names are set: never 0 in a table.
+    /// The number of names that are set. Never 0 in a table.
     len: usize,
     names: [Option<Arc<str>>; CHUNK],
 }
 
-/// The names of some tools, by id.
+/// A table of the names of tools, by id.
 ///
-/// A clone shares what does not change, so a table is cheap to keep at its every state.
+/// Cheap to clone: a clone shares all names that are not changed afterwards.
 ///
 /// # Examples
 ///
@@ -43,19 +45,19 @@ struct Chunk {
 /// ```
 #[derive(Clone, Default)]
 pub struct NameTable {
-    /// Sorted by their number, each with a name at least.
+    /// Sorted by number. Each has at least one name.
     chunks: Vec<(u32, Arc<Chunk>)>,
     len: usize,
 }
 
-/// Returns the chunk of an id, and the id's place there.
-const fn place(tool: ToolId) -> (u32, usize) {
+/// Returns the number of the chunk of an id, and the id's index there.
+const fn locate(tool: ToolId) -> (u32, usize) {
     let id = tool.get();
     (id / CHUNK as u32, id as usize % CHUNK)
 }
 
 impl NameTable {
-    /// Makes a table of these names, in any order. Of two names for one id it keeps the first.
+    /// Creates a table of these names, given in any order. Of two names for one id it keeps the first.
     ///
     /// # Examples
     ///
@@ -76,7 +78,7 @@ impl NameTable {
         table
     }
 
-    /// Names a tool; replaces the name that it had.
+    /// Sets the name of a tool, and replaces the one before.
     ///
     /// # Examples
     ///
@@ -89,7 +91,7 @@ impl NameTable {
     /// assert_eq!((names.name(ToolId::new(1)), names.len()), (Some("shell"), 1));
     /// ```
     pub fn insert(&mut self, tool: ToolId, name: impl Into<Arc<str>>) {
-        let (number, index) = place(tool);
+        let (number, index) = locate(tool);
         let at = match self.find(number) {
             Ok(at) => at,
             Err(at) => {
@@ -120,7 +122,7 @@ impl NameTable {
     /// assert!(names.is_empty());
     /// ```
     pub fn remove(&mut self, tool: ToolId) {
-        let (number, index) = place(tool);
+        let (number, index) = locate(tool);
         let Ok(at) = self.find(number) else { return };
         let chunk = &mut self.chunks[at].1;
         if chunk.names[index].is_none() {
@@ -155,7 +157,7 @@ impl NameTable {
         self.shared_name(tool).map(|name| &**name)
     }
 
-    /// Returns the name as it is shared, to be kept.
+    /// Returns the name of this tool as an `Arc`, which can be kept without a copy.
     ///
     /// # Examples
     ///
@@ -169,12 +171,12 @@ impl NameTable {
     /// ```
     #[must_use]
     pub fn shared_name(&self, tool: ToolId) -> Option<&Arc<str>> {
-        let (number, index) = place(tool);
+        let (number, index) = locate(tool);
         let at = self.find(number).ok()?;
         self.chunks[at].1.names[index].as_ref()
     }
 
-    /// Returns how many names the table has.
+    /// Returns the number of names.
     ///
     /// # Examples
     ///
@@ -202,7 +204,7 @@ impl NameTable {
         self.len == 0
     }
 
-    /// Returns where the chunk of this number lies, or where it would.
+    /// Returns the index of the chunk with this number, or as an error where it would be inserted.
     fn find(&self, number: u32) -> Result<usize, usize> {
         self.chunks.binary_search_by_key(&number, |chunk| chunk.0)
     }
@@ -229,20 +231,20 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum Operation {
         Insert(u32, String),
         Remove(u32),
-        /// Keeps a clone, which no later step may change.
+        /// Keeps a clone, which no later operation may change.
         Keep,
     }
 
-    fn any_step() -> impl Strategy<Value = Step> {
+    fn any_operation() -> impl Strategy<Value = Operation> {
         // Few enough that ids repeat, on both sides of a chunk's end, and the largest.
         let id = prop_oneof![0_u32..4, 254_u32..260, u32::MAX - 2..=u32::MAX];
         prop_oneof![
-            3 => (id.clone(), "[a-c]").prop_map(|(id, name)| Step::Insert(id, name)),
-            2 => id.prop_map(Step::Remove),
-            1 => Just(Step::Keep),
+            3 => (id.clone(), "[a-c]").prop_map(|(id, name)| Operation::Insert(id, name)),
+            2 => id.prop_map(Operation::Remove),
+            1 => Just(Operation::Keep),
         ]
     }
 
@@ -253,21 +255,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_a_map_would(steps in prop::collection::vec(any_step(), 0..80)) {
+        fn it_has_the_names_that_a_map_would(operations in prop::collection::vec(any_operation(), 0..80)) {
             let mut table = NameTable::default();
             let mut map = BTreeMap::new();
             let mut kept = Vec::new();
-            for step in steps {
-                match step {
-                    Step::Insert(id, name) => {
+            for operation in operations {
+                match operation {
+                    Operation::Insert(id, name) => {
                         table.insert(ToolId::new(id), &*name);
                         map.insert(id, name);
                     }
-                    Step::Remove(id) => {
+                    Operation::Remove(id) => {
                         table.remove(ToolId::new(id));
                         map.remove(&id);
                     }
-                    Step::Keep => kept.push((table.clone(), map.clone())),
+                    Operation::Keep => kept.push((table.clone(), map.clone())),
                 }
                 let chunks: std::collections::BTreeSet<_> = map.keys().map(|id| id / 256).collect();
                 prop_assert_eq!(table.chunks.len(), chunks.len(), "an empty chunk is left");
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_names_the_first_counts() {
+    fn of_two_names_the_first_is_kept() {
         let one = ToolId::new(1);
         let names = NameTable::new([(ToolId::new(3), "c"), (one, "a"), (one, "b")]);
         assert_eq!(
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_gives_its_memory_back() {
+    fn removing_all_names_frees_the_memory() {
         let ids = || (0..256 * 64).map(ToolId::new);
         let mut names = NameTable::new(ids().map(|id| (id, "a")));
         for id in ids() {
