@@ -207,7 +207,7 @@ impl Hub {
             receivers: Arc::clone(&receivers),
             stats: stats.clone(),
             filter,
-            floors: rings.floors(),
+            first_tickets: rings.first_tickets(),
             lost_before: 0,
         });
         drop(subscribers);

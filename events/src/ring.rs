@@ -279,7 +279,7 @@ impl Rings {
     }
 
     /// Returns, for each stripe, the tickets from which a subscription that begins now gets events.
-    pub(crate) fn floors(&self) -> Box<[FirstTickets]> {
+    pub(crate) fn first_tickets(&self) -> Box<[FirstTickets]> {
         first_tickets::read(&self.stripes)
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Subscriber {
     pub(crate) stats: StatsHandle,
     pub(crate) filter: Filter,
     /// For each stripe, the tickets at which the subscription began.
-    pub(crate) floors: Box<[FirstTickets]>,
+    pub(crate) first_tickets: Box<[FirstTickets]>,
     /// The number of events lost since the last batch that was put into the queue.
     pub(crate) lost_before: u64,
 }
@@ -57,7 +57,7 @@ impl Subscriber {
     /// Returns whether the event was offered after the subscription began.
     fn is_after_start(&self, event: &Event) -> bool {
         let number = event.number();
-        self.floors.get(number.stripe()).is_none_or(|first| {
+        self.first_tickets.get(number.stripe()).is_none_or(|first| {
             let first = match event.kind() {
                 EventKind::Started => first.starts,
                 _ => first.ends,
@@ -75,7 +75,7 @@ impl Subscriber {
             drained: drained as u64,
             ..SubscriptionStats::default()
         };
-        let all_after_start = delivery.is_after(&self.floors);
+        let all_after_start = delivery.is_after(&self.first_tickets);
         if all_after_start && self.filter.wants_all() {
             for start in (0..drained).step_by(batch_size) {
                 let selection = Selection::Contiguous(start..drained.min(start + batch_size));

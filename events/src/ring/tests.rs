@@ -116,7 +116,7 @@ fn closed_rings_take_nothing_more() {
     rings.offer(0, started(), None);
     rings.close();
     assert_eq!(rings.offer(0, started(), None), CallId::new(0, 1));
-    let first = rings.floors();
+    let first = rings.first_tickets();
     assert_eq!((first[0].ends, first[0].starts), (2, 2));
     assert_eq!(empty(&rings, 0), [0]);
     assert!(rings.is_settled());

@@ -163,7 +163,10 @@ pub(crate) const CHANGES: [Change; 61] = [
     seen(
         "a subscription gets events from before it began",
         "events/src/hub.rs",
-        ["floors: rings.floors(),", "floors: Box::default(),"],
+        [
+            "first_tickets: rings.first_tickets(),",
+            "first_tickets: Box::default(),",
+        ],
         In::Tests("events"),
         "a_subscription_gets_nothing_from_before_it_began",
     ),
