@@ -1,9 +1,10 @@
-//! Models of the events: each proves one property over every interleaving.
+//! Models of the events: each checks one property over every interleaving.
 //!
 //! `--cfg toolmeter_loom` explores them; without it each body runs once as a plain test. The rings
-//! are the real ones; the channel of the queues is the stand-in of `events/src/channel/model.rs`, which opens with what that leaves
-//! out. Which ordering each model holds in place is in the tables of `ring.rs`,
-//! `hub.rs` and `async_receivers.rs`.
+//! are the real ones. The channel of the queues is the stand-in of `events/src/channel/model.rs`,
+//! whose head lists what it leaves out. The tables of `core/src/tickets.rs` and of `ring.rs`,
+//! `ring/place.rs`, `pump_waker.rs`, `hub.rs` and `async_receivers.rs` in `events/src` name the
+//! orderings that each model checks.
 
 mod loom_support;
 
@@ -48,7 +49,7 @@ fn end(rings: &Rings, stripe: usize, call: Option<CallId>) -> CallId {
     rings.offer(stripe, Draft::closing(TOOL, finish, None, None), call)
 }
 
-/// The clock of the models stands still, later than every event.
+/// Does a round. The clock of the models stands still, later than every event.
 fn round(drain: &mut Drain) -> Round {
     drain.round(|| 10)
 }
@@ -62,8 +63,8 @@ fn assert_balanced(accounting: &RingsAccounting) {
     );
 }
 
-/// Two producers and the drain on one place: an account never tells of more than was offered, and at
-/// rest every gap in the numbers is a counted loss.
+/// Two producers and the drain use one place: the counts never add up to more than was offered, and
+/// at rest every gap in the numbers is a counted loss.
 #[test]
 fn a_gap_in_the_numbers_is_a_counted_loss() {
     model("a_gap_in_the_numbers_is_a_counted_loss", || {
@@ -99,8 +100,8 @@ fn a_gap_in_the_numbers_is_a_counted_loss() {
     });
 }
 
-/// Somebody reads the account while an event is offered and drained: it never tells of more than was
-/// offered.
+/// A thread reads the counts while an event is offered and drained: they never add up to more than
+/// was offered.
 #[test]
 fn an_account_never_tells_of_more_than_was_offered() {
     model("an_account_never_tells_of_more_than_was_offered", || {
@@ -132,15 +133,15 @@ fn a_start_never_comes_after_its_end() {
         let mut drain = Drain::new(&rings, 0);
         let mut events = round(&mut drain).events;
         caller.join().unwrap();
-        // What was held is delivered at the latest when nothing comes any more.
+        // An event that was held is delivered now at the latest, since no more come.
         events.extend(round(&mut drain).events);
         assert_in_order_across_stripes(&events);
         assert_balanced(&rings.accounting());
     });
 }
 
-/// The same with a clock that goes on at every reading, and is read whenever it may be: by the
-/// caller before its start and before its end, and by the drain before it looks at the rings.
+/// The same with a clock that advances at every reading. The caller reads it before its start and
+/// before its end, and the drain before it looks at the rings.
 #[test]
 fn a_start_never_comes_after_its_end_whatever_the_clock_says() {
     model(
@@ -168,7 +169,8 @@ fn a_start_never_comes_after_its_end_whatever_the_clock_says() {
     );
 }
 
-/// One call, whole and in order, whose two events were in the rings of two stripes.
+/// Asserts that these are the start and the end of one call, in order, from the rings of two
+/// stripes.
 #[track_caller]
 fn assert_in_order_across_stripes(events: &[Event]) {
     let kinds: Vec<_> = events.iter().map(Event::kind).collect();
@@ -195,8 +197,8 @@ fn received(subscription: &Subscription) -> Vec<(CallId, EventKind)> {
         .collect()
 }
 
-/// A subscription begins between two calls while the pump works: it gets the second call whole,
-/// of the first the end alone, and nothing once it was dropped.
+/// A subscription begins between two calls while the pump works: it gets both events of the second
+/// call, the end alone of the first, and nothing once it was dropped.
 #[test]
 fn a_call_after_the_subscription_comes_whole() {
     model("a_call_after_the_subscription_comes_whole", || {
@@ -251,15 +253,15 @@ fn a_call_after_the_subscription_comes_whole() {
     });
 }
 
-/// A subscription begins while a call runs on another thread, with hardly any room: of that call
-/// comes nothing, the end alone or both events; of one that begins after it both come, or the
+/// A subscription begins while a call runs on another thread, with hardly any room: of that call it
+/// gets nothing, the end alone or both events. Of a call that begins after it, it gets both, or the
 /// rings counted what they lost.
 #[test]
 fn a_call_beside_the_subscription_never_comes_without_its_end() {
     model(
         "a_call_beside_the_subscription_never_comes_without_its_end",
         || {
-            // Opened before, since a model does not see the lock behind which they are opened.
+            // Allocated before, since a model does not see the `OnceLock` that they are in.
             let rings = open_rings(1, 3);
             let hub = Hub::new(4, 4).unwrap();
             let caller = {
@@ -299,8 +301,8 @@ fn a_call_beside_the_subscription_never_comes_without_its_end() {
     );
 }
 
-/// A subscription begins while a call runs that starts on one stripe and ends on another, and the
-/// end's stripe is looked at later than the start's: it gets no start without its end.
+/// A subscription begins while a call runs that starts on one stripe and ends on another, whose
+/// ticket is read later than that of the start's stripe: it gets no start without its end.
 #[test]
 fn a_call_across_stripes_never_comes_without_its_end() {
     model("a_call_across_stripes_never_comes_without_its_end", || {
@@ -326,7 +328,8 @@ fn a_call_across_stripes_never_comes_without_its_end() {
     });
 }
 
-/// Remembers that it was woken. The model need not see it: it is read once all others are done.
+/// A waker that remembers that it was called. The model need not see it: it is read once all other
+/// threads are done.
 #[derive(Default)]
 struct Woken {
     was: StdMutex<bool>,
@@ -341,8 +344,7 @@ impl Wake for Woken {
 }
 
 impl Woken {
-    /// Returns whether it was woken; without loom, where a thread of its own calls the waker,
-    /// waits for it.
+    /// Returns whether it was called. Without loom, where another thread calls it, waits for that.
     fn was(&self) -> bool {
         let mut was = self.was.lock().unwrap();
         if cfg!(not(toolmeter_loom)) {
@@ -381,8 +383,8 @@ fn a_waiting_receiver_is_woken_for_a_batch() {
 }
 
 /// A receiver takes batches while the pump hands out a round for each of three events, with room
-/// for one batch: the queue never holds more (the pump would panic), nothing is lost uncounted,
-/// and nothing is lost that there was room for.
+/// for one batch: the queue never holds more (the pump would panic), every loss is counted, and no
+/// batch is lost for which there was room.
 #[test]
 fn a_queue_holds_no_more_than_its_capacity() {
     model("a_queue_holds_no_more_than_its_capacity", || {
@@ -411,8 +413,8 @@ fn a_queue_holds_no_more_than_its_capacity() {
     });
 }
 
-/// A subscription is dropped while the pump hands out a round: the round is counted for it whole
-/// or not at all, and nothing after it.
+/// A subscription is dropped while the pump hands out a round: the round is counted for it as a
+/// whole or not at all, and nothing is counted after that.
 #[test]
 fn nothing_comes_after_the_subscription_was_dropped() {
     model("nothing_comes_after_the_subscription_was_dropped", || {
@@ -440,8 +442,8 @@ fn nothing_comes_after_the_subscription_was_dropped() {
     });
 }
 
-/// The rings close while a producer offers, and the last drain takes its time: whatever was
-/// admitted is delivered, the rest is counted, and the subscription is told that it is over.
+/// The rings close while a producer offers, and the last drain has no time limit: every event that
+/// was admitted is delivered, the rest is counted as lost, and the subscription is disconnected.
 #[test]
 fn closing_loses_nothing_uncounted() {
     model("closing_loses_nothing_uncounted", || {
@@ -471,8 +473,8 @@ fn closing_loses_nothing_uncounted() {
     });
 }
 
-/// The last drain has no time, while two producers offer: what it leaves is counted as lost,
-/// whenever it comes; and if it says that it left nothing, nothing comes.
+/// The last drain has no time, while two producers offer: an event that it leaves is counted as
+/// lost, whenever it comes. If it reports that it left none, none comes.
 #[test]
 fn closing_in_no_time_loses_nothing_uncounted() {
     model("closing_in_no_time_loses_nothing_uncounted", || {
@@ -499,14 +501,14 @@ fn closing_in_no_time_loses_nothing_uncounted() {
     });
 }
 
-/// The token that unparking leaves for a parked thread, now or when it parks. The model need not
-/// see it: whether a sleeper was woken is asked once all others are done. (loom's own `unpark`
-/// drops the token of a thread that yields, and wakes a thread out of `join`.)
+/// The token that unparking leaves for a thread, which is parked or will park. The model need not
+/// see it: it is read once all other threads are done. (loom's own `unpark` drops the token of a
+/// thread that yields, and wakes a thread out of `join`.)
 #[derive(Clone, Default)]
 struct Token(StdArc<AtomicBool>);
 
 impl Token {
-    /// The token that offers to these rings leave.
+    /// Returns the token that offers to these rings leave.
     fn of(rings: &Rings) -> Self {
         let token = Self::default();
         let waker = token.clone();

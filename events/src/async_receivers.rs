@@ -6,10 +6,10 @@
 //!
 //! - No lock of this crate is held while a waker is cloned or dropped here, and a panic in dropping
 //!   one is caught. (`waker_threads.rs` promises both of calling one.)
-//! - A receiver that finds the queue empty is woken for the next batch. It registers its waker, sets
-//!   `has_waiter` and looks at the queue again; the pump puts the batch in and then takes
-//!   `has_waiter`. Both are read-modify-writes of one word. Either the pump's comes later and finds a
-//!   receiver that waits, or the receiver's comes later and its second look finds the batch.
+//! - A receiver that finds the queue empty is woken for the next batch. It registers its waker,
+//!   sets `has_waiter` and looks at the queue again; the pump puts the batch in and then takes
+//!   `has_waiter`. Both are read-modify-writes of one word. Either the pump's comes later and finds
+//!   a receiver that waits, or the receiver's comes later and its second look finds the batch.
 //! - The pump takes no lock here while it hands out a round, so no receiver that is held up delays
 //!   the round.
 //!
@@ -41,9 +41,9 @@ use std::{collections::BTreeMap, mem, ops::Deref, task::Waker};
 /// The state that the receivers of one subscription share with the pump.
 pub(crate) struct AsyncReceivers {
     wakers: Mutex<Wakers>,
-    /// Whether a receiver has registered since the pump last asked.
+    /// Set if a receiver has registered since the pump last asked.
     has_waiter: AtomicBool,
-    /// Whether the subscription is queued for the waker threads.
+    /// Set if the subscription is queued for the waker threads.
     is_queued: AtomicBool,
     /// The number of batches that receivers took from the queue.
     taken: Word,
@@ -66,7 +66,8 @@ impl AsyncReceivers {
         }
     }
 
-    /// Returns whether a receiver waits, and clears that mark. For the pump, after it put a batch in.
+    /// Returns whether a receiver waits, and clears that mark. For the pump, after it put a batch
+    /// in.
     pub(crate) fn take_has_waiter(&self) -> bool {
         self.has_waiter.swap(false, AcqRel)
     }
@@ -76,7 +77,8 @@ impl AsyncReceivers {
         mem::take(&mut lock(&self.wakers).by_key).into_values()
     }
 
-    /// Sets whether the subscription is queued for the waker threads. Returns whether it was before.
+    /// Sets whether the subscription is queued for the waker threads. Returns whether it was
+    /// before.
     pub(crate) fn set_queued(&self, is_queued: bool) -> bool {
         self.is_queued.swap(is_queued, Relaxed)
     }

@@ -1,10 +1,11 @@
 //! The channel behind the queue of each subscription.
 //!
-//! It is crossbeam's channel without a capacity, and in a model the stand-in of `model.rs`, whose head
-//! lists what it cannot show. Both have the same names, so the code that uses them is the same.
+//! It is crossbeam's channel without a capacity, and in a model the stand-in of `model.rs`, whose
+//! head lists what it cannot show. Both have the same names, so the code that uses them is the
+//! same.
 //!
-//! Sending does not wait for a receiver that is half way through taking an element. If receivers are
-//! parked, it takes a lock that they hold for a few instructions when they park or wake up.
+//! Sending does not wait for a receiver that is half way through taking an element. If receivers
+//! are parked, it takes a lock that they hold for a few instructions when they park or wake up.
 //!
 //! # Orderings
 //!

@@ -11,8 +11,8 @@ use std::{
 
 /// Runs `code`. Returns `false` if it panicked.
 ///
-/// The payload of the panic is dropped here. If that panics too, the second payload is leaked, since
-/// its destructor might panic again.
+/// The payload of the panic is dropped here. If that panics too, the second payload is leaked,
+/// since its destructor might panic again.
 pub(crate) fn contained(code: impl FnOnce()) -> bool {
     // Unwind-safe: at every call, the data of this crate is consistent.
     let Err(payload) = catch_unwind(AssertUnwindSafe(code)) else {

@@ -1,17 +1,17 @@
-//! The host's own names for where a call belongs.
+//! The host's own names for a call and for the session and turn that it belongs to.
 //!
-//! Owns [`CallContext`]. Promise: what it carries is bounded, [`CallContext::MAX_LABELS`] labels
-//! of [`CallContext::MAX_LABEL_BYTES`] bytes, whatever a host puts in. The names themselves are
-//! kept as given.
+//! Invariant: a context has at most [`CallContext::MAX_LABELS`] labels, whose names and values have
+//! at most [`CallContext::MAX_LABEL_BYTES`] bytes each. The names of session, call and parent are
+//! kept as given, and are not bounded.
 //!
 //! # Orderings
 //!
 //! None.
 
-/// The host's own names for where a call belongs: session, turn, call, and labels.
+/// The host's own names for a call: session, turn, call, parent call, and labels.
 ///
-/// toolmeter carries them and reads nothing into them. They are carried by events only, never by
-/// counters: a label makes no series of its own in a snapshot.
+/// toolmeter does not interpret them. Events carry them, counters do not: a label makes no series
+/// of its own in a snapshot.
 ///
 /// # Examples
 ///
@@ -32,24 +32,25 @@
 pub struct CallContext {
     /// The host's name for the session.
     pub session: Box<str>,
-    /// The host's number of the turn within the session; 0 unless set.
+    /// The host's number of the turn within the session. 0 unless set.
     pub turn: u64,
-    /// The host's name for the call, as a model's `tool_call_id`; empty unless set.
+    /// The host's name for the call, such as a model's `tool_call_id`. Empty unless set.
     pub call: Box<str>,
-    /// The host's name for the call in whose course this one is made, by a tool that calls tools
-    /// or by a subagent.
+    /// The host's name for the call during which this one is made, by a tool that calls tools or by
+    /// a subagent.
     pub parent: Option<Box<str>>,
-    /// In the order in which the names were first set; each name once.
+    /// In the order in which the names were first set. Each name is there once.
     labels: Vec<(Box<str>, Box<str>)>,
 }
 
 impl CallContext {
-    /// The most labels of one context.
+    /// The largest number of labels of one context.
     pub const MAX_LABELS: usize = 16;
-    /// The most bytes of a label's name, and of its value.
+    /// The largest size of a label's name, and of its value, in bytes.
     pub const MAX_LABEL_BYTES: usize = 256;
 
-    /// Makes a context of this session: turn 0, no name for the call, no parent, no labels.
+    /// Creates a context of this session, with turn 0, no name for the call, no parent and no
+    /// labels.
     ///
     /// # Examples
     ///
@@ -85,7 +86,7 @@ impl CallContext {
         self
     }
 
-    /// Sets the host's name for the call, as a model's `tool_call_id`.
+    /// Sets the host's name for the call, such as a model's `tool_call_id`.
     ///
     /// # Examples
     ///
@@ -100,7 +101,7 @@ impl CallContext {
         self
     }
 
-    /// Sets the host's name for the call in whose course this one is made.
+    /// Sets the host's name for the call during which this one is made.
     ///
     /// # Examples
     ///
@@ -116,10 +117,10 @@ impl CallContext {
         self
     }
 
-    /// Sets a label. A name that is set already keeps the later value.
+    /// Sets a label, and replaces its value if the name is set already.
     ///
-    /// Name and value are cut to [`MAX_LABEL_BYTES`](Self::MAX_LABEL_BYTES), between characters.
-    /// A name beyond the first [`MAX_LABELS`](Self::MAX_LABELS) is ignored.
+    /// Name and value are truncated to [`MAX_LABEL_BYTES`](Self::MAX_LABEL_BYTES) at a character
+    /// boundary. Beyond [`MAX_LABELS`](Self::MAX_LABELS) labels, a new name is ignored.
     ///
     /// # Examples
     ///
@@ -133,7 +134,7 @@ impl CallContext {
     /// ```
     #[must_use]
     pub fn label(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
-        let (name, value) = (cut(name.into()), cut(value.into()));
+        let (name, value) = (truncate(name.into()), truncate(value.into()));
         if let Some(label) = self.labels.iter_mut().find(|label| label.0 == name) {
             label.1 = value;
         } else if self.labels.len() < Self::MAX_LABELS {
@@ -142,7 +143,8 @@ impl CallContext {
         self
     }
 
-    /// Returns the labels, name and value, in the order in which the names were first set.
+    /// Returns the labels as pairs of name and value, in the order in which the names were first
+    /// set.
     ///
     /// # Examples
     ///
@@ -174,8 +176,8 @@ impl CallContext {
     }
 }
 
-/// Cuts a text to [`CallContext::MAX_LABEL_BYTES`], between characters.
-fn cut(text: Box<str>) -> Box<str> {
+/// Truncates a text to [`CallContext::MAX_LABEL_BYTES`] at a character boundary.
+fn truncate(text: Box<str>) -> Box<str> {
     let mut end = CallContext::MAX_LABEL_BYTES;
     if text.len() <= end {
         return text;
@@ -191,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_bounded_in_number_and_the_first_stay() {
+    fn labels_beyond_the_limit_are_ignored() {
         let mut context = CallContext::new("s");
         for label in 0..20 {
             context = context.label(label.to_string(), "first");
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values_are_cut_between_characters() {
+    fn names_and_values_are_truncated_at_a_character_boundary() {
         // 255 bytes, then a character of two: it does not fit.
         let long = format!("{}é and more", "x".repeat(255));
         let context = CallContext::new("s").label(long.clone(), long);
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn two_names_that_are_cut_to_the_same_are_one_label() {
+    fn two_names_that_are_truncated_to_the_same_are_one_label() {
         let name = |end| format!("{}{end}", "x".repeat(256));
         let context = CallContext::new("s")
             .label(name("a"), "1")

@@ -17,19 +17,19 @@
 //!    unless the round releases (see below): then every eligible event is delivered.
 //!
 //! Proof. Let an end be delivered in a round. Then it is eligible. If it was taken in this round,
-//! its position is below `A`, so it was given before step 3 began. If it was held, it was taken in an
-//! earlier round, which is earlier still. The call's `Started` was complete in its ring before the
-//! end got its position, since the call happened in that order, on whichever threads. So step 3 sees
-//! the start: it is taken in this round at the latest, and it is eligible. If the round releases, the
-//! start is delivered in this round or was delivered before. If not, the end's time is at most
-//! `T - hold_back`, and the start's time is not above it, since an end's time is its start plus its
-//! latency. So the start is delivered in this round or was delivered before. Within a round, events
-//! are ordered by time, then by call, `Started` first.
+//! its position is below `A`, so it was given before step 3 began. If it was held, it was taken in
+//! an earlier round, which is earlier still. The call's `Started` was complete in its ring before
+//! the end got its position, since the call happened in that order, on whichever threads. So step 3
+//! sees the start: it is taken in this round at the latest, and it is eligible. If the round
+//! releases, the start is delivered in this round or was delivered before. If not, the end's time
+//! is at most `T - hold_back`, and the start's time is not above it, since an end's time is its
+//! start plus its latency. So the start is delivered in this round or was delivered before. Within
+//! a round, events are ordered by time, then by call, `Started` first.
 //!
 //! An event that its producer is still putting in is skipped, and taken in a later round: no round
 //! waits for a producer. A complete event is skipped too if a producer that found no room holds the
-//! lock of its place at that moment (`ring/place.rs`). It may be the start of a call, so such a round
-//! delivers no end.
+//! lock of its place at that moment (`ring/place.rs`). It may be the start of a call, so such a
+//! round delivers no end.
 //!
 //! The proof uses no clock, only the times that a call carries, so it holds whatever the clock did.
 //! (A `Started` that was lost is never delivered, so neither is it delivered after its end.)
@@ -37,8 +37,8 @@
 //! # The hold-back, and clocks that err
 //!
 //! The hold-back serves another purpose: that batches follow each other in time. A producer reads
-//! its clock some time before its event is in the ring, and a time stamp counter is not ordered with
-//! memory. An event that comes later still, because its producer was preempted in between, is
+//! its clock some time before its event is in the ring, and a time stamp counter is not ordered
+//! with memory. An event that comes later still, because its producer was preempted in between, is
 //! delivered and counted as late.
 //!
 //! The hold-back must hold nothing for long, whatever the clock says. So a round *releases* if an
@@ -48,19 +48,19 @@
 //!   up may take as long as the step was wide; or
 //! - was held in [`MAX_ROUNDS`] rounds: the clock stands still, or began below the hold-back.
 //!
-//! A round releases every eligible event, not that one alone: an end may have a time after
-//! `T + hold_back` while its start has not. (The first limit is not `T` itself, since calls go on
-//! during the round: what is offered between steps 1 and 3 has a time after `T` even if the clock is
+//! A round releases every eligible event, not that one alone: an end may have a time after that limit
+//! while its start has not. (The limit is not `T` itself, since calls go on during the round: an
+//! event that is offered between steps 1 and 3 has a time after `T` even if the clock is
 //! right. Such an event is held until the next rounds.)
 //!
-//! So once nothing is offered any more, nothing is held after [`MAX_ROUNDS`] further rounds, and the
-//! pump can fall asleep.
+//! So once nothing is offered any more, nothing is held after [`MAX_ROUNDS`] further rounds, and
+//! the pump can fall asleep.
 //!
 //! # Orderings
 //!
 //! None of its own: the drain takes and counts through `ring.rs`. Models:
-//! `a_start_never_comes_after_its_end`, `a_start_never_comes_after_its_end_whatever_the_clock_says`,
-//! `closing_loses_nothing_uncounted`.
+//! `a_start_never_comes_after_its_end`,
+//! `a_start_never_comes_after_its_end_whatever_the_clock_says`, `closing_loses_nothing_uncounted`.
 
 mod round;
 
@@ -151,11 +151,11 @@ impl Drain {
 
     /// Takes the events out of the rings, and returns those that are old enough.
     ///
-    /// `now` reads the registry's clock, in nanoseconds. An event that is younger than the hold-back
-    /// by that clock is held for a later round, but for no more than 64 rounds, and not if the clock
-    /// stepped backwards by more than the hold-back. Other threads may offer events meanwhile. They
-    /// do not wait for the round, and the round does not wait for them: an event that is half way
-    /// into its ring comes in a later round.
+    /// `now` reads the registry's clock, in nanoseconds. An event that is younger than the
+    /// hold-back by that clock is held for a later round, but for no more than 64 rounds, and not
+    /// if the clock stepped backwards by more than the hold-back. Other threads may offer events
+    /// meanwhile. They do not wait for the round, and the round does not wait for them: an event
+    /// that is half way into its ring comes in a later round.
     pub fn round(&mut self, now: impl FnOnce() -> u64) -> Round {
         self.round_with_hook(now, || {})
     }
@@ -265,9 +265,9 @@ impl Drain {
     /// Closes the rings, does the last round and returns all events that were admitted.
     ///
     /// Events that were admitted may still be on their way into a ring. The drain passes over the
-    /// rings, yielding in between, until none is. It calls `expired` after each pass that leaves one,
-    /// and stops once that returns `true`; events that are not in by then are counted as lost. No
-    /// pass waits. Every later round is empty.
+    /// rings, yielding in between, until none is. It calls `expired` after each pass that leaves
+    /// one, and stops once that returns `true`; events that are not in by then are counted as lost.
+    /// No pass waits. Every later round is empty.
     pub fn finish(&mut self, mut expired: impl FnMut() -> bool) -> Round {
         if self.finished {
             return Round::default();

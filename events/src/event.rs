@@ -1,17 +1,14 @@
-//! What one event says, and how it fits into 56 bytes where pointers have 64 bits.
+//! One event, its [`ErrorMessage`], and [`Draft`], an event that has no number yet.
 //!
-//! Owns the event itself, its [`ErrorMessage`], and [`Draft`], an event that has no ticket yet.
+//! # Invariants
 //!
-//! Promises:
-//!
-//! - On a target with 64-bit pointers an [`Event`] is 56 bytes, so that with the stamp of its place
-//!   in the ring it takes one cache line; the file does not compile otherwise. With 32-bit pointers
-//!   it is smaller.
-//! - The time of an event is derived, never stored: start plus latency, saturating, and a
-//!   `Started` has no latency. So the end of a call is never timed before its start, whatever
-//!   the clock did. The drain's proof stands on that. (The start that an end tells is the end of
-//!   the call less its latency: the start of the call, or below it where the sum saturated.)
-//! - An event never changes once it has its number.
+//! - On a target with 64-bit pointers an [`Event`] has 56 bytes, also in an `Option`; the file does
+//!   not compile otherwise. With 32-bit pointers it is smaller.
+//! - The time of an event is computed, not stored: start plus latency, saturating, where a
+//!   `Started` has no latency. So the end of a call never has a time before its start, whatever the
+//!   clock did. The drain's proof relies on that. (An end stores as its start the end of the call
+//!   less the latency: that is the start of the call, or lower if the sum saturated.)
+//! - An event does not change once it has its number.
 //!
 //! # Orderings
 //!
@@ -30,9 +27,10 @@ const _: () = assert!(size_of::<Event>() == 56 && size_of::<Option<Event>>() == 
 const _: () = assert!(size_of::<Event>() <= 48 && size_of::<Option<Event>>() <= 48);
 const _: () = assert!(size_of::<Option<ErrorMessage>>() == size_of::<usize>());
 
-/// The text of a failure, or of why a call was refused or cancelled, behind one thin pointer.
+/// The text of a failure, or the reason why a call was rejected or cancelled, behind one thin
+/// pointer.
 ///
-/// It is kept as given. The text is to be bounded, escaped and redacted first.
+/// The text is kept as given: bound, escape and redact it first.
 ///
 /// # Examples
 ///
@@ -44,11 +42,11 @@ const _: () = assert!(size_of::<Option<ErrorMessage>>() == size_of::<usize>());
 /// assert_eq!(size_of::<Option<ErrorMessage>>(), size_of::<usize>());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-// The box inside is what makes the pointer thin: `Arc<str>` would be two words.
+// The box inside makes the pointer thin: an `Arc<str>` has two words.
 pub struct ErrorMessage(Arc<Box<str>>);
 
 impl ErrorMessage {
-    /// Makes a message of this text. Allocates.
+    /// Creates a message of this text. Allocates.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(Arc::new(text.into()))
@@ -69,10 +67,10 @@ impl fmt::Display for ErrorMessage {
     }
 }
 
-/// One thing that happened to one call.
+/// An event: the start, the end or the rejection of one call.
 ///
-/// Times are nanoseconds of the registry's clock, counted from that clock's own origin;
-/// [`Batch::wall_time`](crate::Batch::wall_time) turns them into wall-clock time.
+/// Times are in nanoseconds of the registry's clock, from the origin of that clock.
+/// [`Batch::wall_time`](crate::Batch::wall_time) converts them to the wall clock.
 ///
 /// # Examples
 ///
@@ -110,7 +108,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Returns what happened.
+    /// Returns the kind of the event.
     #[must_use]
     #[inline]
     pub const fn kind(&self) -> EventKind {
@@ -123,26 +121,26 @@ impl Event {
         self.error_kind
     }
 
-    /// Returns which attempt this call is, counted from 1.
+    /// Returns the attempt number of the call, counted from 1.
     #[must_use]
     pub const fn attempt(&self) -> u16 {
         self.attempt
     }
 
-    /// Returns whether the call is a retry: its attempt is above 1.
+    /// Returns whether the call is a retry, that is whether its attempt is above 1.
     #[must_use]
     pub const fn is_retry(&self) -> bool {
         self.attempt > 1
     }
 
-    /// Returns the tool that was called.
+    /// Returns the id of the tool that was called.
     #[must_use]
     #[inline]
     pub const fn tool(&self) -> ToolId {
         self.tool
     }
 
-    /// Returns the call: the same for its start and its end.
+    /// Returns the id of the call, which its start and its end share.
     #[must_use]
     #[inline]
     pub const fn call(&self) -> CallId {
@@ -156,29 +154,29 @@ impl Event {
         self.number
     }
 
-    /// Returns when the event happened, in nanoseconds: the call's start, and for an end its start
-    /// plus its latency (saturating).
+    /// Returns the time of the event, in nanoseconds: the time at which the call began, plus the
+    /// latency if the event is an end (saturating).
     #[must_use]
     #[inline]
     pub const fn time_ns(&self) -> u64 {
         self.started_ns.saturating_add(self.latency_ns)
     }
 
-    /// Returns when the call began, in nanoseconds.
+    /// Returns the time at which the call began, in nanoseconds.
     #[must_use]
     pub const fn started_ns(&self) -> u64 {
         self.started_ns
     }
 
-    /// Returns how long the tool took; `None` for [`EventKind::Started`] and for
+    /// Returns the time that the tool took. `None` for [`EventKind::Started`], and for
     /// [`EventKind::Rejected`], whose tool did not run.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency_ns().map(Duration::from_nanos)
     }
 
-    /// Returns how long the tool took, in nanoseconds; `None` for [`EventKind::Started`] and for
-    /// [`EventKind::Rejected`], whose tool did not run.
+    /// Returns the time that the tool took, in nanoseconds. `None` for [`EventKind::Started`], and
+    /// for [`EventKind::Rejected`], whose tool did not run.
     #[must_use]
     pub const fn latency_ns(&self) -> Option<u64> {
         match self.kind {
@@ -195,17 +193,18 @@ impl Event {
         self.context.as_ref()
     }
 
-    /// Returns the text of the failure, or of why the call was refused or cancelled; `None` if there
-    /// is none, or if messages are switched off.
+    /// Returns the text of the failure, or the reason why the call was rejected or cancelled.
+    ///
+    /// `None` if there is none, or if messages are disabled.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 }
 
-/// An event that has no number yet: what the call knows before it takes a ticket.
+/// An event that has no number yet.
 ///
-/// [`Rings::offer`](crate::Rings::offer) makes it an [`Event`].
+/// [`Rings::offer`](crate::Rings::offer) gives it one and makes it an [`Event`].
 ///
 /// # Examples
 ///
@@ -223,7 +222,10 @@ impl Event {
 pub struct Draft(Event);
 
 impl Draft {
-    /// Makes the start of a call: the tool, the attempt counted from 1, and when it began.
+    /// Creates the start of a call.
+    ///
+    /// `attempt` counts from 1. `started_ns` is when the call began, in nanoseconds of the
+    /// registry's clock.
     #[must_use]
     #[inline]
     pub const fn started(
@@ -246,9 +248,9 @@ impl Draft {
         })
     }
 
-    /// Makes the end of a call. A success keeps no `message`.
+    /// Creates the end of a call. If it is a success, `message` is dropped.
     ///
-    /// The call began at `finish.finished_at_ns` less its latency, but not below 0.
+    /// The call started at `finish.finished_at_ns` less the latency, or at 0 if that is negative.
     #[must_use]
     #[inline]
     pub fn closing(
@@ -267,7 +269,7 @@ impl Draft {
         })
     }
 
-    /// Returns the event, now that its number is known.
+    /// Returns the event with this number, of this call.
     #[inline]
     pub(crate) fn into_event(mut self, number: EventNumber, call: CallId) -> Event {
         self.0.number = number;
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_tells_its_start_and_its_latency() {
+    fn an_end_has_its_start_and_its_latency() {
         let context = Arc::new(CallContext::new("s").turn(1));
         let finish = Finish::new(Outcome::Failure(ErrorKind::Timeout), 2, 100, 23);
         let message = Some(ErrorMessage::new("too slow"));
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn both_events_of_a_call_tell_its_attempt_and_only_a_later_one_is_a_retry() {
+    fn both_events_of_a_call_have_its_attempt_and_only_a_later_one_is_a_retry() {
         for attempt in [1, 2, u16::MAX] {
             let start = Draft::started(TOOL, attempt, 0, None);
             let finish = Finish::new(Outcome::Success, attempt, 0, 1);

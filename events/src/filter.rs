@@ -1,7 +1,7 @@
-//! Which events a subscription wants.
+//! The filter of a subscription.
 //!
-//! A [`Filter`] is data, not code: it runs on the pump's thread, where a host's closure could
-//! wait or panic.
+//! A [`Filter`] is data, not code: it is evaluated on the pump's thread, where a host's closure
+//! could wait or panic.
 //!
 //! # Orderings
 //!
@@ -10,7 +10,9 @@
 use crate::{event::Event, id::ToolId};
 use toolmeter_core::EventKind;
 
-/// Which events a subscription wants: all, unless narrowed. Conditions add up.
+/// A filter for the events that a subscription wants: all of them, unless conditions are set.
+///
+/// An event has to meet every condition that is set.
 ///
 /// # Examples
 ///
@@ -25,28 +27,32 @@ use toolmeter_core::EventKind;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// One bit for each kind that is wanted; `None` wants all.
+    /// One bit for each kind that is wanted. `None` stands for all kinds.
     kinds: Option<u8>,
-    /// Sorted; `None` wants all.
+    /// Sorted. `None` stands for all tools.
     tools: Option<Box<[ToolId]>>,
     retries_only: bool,
 }
 
 impl Filter {
-    /// Wants every event.
+    /// Creates a filter that wants every event.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Wants these kinds only; replaces kinds set before. An empty list wants nothing.
+    /// Restricts the filter to events of these kinds, and replaces the kinds set before.
+    ///
+    /// With an empty list it wants no event.
     #[must_use]
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
         self.kinds = Some(kinds.into_iter().fold(0, |bits, kind| bits | bit(kind)));
         self
     }
 
-    /// Wants these tools only; replaces tools set before. An empty list wants nothing.
+    /// Restricts the filter to events of these tools, and replaces the tools set before.
+    ///
+    /// With an empty list it wants no event.
     #[must_use]
     pub fn tools(mut self, tools: impl IntoIterator<Item = ToolId>) -> Self {
         let mut tools: Vec<_> = tools.into_iter().collect();
@@ -56,24 +62,24 @@ impl Filter {
         self
     }
 
-    /// Wants only events of calls whose attempt is above 1.
+    /// Restricts the filter to events of retries, that is of calls whose attempt is above 1.
     #[must_use]
     pub fn retries_only(mut self) -> Self {
         self.retries_only = true;
         self
     }
 
-    /// Returns whether it wants every event.
+    /// Returns whether the filter wants every event.
     pub(crate) const fn wants_all(&self) -> bool {
         self.kinds.is_none() && self.tools.is_none() && !self.retries_only
     }
 
-    /// Returns the tools that it names, if it does, in order.
+    /// Returns the tools that the filter is restricted to, sorted, if it is.
     pub(crate) fn named_tools(&self) -> Option<&[ToolId]> {
         self.tools.as_deref()
     }
 
-    /// Returns whether it wants this event.
+    /// Returns whether the filter wants this event.
     #[must_use]
     pub fn wants(&self, event: &Event) -> bool {
         self.kinds
@@ -114,9 +120,9 @@ mod tests {
         draft.into_event(EventNumber::new(0, 0), CallId::new(0, 0))
     }
 
-    /// Every event there can be, as far as a filter sees them, against the plain conditions.
+    /// Every combination of what a filter looks at, against the plain conditions.
     #[test]
-    fn conditions_add_up() {
+    fn an_event_has_to_meet_every_condition() {
         for kind in EventKind::ALL {
             for (tool, attempt) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
                 let event = event(kind, tool, attempt);

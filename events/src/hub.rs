@@ -6,10 +6,10 @@
 //! # Invariants
 //!
 //! - A subscription gets an event only if its ticket is not below the one at which the subscription
-//!   began. Of a call that begins after `subscribe` returned it gets both events (or counted losses).
-//!   Of a call whose start was offered before `subscribe` was called it gets at most the end. Of a
-//!   call that begins while `subscribe` runs it gets both, the end alone, or nothing, but never a
-//!   start without its end.
+//!   began. Of a call that begins after `subscribe` returned it gets both events (or counted
+//!   losses). Of a call whose start was offered before `subscribe` was called it gets at most the
+//!   end. Of a call that begins while `subscribe` runs it gets both, the end alone, or nothing, but
+//!   never a start without its end.
 //! - For each subscription, the events drained while it existed = delivered + filtered + lost.
 //! - The pump waits for no receiver.
 //! - No code of the host, that is no waker, runs here: a round returns the wakers to be called
@@ -21,10 +21,10 @@
 //! reading is for ends, the second for starts. An event offered before `subscribe` was called has a
 //! lower ticket than either. An event of a call that begins after `subscribe` returned is offered
 //! later in the order of the ticket word, so its ticket is not lower. It is drained after that, and
-//! handed out later still, under the lock that `subscribe` had released by then; so the list has the
-//! subscription. Of a call in between, a start that is not below its first ticket has an end that is
-//! not below its own: see `ring/first_tickets.rs`. The proof uses no clock, so a clock that steps
-//! filters no event out.
+//! handed out later still, under the lock that `subscribe` had released by then; so the list has
+//! the subscription. Of a call in between, a start that is not below its first ticket has an end
+//! that is not below its own: see `ring/first_tickets.rs`. The proof uses no clock, so a clock that
+//! steps filters no event out.
 //!
 //! # Orderings
 //!
@@ -32,8 +32,8 @@
 //! | --- | --- | --- | --- | --- |
 //! | `subscribers` | `lock` | the lock's | itself | `a_call_after_the_subscription_comes_whole`, `a_call_beside_the_subscription_never_comes_without_its_end` |
 //!
-//! The count of subscriptions and the tickets are words of `ring.rs`. The hub needs of them only the
-//! order of each single word.
+//! The count of subscriptions and the tickets are words of `ring.rs`. The hub needs of them only
+//! the order of each single word.
 
 mod error;
 
@@ -146,10 +146,11 @@ impl Hub {
 
     /// Subscribes to the events of `rings` that `filter` wants, from now on.
     ///
-    /// Events that were offered before do not come. `queue_capacity` is the number of batches that may
-    /// wait for the receiver, beyond which events are dropped and counted as lost; `None` stands for
-    /// the hub's own. The queue takes memory as it fills. The first subscription allocates the places
-    /// of the rings. After [`close`](Self::close), the subscription is disconnected from the start.
+    /// Events that were offered before do not come. `queue_capacity` is the number of batches that
+    /// may wait for the receiver, beyond which events are dropped and counted as lost; `None`
+    /// stands for the hub's own. The queue takes memory as it fills. The first subscription
+    /// allocates the places of the rings. After [`close`](Self::close), the subscription is
+    /// disconnected from the start.
     ///
     /// # Errors
     ///
@@ -223,12 +224,12 @@ impl Hub {
     /// Hands a round to every subscription, and returns the wakeups of their async receivers.
     ///
     /// [Wake](Wakeups::wake) them once no lock is held that a waker might take. `names` should have
-    /// every tool of the round, and `timeline` converts its times; `now` is both clocks, read for this
-    /// round. If there is no subscription, the events are dropped.
+    /// every tool of the round, and `timeline` converts its times; `now` is both clocks, read for
+    /// this round. If there is no subscription, the events are dropped.
     ///
     /// A batch whose events are contiguous in the round and at least half of it shares the round's
-    /// memory. Any other has a copy of its events, so that it does not keep the round's memory while
-    /// it waits. Batches of equal filters share one copy.
+    /// memory. Any other has a copy of its events, so that it does not keep the round's memory
+    /// while it waits. Batches of equal filters share one copy.
     ///
     /// # Examples
     ///
@@ -337,9 +338,9 @@ impl Hub {
     /// waited behind them.
     ///
     /// The others are then woken on another thread. There are at most 8 such threads: while each of
-    /// them is in a waker that does not return, no receiver is woken, and a receiver gets batches only
-    /// if it is polled for another reason. Once a waker returns, the receivers that still wait are
-    /// woken.
+    /// them is in a waker that does not return, no receiver is woken, and a receiver gets batches
+    /// only if it is polled for another reason. Once a waker returns, the receivers that still wait
+    /// are woken.
     ///
     /// # Examples
     ///

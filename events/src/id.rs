@@ -1,7 +1,7 @@
-//! What tools, calls and events are called.
+//! The ids of tools and calls, and the numbers of events.
 //!
-//! Owns [`ToolId`], [`CallId`] and [`EventNumber`]. Promise: a call's id and an event's number are
-//! a stripe and a ticket of that stripe, so they are unique without a counter that all share.
+//! Invariant: a call's id and an event's number consist of a stripe and a ticket of that stripe. So
+//! they are unique, although no counter is shared by all threads.
 //!
 //! # Orderings
 //!
@@ -9,14 +9,14 @@
 
 use std::fmt;
 
-/// Bits of a [`CallId`] or an [`EventNumber`] below the stripe.
+/// The number of bits of a [`CallId`] or an [`EventNumber`] that hold the ticket.
 const TICKET_BITS: u32 = 56;
-/// The ticket's share of a [`CallId`] or an [`EventNumber`].
+/// The bits of a [`CallId`] or an [`EventNumber`] that hold the ticket.
 pub(crate) const TICKET_MASK: u64 = (1 << TICKET_BITS) - 1;
 
-/// Which tool an event is about: a number that its registry gave it and never gives again.
+/// The id of a tool: a number that its registry gives to no other name.
 ///
-/// A [`Batch`](crate::Batch) resolves it to the tool's name.
+/// [`Batch::name`](crate::Batch::name) returns the tool's name.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ pub(crate) const TICKET_MASK: u64 = (1 << TICKET_BITS) - 1;
 pub struct ToolId(u32);
 
 impl ToolId {
-    /// Makes the id with this number.
+    /// Creates the id with this number.
     #[must_use]
     pub const fn new(id: u32) -> Self {
         Self(id)
@@ -49,7 +49,7 @@ impl fmt::Display for ToolId {
     }
 }
 
-/// Stripe and ticket in one word; the two public names differ in what they name.
+/// A type that holds a stripe and a ticket in one word.
 macro_rules! stripe_and_ticket {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -57,22 +57,22 @@ macro_rules! stripe_and_ticket {
         pub struct $name(u64);
 
         impl $name {
-            /// Makes the number of this ticket in this stripe; bits of `ticket` above the 56th are
-            /// dropped.
+            /// Creates the value for this ticket of this stripe. Only the low 56 bits of `ticket`
+            /// are kept.
             #[must_use]
             #[inline]
             pub const fn new(stripe: u8, ticket: u64) -> Self {
                 Self(((stripe as u64) << TICKET_BITS) | (ticket & TICKET_MASK))
             }
 
-            /// Returns the stripe whose ring gave the ticket.
+            /// Returns the index of the stripe whose ring gave the ticket.
             #[must_use]
             #[inline]
             pub const fn stripe(self) -> usize {
                 (self.0 >> TICKET_BITS) as usize
             }
 
-            /// Returns the ticket: how many were offered to that stripe before.
+            /// Returns the ticket: the number of events offered to that stripe before.
             #[must_use]
             #[inline]
             pub const fn ticket(self) -> u64 {
@@ -80,7 +80,7 @@ macro_rules! stripe_and_ticket {
             }
         }
 
-        /// `stripe-ticket`, as in `3-1042`.
+        /// Formats it as `stripe-ticket`, for example `3-1042`.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}-{}", self.stripe(), self.ticket())
@@ -90,10 +90,10 @@ macro_rules! stripe_and_ticket {
 }
 
 stripe_and_ticket! {
-    /// Which call an event belongs to: the number of the first event that the call offered.
+    /// The id of a call: the number of the first event that the call offered.
     ///
-    /// Unique within one registry for its lifetime, taken from no shared counter. It orders by
-    /// stripe, then ticket: by age only within a stripe.
+    /// Unique within one registry for its lifetime. Ids are ordered by stripe, then by ticket, so
+    /// by age only within a stripe.
     ///
     /// # Examples
     ///
@@ -108,10 +108,10 @@ stripe_and_ticket! {
 }
 
 stripe_and_ticket! {
-    /// Which event of its stripe this is.
+    /// The number of an event within its stripe.
     ///
-    /// Numbers are given to every event that is offered, also to those that are then lost: once
-    /// nothing is under way, a number of a stripe that never came is a lost event.
+    /// Every event that is offered gets a number, including those that are then lost. So while no
+    /// event is under way, each number of a stripe that never came is a lost event.
     ///
     /// # Examples
     ///
@@ -120,7 +120,7 @@ stripe_and_ticket! {
     ///
     /// let number = EventNumber::new(3, 1_042);
     /// assert_eq!((number.stripe(), number.ticket()), (3, 1_042));
-    /// // A call is named after the first event that it offered.
+    /// // The id of a call is the number of the first event that it offered.
     /// assert_eq!(CallId::from(number), CallId::new(3, 1_042));
     /// ```
     EventNumber
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stripe_and_ticket_keep_apart() {
+    fn stripe_and_ticket_do_not_overlap() {
         let call = CallId::new(255, u64::MAX);
         assert_eq!((call.stripe(), call.ticket()), (255, TICKET_MASK));
         assert!(CallId::new(0, 9) < CallId::new(1, 0));

@@ -1,8 +1,8 @@
 //! Events of metered tool calls: bounded rings, an ordered drain, and subscriptions.
 //!
 //! This crate is internal to [`toolmeter`](https://docs.rs/toolmeter), and a host should depend on
-//! that instead: it re-exports the types that a host needs, and adds the registry, the clock and the
-//! thread (the pump) that drains the rings. What follows is for those who work on toolmeter.
+//! that instead: it re-exports the types that a host needs, and adds the registry, the clock and
+//! the thread (the pump) that drains the rings. What follows is for those who work on toolmeter.
 //!
 //! # Example
 //!

@@ -1,10 +1,10 @@
 //! The membership of a subscription in its hub, which ends when the subscription is dropped.
 //!
 //! Invariant: dropped in a forked child of the process that created it, a subscription waits for
-//! nothing. A fork copies locks in the state they are in, and none of the threads that would release
-//! them. So a forked child takes neither the hub's lock nor a lock of the queue: the subscriber in
-//! the copy of the hub, and the copy of the queue, are leaked. The count of subscriptions is lowered,
-//! which is one atomic operation.
+//! nothing. A fork copies locks in the state they are in, and none of the threads that would
+//! release them. So a forked child takes neither the hub's lock nor a lock of the queue: the
+//! subscriber in the copy of the hub, and the copy of the queue, are leaked. The count of
+//! subscriptions is lowered, which is one atomic operation.
 //!
 //! # Orderings
 //!
@@ -43,7 +43,8 @@ impl Membership {
         self.process != current_process()
     }
 
-    /// Ends the membership, except that a forked child leaves the subscriber in its copy of the hub.
+    /// Ends the membership, except that a forked child leaves the subscriber in its copy of the
+    /// hub.
     pub(crate) fn leave(&self) {
         self.rings.unsubscribed();
         if !self.is_forked() {

@@ -28,8 +28,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Creates the moment at which the wall clock read `wall` and the registry's clock read `clock_ns`
-    /// nanoseconds.
+    /// Creates the moment at which the wall clock read `wall` and the registry's clock read
+    /// `clock_ns` nanoseconds.
     #[must_use]
     pub const fn new(wall: SystemTime, clock_ns: u64) -> Self {
         Self { wall, clock_ns }

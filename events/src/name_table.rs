@@ -57,7 +57,8 @@ const fn locate(tool: ToolId) -> (u32, usize) {
 }
 
 impl NameTable {
-    /// Creates a table of these names, given in any order. Of two names for one id it keeps the first.
+    /// Creates a table of these names, given in any order. Of two names for one id it keeps the
+    /// first.
     ///
     /// # Examples
     ///
@@ -255,7 +256,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_has_the_names_that_a_map_would(operations in prop::collection::vec(any_operation(), 0..80)) {
+        fn it_has_the_names_that_a_map_would(
+            operations in prop::collection::vec(any_operation(), 0..80),
+        ) {
             let mut table = NameTable::default();
             let mut map = BTreeMap::new();
             let mut kept = Vec::new();

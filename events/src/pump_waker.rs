@@ -1,13 +1,13 @@
 //! The mark that the pump sleeps, and the function that wakes it.
 //!
-//! The pump sets the mark before it sleeps. The offer that takes the mark wakes the pump, so that of
-//! many offers one alone pays for it. That no wake-up is lost is proved at the top of `ring.rs`, where
-//! the mark meets the words of the tickets.
+//! The pump sets the mark before it sleeps. The offer that takes the mark wakes the pump, so that
+//! of many offers one alone pays for it. That no wake-up is lost is proved at the top of `ring.rs`,
+//! where the mark meets the words of the tickets.
 //!
-//! Every write of the mark is a read-modify-write, so that its writes follow each other in one order
-//! that needs no proof. (Plain stores by the pump would do: an offer's `swap` comes right after the
-//! store that it read, hence before the pump's next one. loom does not draw that conclusion, and
-//! reports a lost wake-up where there is none.)
+//! Every write of the mark is a read-modify-write, so that its writes follow each other in one
+//! order that needs no proof. (Plain stores by the pump would do: an offer's `swap` comes right
+//! after the store that it read, hence before the pump's next one. loom does not draw that
+//! conclusion, and reports a lost wake-up where there is none.)
 //!
 //! # Orderings
 //!
@@ -29,7 +29,7 @@ use std::{
 /// A function that wakes the pump.
 pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
 
-/// Whether the pump sleeps, and the function that wakes it.
+/// The mark that the pump sleeps, and the function that wakes it.
 #[derive(Default)]
 pub(crate) struct PumpWaker {
     asleep: AtomicBool,

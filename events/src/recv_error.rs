@@ -6,7 +6,8 @@
 
 use thiserror::Error;
 
-/// An error of [`Subscription::recv`](crate::Subscription::recv): the hub is closed, and every batch was received.
+/// An error of [`Subscription::recv`](crate::Subscription::recv): the hub is closed, and every
+/// batch was received.
 ///
 /// # Examples
 ///

@@ -169,8 +169,8 @@ impl Rings {
         }
     }
 
-    /// Offers an event to the ring of `stripe` (modulo the number of stripes), and returns the id of
-    /// its call: `call` if given, otherwise the event's own number.
+    /// Offers an event to the ring of `stripe` (modulo the number of stripes), and returns the id
+    /// of its call: `call` if given, otherwise the event's own number.
     ///
     /// Never waits. If no room is left the event is dropped and counted as lost; the id is still
     /// valid. An event that enters its ring while the pump sleeps wakes the pump.
@@ -337,8 +337,8 @@ impl fmt::Debug for Rings {
 
 #[cfg(all(test, not(toolmeter_loom)))]
 impl Rings {
-    /// Takes a ticket of this stripe and locks the place of its event, like an offer that is held up
-    /// there. Returns the lock, and a function that puts the event in.
+    /// Takes a ticket of this stripe and locks the place of its event, like an offer that is held
+    /// up there. Returns the lock, and a function that puts the event in.
     pub(crate) fn half_put(
         &self,
         stripe: usize,

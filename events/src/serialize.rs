@@ -1,6 +1,6 @@
-//! What events look like when they are serialized, behind the feature `serde`.
+//! The serialized form of events (feature `serde`).
 //!
-//! Promise: every field is there; what is absent is null.
+//! Invariant: every field is always there. One without a value is null.
 //!
 //! # Orderings
 //!
@@ -17,28 +17,28 @@ use serde::{
 };
 use toolmeter_core::ErrorKind;
 
-/// As its number.
+/// Serializes the id as its number.
 impl Serialize for ToolId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u32(self.get())
     }
 }
 
-/// As text: JSON readers round integers above 2^53.
+/// Serializes the id as text, since JSON readers may round integers above 2^53.
 impl Serialize for CallId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// As text: JSON readers round integers above 2^53.
+/// Serializes the number as text, since JSON readers may round integers above 2^53.
 impl Serialize for EventNumber {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Session, turn, call, parent, and the labels as a map.
+/// Serializes session, turn, call and parent, and the labels as a map.
 impl Serialize for CallContext {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("CallContext", 5)?;
@@ -63,7 +63,7 @@ impl Serialize for Labels<'_> {
     }
 }
 
-/// Kind, tool, call, number, attempt, retry, times, and what else the event carries.
+/// Serializes every property of the event. Times are in nanoseconds of the registry's clock.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Event", 12)?;

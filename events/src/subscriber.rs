@@ -13,8 +13,8 @@
 //!
 //! None of its own: the list and the counts are behind locks, and `taken` is in
 //! `async_receivers.rs`. No thread waits for a receiver while it holds one of these locks, and no
-//! code of the host runs under them: a round returns the receivers to be woken, and the caller wakes
-//! them later.
+//! code of the host runs under them: a round returns the receivers to be woken, and the caller
+//! wakes them later.
 
 use crate::{
     async_receivers::AsyncReceivers,
@@ -66,8 +66,8 @@ impl Subscriber {
         })
     }
 
-    /// Puts the events that the subscription wants into its queue, in batches, and counts all events
-    /// of the round. Returns whether it put a batch in.
+    /// Puts the events that the subscription wants into its queue, in batches, and counts all
+    /// events of the round. Returns whether it put a batch in.
     fn deliver(&mut self, delivery: &mut Delivery) -> bool {
         let drained = delivery.events().len();
         let batch_size = delivery.batch_size;

@@ -1,7 +1,7 @@
 //! The counts of one subscription.
 //!
-//! Invariant: `drained = delivered + filtered + lost`. The counts of a round are added together under
-//! a lock, so no reader sees half of a round.
+//! Invariant: `drained = delivered + filtered + lost`. The counts of a round are added together
+//! under a lock, so no reader sees half of a round.
 //!
 //! # Orderings
 //!

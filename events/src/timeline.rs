@@ -8,9 +8,9 @@
 //!
 //! Proof. A time is converted by the newest pairing with a lower reading of the registry's clock. A
 //! renewal adds a pairing at the current reading of that clock, and none if that is below the
-//! pairings there are. So the new pairing is the newest, and converts only times above that reading.
-//! Every time that may have been reported by then is not above it, and is converted by the same
-//! pairing as before.
+//! pairings there are. So the new pairing is the newest, and converts only times above that
+//! reading. Every time that may have been reported by then is not above it, and is converted by the
+//! same pairing as before.
 //!
 //! This ends where a pairing is dropped, beyond [`Timeline::MAX_PAIRINGS`]: times before the oldest
 //! pairing that is left are converted by that one.
@@ -75,9 +75,9 @@ impl Timeline {
 
     /// Returns a timeline with the pairing `now` added, if it is needed.
     ///
-    /// Returns `None` if `now` agrees with the latest pairing within [`TOLERANCE`](Self::TOLERANCE).
-    /// Also returns `None` if the registry's clock stepped back to before the latest pairing, since
-    /// times before and after such a step cannot be distinguished.
+    /// Returns `None` if `now` agrees with the latest pairing within
+    /// [`TOLERANCE`](Self::TOLERANCE). Also returns `None` if the registry's clock stepped back to
+    /// before the latest pairing, since times before and after such a step cannot be distinguished.
     ///
     /// # Examples
     ///
@@ -105,8 +105,8 @@ impl Timeline {
         if drift <= Self::TOLERANCE {
             return None;
         }
-        // While the registry's clock stands still, pairings follow each other at the same reading, and
-        // only the last of them converts any time.
+        // While the registry's clock stands still, pairings follow each other at the same reading,
+        // and only the last of them converts any time.
         let replaced = self.pairings.len() > 1 && latest.clock_ns() == now.clock_ns();
         let kept = &self.pairings[..self.pairings.len() - usize::from(replaced)];
         let kept = &kept[(kept.len() + 1).saturating_sub(Self::MAX_PAIRINGS)..];
@@ -118,9 +118,9 @@ impl Timeline {
 
     /// Returns the wall-clock time at which the registry's clock read `time_ns` nanoseconds.
     ///
-    /// The newest pairing with a lower reading of that clock converts it; the oldest pairing converts
-    /// times up to its own. If the system cannot express the result, this is the wall-clock time of
-    /// the pairing.
+    /// The newest pairing with a lower reading of that clock converts it; the oldest pairing
+    /// converts times up to its own. If the system cannot express the result, this is the
+    /// wall-clock time of the pairing.
     ///
     /// # Examples
     ///

@@ -8,26 +8,26 @@
 //! - The thread that hands out a round collects the receivers to be woken
 //!   ([`Wakeups`](crate::Wakeups)) and hands them over here once it holds no lock. It waits for no
 //!   waker: they are called on threads of their own, named `toolmeter-waker`. (If no thread can be
-//!   started, they are called on that thread, one after the other. What a waker causes to be woken is
-//!   then called after that waker has returned, not within it.)
+//!   started, they are called on that thread, one after the other. What a waker causes to be woken
+//!   is then called after that waker has returned, not within it.)
 //! - No lock of this crate is held while a waker is called.
 //! - A panic in a waker is caught and counted; the other wakers are called.
 //! - A waker that does not return for 100 ms while others wait behind it is abandoned, and counted.
 //!   The others are called on another thread.
-//! - There are at most 8 threads. While each of them is in a waker that does not return, no receiver
-//!   is woken, and receivers get batches only if they are polled for another reason. Once a waker
-//!   returns, its thread goes on with those that wait.
+//! - There are at most 8 threads. While each of them is in a waker that does not return, no
+//!   receiver is woken, and receivers get batches only if they are polled for another reason. Once
+//!   a waker returns, its thread goes on with those that wait.
 //! - What waits here is bounded: each subscription once, and the wakers of those taken in turn.
 //!   Subscriptions that were dropped are removed before they are more than the others, or than 64.
 //! - A thread ends if nothing is left to do and the hub is closed or two others are idle. No thread
 //!   waits for it to end.
 //!
-//! # How the threads share the work
+//! # Turns
 //!
 //! One thread at a time has the *turn*: it takes one job and, without the lock, does it. It calls a
-//! waker, or takes the wakers of a subscription, for which it may have to wait for a receiver that is
-//! just removing its own. If more jobs wait, another thread *watches*: it sleeps until the turn has
-//! lasted 100 ms, and if that turn has not ended by then, takes the next turn itself. When the
+//! waker, or takes the wakers of a subscription, for which it may have to wait for a receiver that
+//! is just removing its own. If more jobs wait, another thread *watches*: it sleeps until the turn
+//! has lasted 100 ms, and if that turn has not ended by then, takes the next turn itself. When the
 //! abandoned thread returns, it waits for work again like the others.
 //!
 //! # Orderings
@@ -83,9 +83,9 @@ struct State {
     /// The number of turns so far.
     turns: u64,
     threads: usize,
-    /// How many of the threads wait for work, watch, or are about to begin.
+    /// The number of threads that wait for work, watch, or are about to begin.
     idle: usize,
-    /// How many of the threads watch the current turn.
+    /// The number of threads that watch the current turn.
     watching: usize,
     /// The threads of others that do the work because no thread could be started.
     borrowed: Vec<ThreadId>,
@@ -107,8 +107,8 @@ impl State {
         !(self.wakers.is_empty() && self.queued.is_empty())
     }
 
-    /// Queues these receivers. Returns those that need not be queued: the caller drops them after it
-    /// released the lock, since they may own a waker.
+    /// Queues these receivers. Returns those that need not be queued: the caller drops them after
+    /// it released the lock, since they may own a waker.
     fn queue(&mut self, mut receivers: Vec<Arc<AsyncReceivers>>) -> Vec<Arc<AsyncReceivers>> {
         let is_queued = |receivers: &mut Arc<AsyncReceivers>| receivers.set_queued(true);
         let mut to_drop: Vec<_> = receivers.extract_if(.., is_queued).collect();
@@ -189,8 +189,9 @@ impl WakerThreads {
         }
     }
 
-    /// Does the work on this thread, since no other could be started. Returns at once if a waker that
-    /// is called here calls this: then the outer call does the work, so that calls do not nest.
+    /// Does the work on this thread, since no other could be started. Returns at once if a waker
+    /// that is called here calls this: then the outer call does the work, so that calls do not
+    /// nest.
     fn work_here<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         let here = thread::current().id();
         if state.borrowed.contains(&here) {

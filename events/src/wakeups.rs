@@ -1,4 +1,4 @@
-//! The wakeups that a round, or the end, leaves to be done once no lock is held.
+//! The wakeups after a round, and after the hub was closed, to be done once no lock is held.
 //!
 //! # Orderings
 //!
@@ -28,7 +28,7 @@ use std::{fmt, mem, sync::Arc};
 #[must_use = "receivers are woken when this is dropped, maybe under a lock that a waker wants"]
 pub struct Wakeups {
     receivers: Vec<Arc<AsyncReceivers>>,
-    /// Whether the hub was closed, so that these are the last.
+    /// Set if the hub was closed, so that these are the last.
     at_close: bool,
     waker_threads: Arc<WakerThreads>,
 }

@@ -1,6 +1,5 @@
-//! The public names of this crate and what the compiler promises of them, checked when this file
-//! is compiled: all may be sent to other threads, shared between them, and used after a panic that
-//! was caught.
+//! The public types of this crate and the traits that they implement, checked when this file is
+//! compiled: all may be sent to other threads, shared between them, and used after a caught panic.
 #![cfg(not(toolmeter_loom))]
 
 use std::error::Error;
@@ -72,7 +71,7 @@ const _: () = {
 };
 
 #[test]
-fn an_offer_does_not_panic_with_the_waker_of_the_pump() {
+fn an_offer_catches_the_panic_of_the_pumps_waker() {
     let tool = ToolId::new(0);
     let rings = Arc::new(Rings::new(1, 8).unwrap());
     rings.open();
@@ -82,7 +81,7 @@ fn an_offer_does_not_panic_with_the_waker_of_the_pump() {
     let started = || Draft::started(tool, 1, 5, None);
     rings.offer(0, started(), None);
 
-    // The mark was taken, so that waker is not called again; the event is there.
+    // The pump is marked awake now, so its waker is not called again. The event is in the ring.
     rings.offer(0, started(), None);
     assert_eq!(drain.round(|| 5).events.len(), 2);
     let accounting = rings.accounting();

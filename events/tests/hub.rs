@@ -1,5 +1,5 @@
-//! The hub against a plain model, on one thread: which batches each subscription receives, what it
-//! loses, what it shares with the others, and what its account says.
+//! The hub against a plain model, on one thread: which batches each subscription receives, which
+//! events it loses, what it shares with the others, and its counts.
 
 #![cfg(not(toolmeter_loom))]
 
@@ -20,27 +20,27 @@ fn fan_out(hub: &Hub, round: Round) {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
-    /// So many events as there are tools and times here, then a round that is handed out.
+enum Operation {
+    /// An event for each pair of tool and time, then a round that is handed out.
     Round(Vec<(u32, u64)>),
     /// One of the subscriptions receives a batch, if there is one.
     Receive(usize),
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_operation() -> impl Strategy<Value = Operation> {
     let event = (0..TOOLS, 0_u64..60);
     prop_oneof![
-        prop::collection::vec(event, 0..12).prop_map(Step::Round),
-        (0_usize..3).prop_map(Step::Receive),
+        prop::collection::vec(event, 0..12).prop_map(Operation::Round),
+        (0_usize..3).prop_map(Operation::Receive),
     ]
 }
 
-/// What a batch has to be.
+/// The contents that a batch must have.
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {
     times: Vec<u64>,
     lost_before: u64,
-    /// Where its events lie, if it shares them with the round.
+    /// The address of its events, if it shares them with the round.
     shared: Option<*const Event>,
 }
 
@@ -77,7 +77,7 @@ impl Model {
     fn deliver(&mut self, events: &[Event], late: usize, batch_size: usize) {
         self.drained += events.len() as u64;
         let wanted: Vec<usize> = (0..events.len())
-            .filter(|&place| self.tools.contains(&events[place].tool()))
+            .filter(|&index| self.tools.contains(&events[index].tool()))
             .collect();
         for places in wanted.chunks(batch_size) {
             let count = places.len() as u64;
@@ -122,7 +122,7 @@ proptest! {
     fn each_subscription_gets_what_a_list_would_give_it(
         batch_size in 1_usize..5,
         capacities in prop::array::uniform3(1_usize..5),
-        steps in prop::collection::vec(any_step(), 0..40),
+        operations in prop::collection::vec(any_operation(), 0..40),
     ) {
         let rings = Arc::new(Rings::new(1, 64).unwrap());
         let hub = Hub::new(16, batch_size).unwrap();
@@ -132,9 +132,9 @@ proptest! {
             .zip(capacities)
             .map(|(tools, capacity)| Model::new(&hub, &rings, tools, capacity))
             .collect::<Vec<_>>();
-        for step in steps {
-            match step {
-                Step::Round(events) => {
+        for operation in operations {
+            match operation {
+                Operation::Round(events) => {
                     for (tool, at_ns) in events {
                         rings.offer(0, Draft::started(ToolId::new(tool), 1, at_ns, None), None);
                     }
@@ -144,7 +144,7 @@ proptest! {
                     }
                     fan_out(&hub, round);
                 }
-                Step::Receive(which) => models[which].receive(),
+                Operation::Receive(which) => models[which].receive(),
             }
             for model in &models {
                 let stats = model.subscription.stats();
@@ -166,7 +166,7 @@ proptest! {
 }
 
 #[test]
-fn who_leaves_leaves_alone() {
+fn a_dropped_subscription_leaves_the_others() {
     let rings = Arc::new(Rings::new(1, 64).unwrap());
     let hub = Hub::new(16, 16).unwrap();
     let mut drain = Drain::new(&rings, 0);

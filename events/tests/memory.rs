@@ -1,4 +1,4 @@
-//! What subscriptions take of memory: little while their queues are empty, and as these fill.
+//! The memory that subscriptions take: little while their queues are empty, and more as these fill.
 
 #![cfg(not(toolmeter_loom))]
 
@@ -24,7 +24,7 @@ fn round(rings: &Arc<Rings>, drain: &mut Drain, hub: &Hub) {
 fn ten_thousand_empty_subscriptions_are_small() {
     let rings = Arc::new(Rings::new(STRIPES, 64).unwrap());
     rings.open();
-    // However much room each of them has.
+    // It does not matter how much room each of them has.
     let hub = Hub::new(65_536, 1_024).unwrap();
     let mut subscriptions: Vec<Subscription> = Vec::with_capacity(SUBSCRIPTIONS);
     let taken = measure(|| {
@@ -74,7 +74,7 @@ fn a_queue_takes_memory_as_it_fills_and_gives_it_back() {
     assert!(-emptied.bytes_current > all / 2, "{emptied:?} of {all}");
 }
 
-/// Batches of one event, of a subscriber that is behind: what waits keeps no round alive.
+/// Batches that wait for a slow subscriber keep no round alive.
 #[test]
 fn what_waits_keeps_no_more_than_twice_its_size() {
     const WAITING: usize = 1_024;
@@ -104,7 +104,7 @@ fn what_waits_keeps_no_more_than_twice_its_size() {
         let kept = measure(|| rounds(4)).bytes_current;
         assert_eq!(subscription.stats().delivered, 2 * WAITING as u64);
         let events = (WAITING * size_of::<Event>()) as i64;
-        // For each batch what it has besides, and the queue's place for it.
+        // The rest of each batch, and its place in the queue.
         let besides = (capacity * 128) as i64;
         assert!(
             kept <= 2 * events + besides + 8_192,
@@ -114,7 +114,7 @@ fn what_waits_keeps_no_more_than_twice_its_size() {
     }
 }
 
-/// The same where each batch is of another round, most of which the subscriber does not want.
+/// The same if each batch is of another round, and the subscriber does not want most of the round.
 #[test]
 fn what_is_wanted_of_a_round_keeps_no_more_than_itself() {
     const ROUNDS: usize = 1_024;
@@ -143,8 +143,8 @@ fn what_is_wanted_of_a_round_keeps_no_more_than_itself() {
     assert!(kept <= most, "{kept} bytes where {most} are the most");
 }
 
-/// A round for ten thousand subscriptions takes memory for its events once, and what equal filters
-/// want once more. What lies apart in the round is no exception.
+/// A round for ten thousand subscriptions takes memory for its events once, and for the events that
+/// equal filters want once more, also if these are scattered in the round.
 #[test]
 fn a_round_for_ten_thousand_subscriptions_is_shared() {
     const ROUND: usize = 2_000;
@@ -153,7 +153,7 @@ fn a_round_for_ten_thousand_subscriptions_is_shared() {
         (&|_| Filter::new(), ROUND),
         (&|_| own(1), ROUND / 2),
         (&|_| Filter::new().retries_only(), 0),
-        // A tool each, of which nothing is heard.
+        // A tool each, of which there is no event.
         (&|n| own(100 + n), 0),
     ];
     for (filter, delivered) in filters {
@@ -176,7 +176,7 @@ fn a_round_for_ten_thousand_subscriptions_is_shared() {
             hub.fan_out(round, &names, &timeline, now).wake();
             println!("{:?} for a round", began.elapsed());
         };
-        // The first takes what a queue takes as it fills.
+        // The first round takes the memory that a queue takes as it fills.
         round();
         let taken = measure(&mut round);
         assert!(taken.count_total < 100, "{taken:?}");

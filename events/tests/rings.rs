@@ -1,5 +1,5 @@
-//! Rings and drain against a plain model, on one thread: what is admitted, what is lost, what the
-//! drain gives, and when the pump is woken.
+//! Rings and drain against a plain model, on one thread: which events are admitted, lost and
+//! delivered, and when the pump is woken.
 
 #![cfg(not(toolmeter_loom))]
 
@@ -20,7 +20,7 @@ fn started(at_ns: u64) -> Draft {
 /// Time, stripe and ticket of an event.
 type Pending = (u64, usize, u64);
 
-/// What one stripe did so far.
+/// The counts of one stripe so far.
 #[derive(Clone, Default)]
 struct Model {
     offered: u64,
@@ -35,24 +35,24 @@ impl Model {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
-    /// An event of this time, to this stripe.
+enum Operation {
+    /// An event with this time is offered to this stripe.
     Offer(usize, u64),
-    /// Rounds at this time, so many.
+    /// This many rounds are done at this time.
     Round(u64, u8),
     Close,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        20 => (0_usize..8, 0_u64..100).prop_map(|(stripe, at_ns)| Step::Offer(stripe, at_ns)),
-        4 => (0_u64..150).prop_map(|now_ns| Step::Round(now_ns, 1)),
-        1 => (0_u64..150, 60_u8..70).prop_map(|(now_ns, times)| Step::Round(now_ns, times)),
-        1 => Just(Step::Close),
+        20 => (0_usize..8, 0_u64..100).prop_map(|(stripe, at_ns)| Operation::Offer(stripe, at_ns)),
+        4 => (0_u64..150).prop_map(|now_ns| Operation::Round(now_ns, 1)),
+        1 => (0_u64..150, 60_u8..70).prop_map(|(now_ns, times)| Operation::Round(now_ns, times)),
+        1 => Just(Operation::Close),
     ]
 }
 
-/// Time and number, in the order in which events are delivered: of starts, call and number agree.
+/// Returns time and number of each event, by which starts are ordered: their call and number agree.
 fn order(events: &[Event]) -> Vec<Pending> {
     let place = |event: &Event| (event.number().stripe(), event.number().ticket());
     events
@@ -70,7 +70,7 @@ proptest! {
         stripes in prop::sample::select(vec![1_usize, 2, 4]),
         capacity in 1_usize..5,
         hold_back_ns in 0_u64..40,
-        steps in prop::collection::vec(any_step(), 0..80),
+        operations in prop::collection::vec(any_operation(), 0..80),
     ) {
         let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
         rings.open();
@@ -80,13 +80,13 @@ proptest! {
         let mut closed = false;
         // In the rings, or taken and held.
         let mut pending: Vec<Pending> = Vec::new();
-        // In how many rounds each of them was seen.
+        // The number of rounds that saw each of them.
         let mut rounds = HashMap::new();
         let mut newest_ns = 0;
 
-        for step in steps {
-            match step {
-                Step::Offer(stripe, at_ns) => {
+        for operation in operations {
+            match operation {
+                Operation::Offer(stripe, at_ns) => {
                     let call = rings.offer(stripe, started(at_ns), None);
                     let stripe = stripe % stripes;
                     let counts = &mut model[stripe];
@@ -98,7 +98,7 @@ proptest! {
                     }
                     counts.offered += 1;
                 }
-                Step::Round(now_ns, times) => for _ in 0..times {
+                Operation::Round(now_ns, times) => for _ in 0..times {
                     let round = drain.round(|| now_ns);
                     for counts in &mut model {
                         counts.drained = counts.offered - counts.lost;
@@ -108,12 +108,12 @@ proptest! {
                         *rounds.entry((event.1, event.2)).or_insert(0) += 1;
                     }
                     let due = |event: &Pending| event.0 + hold_back_ns <= now_ns;
-                    // One that was held too long, or is ahead of the clock, lets all others go.
-                    let lets_go = |event: &Pending| {
+                    // One that was held too long, or is ahead of the clock, releases all others.
+                    let releases = |event: &Pending| {
                         let held = rounds[&(event.1, event.2)] - 1;
                         !due(event) && (held >= 64 || event.0 > now_ns + hold_back_ns)
                     };
-                    let all = pending.iter().any(lets_go);
+                    let all = pending.iter().any(releases);
                     let expected: Vec<_> =
                         pending.extract_if(.., |event| all || due(event)).collect();
                     prop_assert_eq!(order(&round.events), &*expected);
@@ -122,7 +122,7 @@ proptest! {
                     newest_ns = expected.last().map_or(newest_ns, |last| last.0.max(newest_ns));
                     prop_assert_eq!(drain.held(), pending.len());
                 }
-                Step::Close => {
+                Operation::Close => {
                     rings.close();
                     closed = true;
                 }
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn a_sleeping_pump_is_woken_by_hand_once() {
+fn wake_wakes_a_sleeping_pump_once() {
     let rings = Arc::new(Rings::new(1, 4).unwrap());
     rings.open();
     let woken = Arc::new(AtomicU32::new(0));

@@ -1,5 +1,5 @@
-//! A producer does not wait for the drain, not even for one that lost its core between taking an
-//! event and counting it as drained, with the ring full.
+//! A producer does not wait for the drain, not even if the ring is full and the drain lost its core
+//! between taking an event and counting it as drained.
 
 #![cfg(not(toolmeter_loom))]
 
@@ -11,7 +11,7 @@ use std::{
 use toolmeter_core::{Finish, Outcome};
 use toolmeter_events::{Draft, Drain, Event, EventKind, Rings, ToolId};
 
-/// Far more than a thousand calls take; it passes only if a call waits for the drain.
+/// Far longer than a thousand calls take. It passes only if a call waits for the drain.
 const STUCK: Duration = Duration::from_secs(30);
 const CAPACITY: u64 = 8;
 const CALLS: u64 = 1_000;
@@ -57,7 +57,7 @@ fn a_thousand_calls_finish_while_the_drain_stands_still() {
         .recv_timeout(STUCK)
         .expect("a call waited for the drain");
     producer.join().unwrap();
-    // The places are empty, but not yet counted as that: each of the events was lost.
+    // The places are empty, but the drain has not counted them yet: each of the events was lost.
     let meanwhile = rings.accounting();
     assert_eq!(meanwhile.offered, CAPACITY + 2 * CALLS);
     assert_eq!((meanwhile.lost, meanwhile.drained), (2 * CALLS, 0));

@@ -1,8 +1,8 @@
 //! The rings, the drain and the hub on the real channel, under load.
 //!
-//! Models show the orderings on a stand-in; this shows crossbeam's channel in its place: it refuses
-//! no admitted event (a debug build panics if it does), every event is accounted for, and no end
-//! comes before its start.
+//! The models check the orderings on a stand-in for crossbeam's channel; these tests run the real
+//! one: a queue never holds more batches than its capacity (a debug build panics if it does), every
+//! event is counted, and no end comes before its start.
 #![cfg(not(toolmeter_loom))]
 
 use std::{
@@ -20,18 +20,18 @@ use toolmeter_events::{
     Timeline, ToolId,
 };
 
-/// How often each place of a ring is used at least: the work is set, not the time, so that a busy
-/// machine makes the tests slower and never less thorough.
+/// The number of times that each place of a ring is used at least. The work is fixed, not the time,
+/// so a busy machine makes the tests slower but not less thorough.
 const USES_OF_A_PLACE: u64 = 20;
-/// How many events go through at least, however small the rings.
+/// The number of events that go through at least, however small the rings are.
 const EVENTS: u64 = 10_000;
 const TOOL: ToolId = ToolId::new(1);
 
-/// Offers whole calls until told to stop; returns how many events.
+/// Offers whole calls until it has to stop. Returns the number of events.
 fn call_until(stop: &AtomicBool, rings: &Rings, first: usize, clock: &Instant) -> u64 {
     let now = || clock.elapsed().as_nanos() as u64;
     let mut offered = 0;
-    // A call ends half way round the stripes from where it began.
+    // A call ends half the stripes away from where it began.
     let half = rings.stripes() / 2;
     let mut stripe = first;
     while !stop.load(Relaxed) {
@@ -44,13 +44,13 @@ fn call_until(stop: &AtomicBool, rings: &Rings, first: usize, clock: &Instant) -
         stripe += 1;
         offered += 2;
         if offered % 16 == 0 {
-            thread::yield_now(); // or few cores would leave none to the pump
+            thread::yield_now(); // otherwise few cores would leave none to the pump
         }
     }
     offered
 }
 
-/// Which calls a subscription has seen the end of; asserts that no start follows its end.
+/// The calls whose end a subscription has received. Asserts that no start follows its end.
 #[derive(Default)]
 struct Ends(HashSet<CallId>);
 
@@ -80,9 +80,9 @@ fn receive(subscription: &Subscription) -> (u64, u64) {
     (events, told)
 }
 
-/// Four threads, one pump, one good subscription and one that is not read,
-/// closed under load. The pump never rests: the more often it empties the rings, the more often their
-/// places change hands, which is what this is about.
+/// Four threads, one pump, one subscription that is read and one that is not, closed under load.
+/// The pump never rests: the more often it empties the rings, the more often threads meet at a
+/// place.
 fn every_event_is_accounted_for(stripes: usize, capacity: usize, hold_back_ns: Option<u64>) {
     let clock = Instant::now();
     let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
@@ -102,7 +102,7 @@ fn every_event_is_accounted_for(stripes: usize, capacity: usize, hold_back_ns: O
             .collect();
         let received = scope.spawn(|| receive(&good));
         let pump = scope.spawn(|| {
-            // Without a hold-back the drain's clock says that every event is old.
+            // Without a hold-back, by the drain's clock every event is old.
             let now = || hold_back_ns.map_or(u64::MAX, |_| clock.elapsed().as_nanos() as u64);
             let moment = Moment::new(SystemTime::UNIX_EPOCH, 0);
             let timeline = Arc::new(Timeline::new(moment));
@@ -123,7 +123,7 @@ fn every_event_is_accounted_for(stripes: usize, capacity: usize, hold_back_ns: O
         });
         // The producers go on while the rings close, and a little longer.
         pump.join().unwrap();
-        rings.offer(0, Draft::started(TOOL, 1, 0, None), None); // this one is lost for certain
+        rings.offer(0, Draft::started(TOOL, 1, 0, None), None); // lost for certain
         stop.store(true, Relaxed);
         let offered: u64 = producers
             .into_iter()
@@ -167,16 +167,16 @@ fn rings_of_four_thousand_places() {
     every_event_is_accounted_for(2, 4_096, Some(50_000));
 }
 
-/// No end before its start, and no clock to help. An honest clock nearly does without the drain's
-/// order of reading lengths: an end that is old enough has a start that is in its ring. Here every
-/// event is old enough, and so many lengths take longer to read than a call takes, so calls begin
-/// and end while the drain is between their two stripes.
+/// No end comes before its start, without the help of a clock. With a correct clock the drain
+/// hardly needs to read the positions twice: an end that is old enough has a start that is in its
+/// ring. Here every event is old enough, and reading the positions of so many stripes takes longer
+/// than a call, so calls begin and end while the drain is between their two stripes.
 #[test]
 fn rings_of_many_stripes() {
     every_event_is_accounted_for(256, 8, None);
 }
 
-/// The pump sleeps without a time limit: were a wake-up lost, the test would not end.
+/// The pump sleeps without a time limit: if a wake-up were lost, the test would not end.
 #[test]
 fn a_pump_that_sleeps_hears_every_event() {
     const CALLS: u64 = 10_000;

@@ -1,4 +1,4 @@
-//! What events, and what carries them, look like as text: as JSON, displayed, and in a debugger.
+//! Events and the types around them as text: as JSON, by `Display`, and by `Debug`.
 
 #![cfg(not(toolmeter_loom))]
 
@@ -22,7 +22,7 @@ fn context() -> CallContext {
         .label("agent", "")
 }
 
-/// The start and the end of a second attempt, as the drain gives them.
+/// Returns the start and the end of a second attempt, as the drain gives them.
 fn call(outcome: Outcome) -> Vec<Event> {
     let rings = Arc::new(Rings::new(2, 8).unwrap());
     rings.open();

@@ -2,8 +2,8 @@
 //!
 //! # Coverage limit
 //!
-//! A model that uses it checks the code around it, but not crossbeam-channel itself. The table lists
-//! what that leaves out, and which other test covers it:
+//! A model that uses it checks the code around it, but not crossbeam-channel itself. The table
+//! lists what that leaves out, and which other test covers it:
 //!
 //! | not shown | covered by |
 //! | --- | --- |
@@ -13,8 +13,8 @@
 //! | data races on an element: each is behind a lock that the model does not see | crossbeam's own tests |
 //! | memory: a channel has 8 places, each used once; a model that needs more panics | crossbeam's own tests |
 //!
-//! The length counts elements that are half put, as crossbeam's does. It may be as old as an acquiring
-//! load may be; crossbeam's is never older.
+//! The length counts elements that are half put, as crossbeam's does. It may be as old as an
+//! acquiring load may be; crossbeam's is never older.
 //!
 //! # Orderings
 //!
@@ -70,7 +70,7 @@ struct Channel<T> {
 }
 
 struct Place<T> {
-    /// Whether an element was put in, even if it was taken since.
+    /// Set once an element was put in, and kept set after it was taken.
     full: AtomicBool,
     element: StdMutex<Option<T>>,
 }

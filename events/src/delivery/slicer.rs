@@ -1,7 +1,7 @@
 //! The slices of a round's events, shared between the batches that have the same events.
 //!
-//! Invariant: a slice keeps at most twice as many events alive as it has. It is a range of the round
-//! itself if it is contiguous and at least half of the round. Otherwise it is a copy.
+//! Invariant: a slice keeps at most twice as many events alive as it has. It is a range of the
+//! round itself if it is contiguous and at least half of the round. Otherwise it is a copy.
 //!
 //! # Orderings
 //!
@@ -16,7 +16,7 @@ pub(crate) type Slice = (Arc<RoundData>, Range<usize>);
 /// The events of a round, and the copies made of parts of them.
 pub(crate) struct Slicer {
     round: Arc<RoundData>,
-    /// How many events at the front of the round are late.
+    /// The number of late events, which are at the front of the round.
     late: usize,
     /// The copies of contiguous parts by their range, for all subscriptions that want the same.
     copies: BTreeMap<(usize, usize), Arc<RoundData>>,

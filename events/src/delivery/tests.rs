@@ -1,4 +1,4 @@
-//! Which events of a round a filter wants, and whether a round lies after a subscription began.
+//! Tests of matching the events of a round with filters, and with the beginning of subscriptions.
 
 use super::*;
 use crate::{

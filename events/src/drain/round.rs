@@ -1,4 +1,4 @@
-//! What one round of the drain gives.
+//! The result of one round of the drain.
 //!
 //! # Orderings
 //!
@@ -29,8 +29,8 @@ use crate::event::Event;
 pub struct Round {
     /// The events, sorted by time, then by call, the `Started` of a call first.
     pub events: Vec<Event>,
-    /// How many of them are older than the newest event of the rounds before: that many at the front
-    /// of `events`. After the clock stepped backwards, this counts every event until the clock has
-    /// caught up.
+    /// The number of events that are older than the newest event of the rounds before. They are at
+    /// the front of `events`. After the clock stepped backwards, this counts every event until the
+    /// clock has caught up.
     pub late: usize,
 }

@@ -1,4 +1,5 @@
-//! The drain on one thread: what a round delivers, holds and counts, whatever the clock says.
+//! Tests of the drain on one thread: what a round delivers, holds and counts, whatever the clock
+//! says.
 
 use super::*;
 use crate::{event::Draft, id::CallId};

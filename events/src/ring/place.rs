@@ -8,7 +8,8 @@
 //!   its place locked only by another producer, which puts an event in or looks for room, or by the
 //!   drain, which takes an event out.
 //! - The drain learns when an event is complete and cannot be taken. A producer of a later turn of
-//!   the ring may lock the place for a moment, if it did not see the hint, and find the event there.
+//!   the ring may lock the place for a moment, if it did not see the hint, and find the event
+//!   there.
 //!
 //! # Orderings
 //!

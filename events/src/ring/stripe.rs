@@ -22,8 +22,8 @@ use toolmeter_core::tickets::Tickets;
 /// The ring of one stripe.
 pub(super) struct StripeRing {
     by_producers: CachePadded<ProducerWords>,
-    /// [`Tickets::drained`], on a line of its own: producers read it, and the drain writes it once a
-    /// round.
+    /// [`Tickets::drained`], on a line of its own: producers read it, and the drain writes it once
+    /// a round.
     drained: CachePadded<Word>,
     /// Allocated by the first subscription; their number is a power of two.
     pub(super) places: OnceLock<Box<[Place]>>,
@@ -42,7 +42,7 @@ struct ProducerWords {
 pub(crate) struct Skipped {
     /// The first of them, or the end of the range if there is none.
     pub(crate) first: u64,
-    /// Whether one of them had a complete event behind the lock of another thread.
+    /// Set if one of them had a complete event behind the lock of another thread.
     pub(crate) any_locked: bool,
 }
 

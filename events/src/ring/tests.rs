@@ -1,4 +1,5 @@
-//! The rings on one thread: what is admitted, lost, taken and counted, and when the pump is woken.
+//! Tests of the rings on one thread: admitting, losing, taking and counting events, waking the
+//! pump.
 
 use super::*;
 use crate::id::ToolId;

@@ -1,4 +1,4 @@
-//! Which pairing converts a time, and which pairings are kept.
+//! Tests of converting times, and of adding and dropping pairings.
 
 use super::*;
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn only_a_jump_makes_a_pairing() {
 }
 
 #[test]
-fn each_time_is_placed_by_the_pairing_before_it() {
+fn each_time_is_converted_by_the_pairing_before_it() {
     let timeline = Timeline::new(at(10_000, 1_000));
     let timeline = timeline.renewed(at(50_000, 2_000)).unwrap();
     let wall = |ms: u64| timeline.wall_time(ms * 1_000_000);
@@ -60,23 +60,23 @@ fn the_oldest_pairings_are_dropped() {
 }
 
 proptest! {
-    /// What is told at some reading of the clock is told the same after every later renewal.
+    /// A time converted at some reading of the clock is converted to the same after every renewal.
     #[test]
-    fn a_told_time_never_moves(
+    fn a_converted_time_never_moves(
         steps in prop::collection::vec((1_u64..1 << 40, 0_u64..1 << 45), 1..63),
         ages in prop::collection::vec(prop_oneof![Just(0), 0_u64..1 << 41], 1..63),
     ) {
         let mut clock_ns = 1 << 42;
         let mut timeline = Timeline::new(Moment::new(EPOCH, clock_ns));
-        let mut told = Vec::new();
+        let mut converted = Vec::new();
         for ((step_ns, wall_ns), age_ns) in steps.into_iter().zip(ages) {
             let time_ns = clock_ns - age_ns;
-            told.push((time_ns, timeline.wall_time(time_ns)));
+            converted.push((time_ns, timeline.wall_time(time_ns)));
             clock_ns += step_ns;
-            // The wall clock says anything.
+            // The wall clock reads anything.
             let now = Moment::new(EPOCH + Duration::from_nanos(wall_ns), clock_ns);
             timeline = timeline.renewed(now).unwrap_or(timeline);
-            for &(time_ns, wall) in &told {
+            for &(time_ns, wall) in &converted {
                 prop_assert_eq!(timeline.wall_time(time_ns), wall);
             }
         }

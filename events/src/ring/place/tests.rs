@@ -1,4 +1,4 @@
-//! One place on one thread: put, taken, and found locked.
+//! Tests of a place on one thread: putting, taking, and finding it locked.
 
 use super::*;
 use crate::{
