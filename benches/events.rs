@@ -55,7 +55,7 @@ impl Bench {
     fn new(stripes: usize) -> Self {
         let rings = Rings::new(stripes, RING_CAPACITY).expect("the settings are in range");
         let rings = Arc::new(rings);
-        rings.open();
+        rings.allocate();
         Self {
             drain: Drain::new(&rings, 0),
             rings,

@@ -34,9 +34,9 @@ use toolmeter_events::{
 
 const TOOL: ToolId = ToolId::new(1);
 
-fn open_rings(stripes: usize, capacity: usize) -> Arc<Rings> {
+fn new_rings(stripes: usize, capacity: usize) -> Arc<Rings> {
     let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
-    rings.open();
+    rings.allocate();
     rings
 }
 
@@ -68,7 +68,7 @@ fn assert_balanced(accounting: &RingsAccounting) {
 #[test]
 fn a_gap_in_the_numbers_is_a_counted_loss() {
     model("a_gap_in_the_numbers_is_a_counted_loss", || {
-        let rings = open_rings(1, 1);
+        let rings = new_rings(1, 1);
         let producers = [1, 1].map(|events| {
             let rings = Arc::clone(&rings);
             thread::spawn(move || {
@@ -105,7 +105,7 @@ fn a_gap_in_the_numbers_is_a_counted_loss() {
 #[test]
 fn an_account_never_tells_of_more_than_was_offered() {
     model("an_account_never_tells_of_more_than_was_offered", || {
-        let rings = open_rings(1, 1);
+        let rings = new_rings(1, 1);
         let reader = {
             let rings = Arc::clone(&rings);
             thread::spawn(move || rings.accounting())
@@ -122,7 +122,7 @@ fn an_account_never_tells_of_more_than_was_offered() {
 #[test]
 fn a_start_never_comes_after_its_end() {
     model("a_start_never_comes_after_its_end", || {
-        let rings = open_rings(2, 2);
+        let rings = new_rings(2, 2);
         let caller = {
             let rings = Arc::clone(&rings);
             thread::spawn(move || {
@@ -147,7 +147,7 @@ fn a_start_never_comes_after_its_end_whatever_the_clock_says() {
     model(
         "a_start_never_comes_after_its_end_whatever_the_clock_says",
         || {
-            let rings = open_rings(2, 2);
+            let rings = new_rings(2, 2);
             let clock = Arc::new(Word::new(1));
             let caller = {
                 let (rings, clock) = (Arc::clone(&rings), Arc::clone(&clock));
@@ -262,7 +262,7 @@ fn a_call_beside_the_subscription_never_comes_without_its_end() {
         "a_call_beside_the_subscription_never_comes_without_its_end",
         || {
             // Allocated before, since a model does not see the `OnceLock` that they are in.
-            let rings = open_rings(1, 3);
+            let rings = new_rings(1, 3);
             let hub = Hub::new(4, 4).unwrap();
             let caller = {
                 let rings = Arc::clone(&rings);
@@ -306,7 +306,7 @@ fn a_call_beside_the_subscription_never_comes_without_its_end() {
 #[test]
 fn a_call_across_stripes_never_comes_without_its_end() {
     model("a_call_across_stripes_never_comes_without_its_end", || {
-        let rings = open_rings(2, 2);
+        let rings = new_rings(2, 2);
         let hub = Hub::new(4, 4).unwrap();
         let caller = {
             let rings = Arc::clone(&rings);
@@ -361,7 +361,7 @@ impl Woken {
 #[test]
 fn a_waiting_receiver_is_woken_for_a_batch() {
     model("a_waiting_receiver_is_woken_for_a_batch", || {
-        let rings = open_rings(1, 1);
+        let rings = new_rings(1, 1);
         let hub = Hub::new(1, 1).unwrap();
         let subscription = hub.subscribe(&rings, Filter::new(), None).unwrap();
         start(&rings, 0);
@@ -388,7 +388,7 @@ fn a_waiting_receiver_is_woken_for_a_batch() {
 #[test]
 fn a_queue_holds_no_more_than_its_capacity() {
     model("a_queue_holds_no_more_than_its_capacity", || {
-        let rings = open_rings(1, 4);
+        let rings = new_rings(1, 4);
         let hub = Hub::new(1, 4).unwrap();
         let subscription = Arc::new(hub.subscribe(&rings, Filter::new(), None).unwrap());
         let mut drain = Drain::new(&rings, 0);
@@ -478,7 +478,7 @@ fn closing_loses_nothing_uncounted() {
 #[test]
 fn closing_in_no_time_loses_nothing_uncounted() {
     model("closing_in_no_time_loses_nothing_uncounted", || {
-        let rings = open_rings(1, 1);
+        let rings = new_rings(1, 1);
         let producers = [(); 2].map(|()| {
             let rings = Arc::clone(&rings);
             thread::spawn(move || start(&rings, 0))
@@ -526,7 +526,7 @@ impl Token {
 #[test]
 fn no_wake_up_is_lost() {
     model("no_wake_up_is_lost", || {
-        let rings = open_rings(2, 1);
+        let rings = new_rings(2, 1);
         let token = Token::of(&rings);
         let producers = [0, 1].map(|stripe| {
             let rings = Arc::clone(&rings);
@@ -548,7 +548,7 @@ fn no_wake_up_is_lost() {
 #[test]
 fn no_wake_up_of_a_later_sleep_is_lost() {
     model("no_wake_up_of_a_later_sleep_is_lost", || {
-        let rings = open_rings(1, 2);
+        let rings = new_rings(1, 2);
         let token = Token::of(&rings);
         let mut drain = Drain::new(&rings, 0);
         assert!(drain.fall_asleep());

@@ -91,7 +91,7 @@ const MAX_ROUNDS: u32 = 64;
 /// use toolmeter_events::{Drain, Draft, EventKind, Rings, ToolId};
 ///
 /// let rings = Arc::new(Rings::new(2, 64)?);
-/// rings.open();
+/// rings.allocate();
 /// let tool = ToolId::new(0);
 /// let call = rings.offer(1, Draft::started(tool, 1, 100, None), None);
 /// let finish = Finish::new(Outcome::Success, 1, 100, 50);

@@ -80,7 +80,7 @@ impl fmt::Display for ErrorMessage {
 /// use toolmeter_events::{Drain, Draft, ErrorMessage, EventKind, Rings, ToolId};
 ///
 /// let rings = Arc::new(Rings::new(1, 64)?);
-/// rings.open();
+/// rings.allocate();
 /// let (tool, message) = (ToolId::new(7), ErrorMessage::new("too slow"));
 /// let call = rings.offer(0, Draft::started(tool, 1, 100, None), None);
 /// let finish = Finish::new(Outcome::Failure(ErrorKind::Timeout), 1, 100, 50);

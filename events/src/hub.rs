@@ -196,7 +196,7 @@ impl Hub {
         if subscribers.closed {
             return Ok(Subscription::new(receiver, receivers, stats, None));
         }
-        rings.open();
+        rings.allocate();
         rings.subscribed();
         let id = subscribers.next_id;
         subscribers.next_id += 1;

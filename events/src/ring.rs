@@ -89,7 +89,7 @@ pub enum RingsError {
 /// use toolmeter_events::{Drain, Draft, Rings, ToolId};
 ///
 /// let rings = Arc::new(Rings::new(2, 4_096)?);
-/// rings.open(); // as the first subscription does
+/// rings.allocate(); // as the first subscription does
 /// let call = rings.offer(1, Draft::started(ToolId::new(0), 1, 500, None), None);
 ///
 /// let mut drain = Drain::new(&rings, 0);
@@ -115,7 +115,7 @@ struct ReadMostly {
 impl Rings {
     /// Creates rings for `stripes` stripes, each with room for `capacity` events.
     ///
-    /// The memory of the places is allocated by [`open`](Self::open).
+    /// The memory of the places is allocated by [`allocate`](Self::allocate).
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl Rings {
     ///
     /// [`Hub::subscribe`](crate::Hub::subscribe) calls this. Events offered before are lost, and
     /// counted.
-    pub fn open(&self) {
+    pub fn allocate(&self) {
         let places = self.capacity().next_power_of_two();
         for stripe in &self.stripes {
             stripe

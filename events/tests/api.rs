@@ -74,7 +74,7 @@ const _: () = {
 fn an_offer_catches_the_panic_of_the_pumps_waker() {
     let tool = ToolId::new(0);
     let rings = Arc::new(Rings::new(1, 8).unwrap());
-    rings.open();
+    rings.allocate();
     let mut drain = Drain::new(&rings, 0);
     assert!(rings.set_waker(|| panic!("the waker's own")));
     assert!(drain.fall_asleep());

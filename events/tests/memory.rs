@@ -23,7 +23,7 @@ fn round(rings: &Arc<Rings>, drain: &mut Drain, hub: &Hub) {
 #[test]
 fn ten_thousand_empty_subscriptions_are_small() {
     let rings = Arc::new(Rings::new(STRIPES, 64).unwrap());
-    rings.open();
+    rings.allocate();
     // It does not matter how much room each of them has.
     let hub = Hub::new(65_536, 1_024).unwrap();
     let mut subscriptions: Vec<Subscription> = Vec::with_capacity(SUBSCRIPTIONS);

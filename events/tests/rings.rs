@@ -73,7 +73,7 @@ proptest! {
         operations in prop::collection::vec(any_operation(), 0..80),
     ) {
         let rings = Arc::new(Rings::new(stripes, capacity).unwrap());
-        rings.open();
+        rings.allocate();
         prop_assert_eq!((rings.stripes(), rings.capacity()), (stripes, capacity));
         let mut drain = Drain::new(&rings, hold_back_ns);
         let mut model = vec![Model::default(); stripes];
@@ -162,7 +162,7 @@ proptest! {
 #[test]
 fn wake_wakes_a_sleeping_pump_once() {
     let rings = Arc::new(Rings::new(1, 4).unwrap());
-    rings.open();
+    rings.allocate();
     let woken = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&woken);
     assert!(rings.set_waker(move || {

@@ -26,7 +26,7 @@ fn call(rings: &Rings) {
 #[test]
 fn a_thousand_calls_finish_while_the_drain_stands_still() {
     let rings = Arc::new(Rings::new(1, usize::try_from(CAPACITY).unwrap()).unwrap());
-    rings.open();
+    rings.allocate();
     for _ in 0..CAPACITY / 2 {
         call(&rings);
     }

@@ -181,7 +181,7 @@ fn rings_of_many_stripes() {
 fn a_pump_that_sleeps_hears_every_event() {
     const CALLS: u64 = 10_000;
     let rings = Arc::new(Rings::new(2, 64).unwrap());
-    rings.open();
+    rings.allocate();
     thread::scope(|scope| {
         let pump = scope.spawn(|| {
             let me = thread::current();

@@ -25,7 +25,7 @@ fn context() -> CallContext {
 /// Returns the start and the end of a second attempt, as the drain gives them.
 fn call(outcome: Outcome) -> Vec<Event> {
     let rings = Arc::new(Rings::new(2, 8).unwrap());
-    rings.open();
+    rings.allocate();
     let context = Some(Arc::new(context()));
     let start = Draft::started(SHELL, 2, 100, context.clone());
     let call = rings.offer(1, start, None);

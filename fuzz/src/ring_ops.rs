@@ -157,7 +157,7 @@ impl Host {
     }
 
     fn open(&mut self) {
-        self.rings.open();
+        self.rings.allocate();
         self.model.open();
     }
 

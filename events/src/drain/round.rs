@@ -15,7 +15,7 @@ use crate::event::Event;
 /// use toolmeter_events::{Drain, Draft, Rings, ToolId};
 ///
 /// let rings = Arc::new(Rings::new(1, 64)?);
-/// rings.open();
+/// rings.allocate();
 /// let mut drain = Drain::new(&rings, 0);
 /// for time_ns in [200, 100] {
 ///     rings.offer(0, Draft::started(ToolId::new(0), 1, time_ns, None), None);

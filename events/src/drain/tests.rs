@@ -9,7 +9,7 @@ const TOOL: ToolId = ToolId::new(3);
 
 fn drain(stripes: usize, hold_back_ns: u64) -> (Arc<Rings>, Drain) {
     let rings = Arc::new(Rings::new(stripes, 8).unwrap());
-    rings.open();
+    rings.allocate();
     let drain = Drain::new(&rings, hold_back_ns);
     (rings, drain)
 }
@@ -244,7 +244,7 @@ fn the_last_round_waits_for_what_is_half_put_while_it_may() {
 #[test]
 fn a_burst_of_held_events_does_not_keep_its_memory() {
     let rings = Arc::new(Rings::new(1, 1 << 14).unwrap());
-    rings.open();
+    rings.allocate();
     let mut drain = Drain::new(&rings, 1_000);
     for _ in 0..1 << 14 {
         start(&rings, 0, 100);
@@ -280,7 +280,7 @@ fn delivered(drain: &mut Drain, times_ns: impl IntoIterator<Item = u64>) -> Vec<
 fn a_clock_that_steps_backwards_holds_nothing() {
     const SECOND: u64 = 1_000_000_000;
     let rings = Arc::new(Rings::new(2, 256).unwrap());
-    rings.open();
+    rings.allocate();
     let mut drain = Drain::new(&rings, 50_000);
     for time in 0..100 {
         let call = start(&rings, 0, 100 * SECOND + time);

@@ -19,7 +19,7 @@ use toolmeter_core::RingAccounting;
 /// use toolmeter_events::{Draft, Rings, ToolId};
 ///
 /// let rings = Rings::new(2, 64)?;
-/// // No subscription has opened the rings, so there is no room.
+/// // No subscription has allocated the places, so there is no room.
 /// rings.offer(1, Draft::started(ToolId::new(0), 1, 500, None), None);
 /// let accounting = rings.accounting();
 /// assert_eq!((accounting.offered, accounting.lost, accounting.drained), (1, 1, 0));

@@ -9,9 +9,9 @@ fn started() -> Draft {
     Draft::started(ToolId::new(0), 1, 0, None)
 }
 
-fn open(stripes: usize, capacity: usize) -> Rings {
+fn allocated(stripes: usize, capacity: usize) -> Rings {
     let rings = Rings::new(stripes, capacity).unwrap();
-    rings.open();
+    rings.allocate();
     rings
 }
 
@@ -65,7 +65,7 @@ fn before_the_first_subscription_events_are_lost_and_counted() {
 
 #[test]
 fn a_full_ring_loses_the_new_and_a_gap_tells() {
-    let rings = open(1, 2);
+    let rings = allocated(1, 2);
     for ticket in 0..4 {
         assert_eq!(rings.offer(0, started(), None), CallId::new(0, ticket));
     }
@@ -81,7 +81,7 @@ fn a_full_ring_loses_the_new_and_a_gap_tells() {
 
 #[test]
 fn a_taken_event_frees_its_place_only_when_counted() {
-    let rings = open(1, 1);
+    let rings = allocated(1, 1);
     rings.offer(0, started(), None);
     let mut taken = 0;
     rings.take(0, given(&rings, 0), |_, _| taken += 1);
@@ -95,7 +95,7 @@ fn a_taken_event_frees_its_place_only_when_counted() {
 
 #[test]
 fn any_stripe_number_finds_a_ring() {
-    let rings = open(2, 4);
+    let rings = allocated(2, 4);
     assert_eq!(rings.offer(7, started(), None), CallId::new(1, 0));
     assert_eq!(rings.offer(usize::MAX, started(), None), CallId::new(1, 1));
     assert_eq!(rings.accounting().stripes[1].offered, 2);
@@ -103,7 +103,7 @@ fn any_stripe_number_finds_a_ring() {
 
 #[test]
 fn an_end_keeps_the_id_of_its_call() {
-    let rings = open(2, 4);
+    let rings = allocated(2, 4);
     let call = rings.offer(1, started(), None);
     assert_eq!(rings.offer(0, started(), Some(call)), call);
     let mut calls = Vec::new();
@@ -113,7 +113,7 @@ fn an_end_keeps_the_id_of_its_call() {
 
 #[test]
 fn closed_rings_take_nothing_more() {
-    let rings = open(1, 4);
+    let rings = allocated(1, 4);
     rings.offer(0, started(), None);
     rings.close();
     assert_eq!(rings.offer(0, started(), None), CallId::new(0, 1));
@@ -132,7 +132,7 @@ fn closed_rings_take_nothing_more() {
 
 #[test]
 fn what_was_not_drained_before_the_seal_is_lost() {
-    let rings = open(1, 4);
+    let rings = allocated(1, 4);
     rings.offer(0, started(), None);
     rings.close();
     assert!(!rings.is_settled());
@@ -146,7 +146,7 @@ fn what_was_not_drained_before_the_seal_is_lost() {
 
 #[test]
 fn only_the_first_offer_wakes_a_sleeping_pump() {
-    let rings = open(2, 4);
+    let rings = allocated(2, 4);
     let woken = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&woken);
     assert!(rings.set_waker(move || {
@@ -171,7 +171,7 @@ fn only_the_first_offer_wakes_a_sleeping_pump() {
 
 #[test]
 fn closed_rings_let_the_pump_sleep() {
-    let rings = open(1, 4);
+    let rings = allocated(1, 4);
     rings.offer(0, started(), None);
     empty(&rings, 0);
     rings.close();
@@ -184,7 +184,7 @@ fn closed_rings_let_the_pump_sleep() {
 /// costs the event of each round of tickets that comes to it, and no more than that.
 #[test]
 fn an_event_that_is_half_put_costs_its_place_alone() {
-    let rings = open(1, 4);
+    let rings = allocated(1, 4);
     rings.offer(0, started(), None);
     let (held_up, go_on) = rings.half_put(0, started());
     rings.offer(0, started(), None);
@@ -208,7 +208,7 @@ fn an_event_that_is_half_put_costs_its_place_alone() {
 /// Losses shift nothing: what is admitted finds its place free, wherever the drain stands.
 #[test]
 fn there_is_room_for_as_many_as_were_counted() {
-    let rings = open(1, 4);
+    let rings = allocated(1, 4);
     let offer = |times| {
         for _ in 0..times {
             rings.offer(0, started(), None);
@@ -226,7 +226,7 @@ fn there_is_room_for_as_many_as_were_counted() {
 
 #[test]
 fn what_entered_after_the_look_stays() {
-    let rings = open(1, 1);
+    let rings = allocated(1, 1);
     rings.offer(0, started(), None);
     let looked = given(&rings, 0);
     assert_eq!(empty(&rings, 0), [0]);
@@ -238,7 +238,7 @@ fn what_entered_after_the_look_stays() {
 
 #[test]
 fn the_first_position_without_an_event_is_returned() {
-    let rings = open(1, 4);
+    let rings = allocated(1, 4);
     let first_skipped = |positions| rings.take(0, positions, |_, _| {}).first;
     assert_eq!(first_skipped(0..0), 0);
     for _ in 0..4 {
