@@ -1,10 +1,10 @@
 //! Agents that `AutoRun` drives: blocking tools on other threads, time limits, retries, and
 //! calls that are cancelled while they hang.
 //!
-//! The books are made of the results of each turn. That is exact because a tool of these turns
+//! The expected counts come from the results of each turn. That is exact because a tool of these turns
 //! can fail in one way only: whatever came before the last attempt of a call failed in that way.
 
-use crate::books::Books;
+use crate::counts::Counts;
 use crate::host::Host;
 use crate::tools::{BLOCKING, BY_NAME, NAMES, UNKNOWN, ask, place};
 use serde_json::Value;
@@ -29,7 +29,7 @@ const TURNS: u64 = 50;
 struct Agent {
     host: Arc<Host>,
     turn: u64,
-    books: Books,
+    counts: Counts,
 }
 
 impl Model for Agent {
@@ -37,7 +37,7 @@ impl Model for Agent {
 
     async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, Infallible> {
         for result in &results {
-            self.book(result);
+            self.count(result);
         }
         if self.host.is_over() || self.turn == TURNS {
             return Ok(Turn::Done(Value::Null));
@@ -62,9 +62,9 @@ impl Model for Agent {
 }
 
 impl Agent {
-    fn book(&mut self, result: &CallResult) {
+    fn count(&mut self, result: &CallResult) {
         let Some(tool) = place(result.call.name()) else {
-            self.books.unknown += result.attempts;
+            self.counts.unknown += result.attempts;
             return;
         };
         // A call that was cancelled before it began was no attempt.
@@ -78,21 +78,21 @@ impl Agent {
         let retries = (result.attempts - 1) as u16;
         for attempt in result.attempt - retries..result.attempt {
             let outcome = Outcome::Failure(failed_before);
-            self.books.whole(tool, attempt, outcome);
+            self.counts.whole(tool, attempt, outcome);
         }
-        self.books.whole(tool, result.attempt, result.outcome);
+        self.counts.whole(tool, result.attempt, result.outcome);
     }
 }
 
 /// Runs one agent after the other until the load is over.
-pub(crate) async fn run(host: Arc<Host>) -> Books {
+pub(crate) async fn run(host: Arc<Host>) -> Counts {
     let backoff = ConstantBuilder::new().with_delay(Duration::from_micros(300));
-    let mut all = Books::default();
+    let mut all = Counts::default();
     while !host.is_over() {
         let mut agent = Agent {
             host: Arc::clone(&host),
             turn: 0,
-            books: Books::default(),
+            counts: Counts::default(),
         };
         let report = AutoRun::new(&host.registry)
             .time_limit(LIMIT)
@@ -101,7 +101,7 @@ pub(crate) async fn run(host: Arc<Host>) -> Books {
             .run(&mut agent)
             .await;
         assert!(matches!(report.stop, StopReason::Done(_)));
-        all.add(&agent.books);
+        all.add(&agent.counts);
     }
     all
 }

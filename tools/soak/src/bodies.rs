@@ -1,9 +1,10 @@
 //! Tools that come and go with bodies that call back: while they are called, and when they are
 //! dropped, on whichever thread drops them.
 
-use crate::books::{Books, Did};
-use crate::calls::book_answer;
+use crate::calls::count_answer;
+use crate::counts::Counts;
 use crate::crossing::poll_once;
+use crate::did::Did;
 use crate::foreign::{Deed, Foreign, Whose};
 use crate::host::Host;
 use crate::tools::{NAMES, ask};
@@ -85,8 +86,8 @@ pub(crate) fn come_and_go(
     foreign: &Arc<Foreign>,
     census: &Arc<Census>,
     places: Range<usize>,
-) -> Books {
-    let mut books = Books::default();
+) -> Counts {
+    let mut counts = Counts::default();
     let mut step = places.start as u64;
     while !host.is_over() {
         for place in places.clone() {
@@ -102,8 +103,8 @@ pub(crate) fn come_and_go(
             };
             let handle = host.registry.register_tool(body());
             let handle = handle.expect("no other thread registers this name");
-            books.did(Did::Registered);
-            call(host, &handle, place, &mut books);
+            counts.did(Did::Registered);
+            call(host, &handle, place, &mut counts);
             if step.is_multiple_of(3) {
                 // What is refused is dropped at once.
                 let refused = host.registry.register_tool(body());
@@ -111,32 +112,32 @@ pub(crate) fn come_and_go(
             }
             if step.is_multiple_of(2) {
                 drop(handle);
-                deregister(host, place, &mut books);
+                deregister(host, place, &mut counts);
             } else {
-                deregister(host, place, &mut books);
+                deregister(host, place, &mut counts);
                 handle.start().succeed();
-                books.whole(place, 1, Outcome::Success);
+                counts.whole(place, 1, Outcome::Success);
             }
             step += 1;
             host.rest(Duration::from_micros(500));
             host.wait_for_receivers();
         }
     }
-    books
+    counts
 }
 
-fn call(host: &Host, handle: &ToolHandle, place: usize, books: &mut Books) {
+fn call(host: &Host, handle: &ToolHandle, place: usize, counts: &mut Counts) {
     handle.start().succeed();
-    books.whole(place, 1, Outcome::Success);
+    counts.whole(place, 1, Outcome::Success);
     let call = host.registry.invoke(NAMES[place], ask::ANSWER.into());
     let Poll::Ready(answer) = poll_once(pin!(call.into_future())) else {
         panic!("`{}` did not answer at once", NAMES[place]);
     };
-    book_answer(books, place, 1, &answer);
+    count_answer(counts, place, 1, &answer);
 }
 
-fn deregister(host: &Host, place: usize, books: &mut Books) {
+fn deregister(host: &Host, place: usize, counts: &mut Counts) {
     let ended = host.registry.deregister(NAMES[place]);
     ended.expect("no other thread deregisters this name");
-    books.did(Did::Deregistered);
+    counts.did(Did::Deregistered);
 }

@@ -1,7 +1,8 @@
 //! Calls of one thread, one after the other, of every kind that needs no runtime.
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
 use crate::crossing::{Finisher, Passed, poll_once};
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::{
     BY_NAME, CROSSING, FAILING, FIXED, HANGING, NAMES, PANICKING, PLAIN, REFUSED, TIMED, TOOLS,
@@ -31,11 +32,11 @@ pub(crate) struct Caller {
     context: Arc<CallContext>,
     step: u64,
     /// What it did.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
 }
 
 /// Calls until the load is over, in bursts of this many calls with a breath between.
-pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Books {
+pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Counts {
     while !caller.host.is_over() {
         for _ in 0..burst {
             caller.call();
@@ -43,7 +44,7 @@ pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Books {
         caller.host.rest(Duration::from_micros(500));
         caller.host.wait_for_receivers();
     }
-    caller.books
+    caller.counts
 }
 
 impl Caller {
@@ -54,7 +55,7 @@ impl Caller {
             finisher: finisher.clone(),
             context: Arc::new(CallContext::new("soak").turn(step).call("call")),
             step,
-            books: Books::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -98,7 +99,7 @@ impl Caller {
 
     fn timed(&mut self, attempt: u16, outcome: Outcome) {
         let tool = self.tool(TIMED);
-        let open = self.books.begin(TIMED, attempt);
+        let open = self.counts.begin(TIMED, attempt);
         let call = self.call_of(&tool, attempt).start();
         let latency = match outcome {
             Outcome::Success => call.succeed(),
@@ -112,13 +113,13 @@ impl Caller {
                 Duration::ZERO
             }
         };
-        self.books.end_after(open, outcome, latency);
+        self.counts.end_after(open, outcome, latency);
     }
 
     fn succeed(&mut self, attempt: u16) {
         let tool = self.tool(PLAIN);
         self.call_of(&tool, attempt).run(|| ());
-        self.books.whole(PLAIN, attempt, Outcome::Success);
+        self.counts.whole(PLAIN, attempt, Outcome::Success);
     }
 
     fn fail(&mut self, attempt: u16, kind: ErrorKind) {
@@ -126,14 +127,14 @@ impl Caller {
         let call = self.call_of(&tool, attempt);
         let failed: Plain = call.run(|| Err(ToolError::new(kind, "failed as asked")));
         assert!(failed.is_err());
-        self.books.whole(FAILING, attempt, Outcome::Failure(kind));
+        self.counts.whole(FAILING, attempt, Outcome::Failure(kind));
     }
 
     fn fail_by_verdict(&mut self, attempt: u16, kind: ErrorKind) {
         let tool = self.tool(FAILING);
         let call = self.call_of(&tool, attempt);
         call.classify(|kind| Verdict::failure(*kind)).run(|| kind);
-        self.books.whole(FAILING, attempt, Outcome::Failure(kind));
+        self.counts.whole(FAILING, attempt, Outcome::Failure(kind));
     }
 
     fn panic(&mut self, attempt: u16) {
@@ -142,7 +143,7 @@ impl Caller {
         let ended = catch_unwind(AssertUnwindSafe(|| call.run(|| -> () { unwind() })));
         assert!(ended.is_err());
         let outcome = Outcome::Failure(ErrorKind::Panic);
-        self.books.whole(PANICKING, attempt, outcome);
+        self.counts.whole(PANICKING, attempt, outcome);
     }
 
     /// A guard that unwinding drops is cancelled, and so is one that is made meanwhile: the tool
@@ -161,30 +162,30 @@ impl Caller {
             unwind()
         }));
         assert!(ended.is_err());
-        self.books.whole(PANICKING, 1, Outcome::Cancelled);
-        self.books.whole(PANICKING, 1, Outcome::Cancelled);
+        self.counts.whole(PANICKING, 1, Outcome::Cancelled);
+        self.counts.whole(PANICKING, 1, Outcome::Cancelled);
     }
 
     /// A call that is denied before it begins.
     fn reject(&mut self, attempt: u16) {
         let tool = self.tool(REFUSED);
         self.call_of(&tool, attempt).reject("denied as asked");
-        self.books.reject(REFUSED);
+        self.counts.reject(REFUSED);
     }
 
     /// A future that is never polled is no call.
     fn never_poll(&mut self) {
         let tool = self.tool(HANGING);
         drop(tool.run_async(pending::<Plain>()));
-        self.books.did(Did::NeverPolled);
+        self.counts.did(Did::NeverPolled);
     }
 
     fn poll_and_drop(&mut self, attempt: u16) {
         let tool = self.tool(HANGING);
         let call = self.call_of(&tool, attempt);
         assert!(poll_once(pin!(call.run_async(pending::<Plain>()))).is_pending());
-        self.books.whole(HANGING, attempt, Outcome::Cancelled);
-        self.books.did(Did::DroppedPolled);
+        self.counts.whole(HANGING, attempt, Outcome::Cancelled);
+        self.counts.did(Did::DroppedPolled);
     }
 
     fn poll_to_the_end(&mut self, attempt: u16) {
@@ -192,7 +193,7 @@ impl Caller {
         let mut call = pin!(self.call_of(&tool, attempt).run_async(twice()));
         assert!(poll_once(call.as_mut()).is_pending());
         assert!(poll_once(call.as_mut()).is_ready());
-        self.books.whole(WAITING, attempt, Outcome::Success);
+        self.counts.whole(WAITING, attempt, Outcome::Success);
     }
 
     fn pass_a_guard(&mut self, attempt: u16, kind: ErrorKind) {
@@ -203,10 +204,10 @@ impl Caller {
             _ => Outcome::Cancelled,
         };
         let tool = self.tool(CROSSING);
-        let open = self.books.begin(CROSSING, attempt);
+        let open = self.counts.begin(CROSSING, attempt);
         let call = self.call_of(&tool, attempt).start_owned();
         let passed = Passed::Call(call, open, outcome);
-        self.finisher.pass(passed, &mut self.books);
+        self.finisher.pass(passed, &mut self.counts);
     }
 
     fn pass_a_future(&mut self, attempt: u16) {
@@ -216,14 +217,14 @@ impl Caller {
             let ended = call.run_async(twice()).await;
             assert!(ended.is_ok());
         });
-        let open = self.books.begin(CROSSING, attempt);
+        let open = self.counts.begin(CROSSING, attempt);
         assert!(poll_once(call.as_mut()).is_pending());
         let outcome = match attempt {
             1 => Outcome::Cancelled,
             _ => Outcome::Success,
         };
         let passed = Passed::Future(call, open, outcome);
-        self.finisher.pass(passed, &mut self.books);
+        self.finisher.pass(passed, &mut self.counts);
     }
 
     /// Asks a tool with a body for one thing after the other.
@@ -243,7 +244,7 @@ impl Caller {
         let Poll::Ready(answer) = answer else {
             panic!("`{}` did not answer when asked for {wish}", NAMES[tool]);
         };
-        book_answer(&mut self.books, tool, attempt, &answer);
+        count_answer(&mut self.counts, tool, attempt, &answer);
     }
 
     fn invoke_unknown(&mut self, attempt: u16) {
@@ -253,7 +254,7 @@ impl Caller {
             poll_once(call),
             Poll::Ready(Err(InvokeError::UnknownTool { .. }))
         ));
-        self.books.unknown += 1;
+        self.counts.unknown += 1;
     }
 
     /// Looks a tool up that may be registered or not, and calls it if it is; calls it by its
@@ -262,7 +263,7 @@ impl Caller {
         let place = FIXED + (self.step / KINDS_OF_CALLS) as usize % (TOOLS - FIXED);
         if let Some(tool) = self.host.registry.get(NAMES[place]) {
             self.call_of(&tool, attempt).start().succeed();
-            self.books.whole(place, attempt, Outcome::Success);
+            self.counts.whole(place, attempt, Outcome::Success);
         }
         self.invoke(place, attempt);
     }
@@ -281,25 +282,25 @@ fn twice() -> impl Future<Output = Plain> + Send {
     })
 }
 
-/// Books a call by name as it was answered.
-pub(crate) fn book_answer(
-    books: &mut Books,
+/// Counts a call by name by its result.
+pub(crate) fn count_answer(
+    counts: &mut Counts,
     tool: usize,
     attempt: u16,
     answer: &Result<Value, InvokeError>,
 ) {
     let outcome = match answer {
         Err(InvokeError::UnknownTool { .. }) => {
-            books.unknown += 1;
+            counts.unknown += 1;
             return;
         }
         Err(InvokeError::Disabled { .. } | InvokeError::NotCallable { .. }) => {
-            books.reject(tool);
+            counts.reject(tool);
             return;
         }
         Err(error) => error.outcome(),
         Ok(answer) if answer["isError"] == true => Outcome::Failure(ErrorKind::ToolError),
         Ok(_) => Outcome::Success,
     };
-    books.whole(tool, attempt, outcome);
+    counts.whole(tool, attempt, outcome);
 }

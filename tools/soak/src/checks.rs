@@ -1,18 +1,17 @@
-//! Whether it adds up: both columns, the soak's own books and toolmeter's, line by line.
+//! The comparison of the expected counts with toolmeter's.
 //!
-//! # Who is exact for what
+//! Three kinds of reading are exact: a cursor that lives for the whole run, all that resets returned
+//! together with the metrics since the last of them, and the totals. Each sees every call of every
+//! name, whether its tool stays or comes and goes. Where more names come and go than are remembered,
+//! the counts of a forgotten name are among those of nameless tools. There the sum over all names is
+//! compared, and each name that is still known (`crowd.rs`).
 //!
-//! Everybody: a cursor that lives for the whole run, all that resets handed back and the metrics
-//! since the last of them, and the totals since the registry was built. Each sees every call of
-//! every name, whether its tool stays or comes and goes. Where more names come and go than are
-//! remembered, what a name counted is at last found among what is nameless, so there the sum over
-//! all names is compared, and each name that is still known (`crowd.rs`).
-//!
-//! While rings overflow it is not known which event is lost. So of each tool and kind no more
-//! may be received than was done, and what is missing, all together, must be what was lost.
+//! While rings overflow it is not known which event is lost. So no more events of a tool and kind may
+//! be received than there were, and all that are missing together must equal the number of lost events.
 
-use crate::books::{self, Books, Did, FIELDS, Tally};
+use crate::counts::{self, Counts, FIELDS, Tally};
 use crate::crowd;
+use crate::did::Did;
 #[cfg(unix)]
 use crate::forks;
 use crate::guests::Guests;
@@ -27,21 +26,21 @@ use crate::wakers::HOLDING;
 use serde::Serialize;
 use toolmeter::{ErrorKind, EventKind};
 
-/// One number, counted twice.
+/// A number counted twice.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Check {
     /// What was counted.
     pub(crate) what: String,
-    /// By the soak itself.
-    pub(crate) books: u64,
-    /// By toolmeter.
+    /// The number that the soak counted.
+    pub(crate) expected: u64,
+    /// The number that toolmeter counted.
     pub(crate) toolmeter: u64,
 }
 
 impl Check {
-    /// Whether both agree.
+    /// Returns whether both are equal.
     pub(crate) fn agrees(&self) -> bool {
-        self.books == self.toolmeter
+        self.expected == self.toolmeter
     }
 }
 
@@ -72,10 +71,10 @@ impl Checks {
         checks.0
     }
 
-    fn add(&mut self, what: impl Into<String>, books: u64, toolmeter: u64) {
+    fn add(&mut self, what: impl Into<String>, expected: u64, toolmeter: u64) {
         self.0.push(Check {
             what: what.into(),
-            books,
+            expected,
             toolmeter,
         });
     }
@@ -88,22 +87,22 @@ impl Checks {
             ("totals", &run.totals),
         ];
         for (reader, theirs) in readers {
-            self.tallies(reader, &run.books, theirs);
+            self.tallies(reader, &run.counts, theirs);
             let what = format!("{reader}: calls of unknown tools");
-            self.add(what, run.books.unknown, theirs.unknown);
+            self.add(what, run.counts.unknown, theirs.unknown);
         }
         let [metrics, published] = &run.published;
         self.tallies("metrics, and as published", metrics, published);
-        let open = run.books.sum(0..TOOLS).open();
+        let open = run.counts.sum(0..TOOLS).open();
         self.add("calls in flight", open, run.in_flight);
         self.add("tools at the end", FIXED as u64, run.visible as u64);
     }
 
-    /// Each field of all these tools added up, and each tool that is not as it should be.
-    fn tallies(&mut self, reader: &str, ours: &Books, theirs: &Books) {
+    /// Compares each field of the sum over all tools, and adds each tool that differs.
+    fn tallies(&mut self, reader: &str, ours: &Counts, theirs: &Counts) {
         self.fields(reader, &ours.sum(0..TOOLS), &theirs.sum(0..TOOLS));
         for place in 0..FIELDS {
-            let field = books::field_name(place);
+            let field = counts::field_name(place);
             for (tool, name) in NAMES.iter().enumerate() {
                 let our = ours.tool(tool).field(place);
                 let their = theirs.tool(tool).field(place);
@@ -114,10 +113,10 @@ impl Checks {
         }
     }
 
-    /// Each field.
+    /// Compares each field.
     fn fields(&mut self, reader: &str, ours: &Tally, theirs: &Tally) {
         for place in 0..FIELDS {
-            let what = format!("{reader}: {}", books::field_name(place));
+            let what = format!("{reader}: {}", counts::field_name(place));
             self.add(what, ours.field(place), theirs.field(place));
         }
     }
@@ -132,12 +131,12 @@ impl Checks {
         self.add("lost after the shutdown", expected, lost);
     }
 
-    /// What a subscriber received and was told, and what toolmeter says of it.
+    /// Compares what a subscriber received with its statistics.
     fn subscriber(&mut self, run: &Run, heard: &Heard) {
         let name = heard.listener.name();
         let stats = heard.stats.read();
         let accounted = stats.delivered + stats.filtered + stats.lost;
-        for (what, books, toolmeter) in [
+        for (what, expected, toolmeter) in [
             ("drained", stats.drained, run.events.drained),
             ("delivered, filtered and lost", stats.drained, accounted),
             ("received", heard.events(), stats.delivered),
@@ -145,11 +144,12 @@ impl Checks {
             ("out of order", 0, heard.out_of_order),
             ("without a name", 0, heard.unnamed),
         ] {
-            self.add(format!("{name}: {what}"), books, toolmeter);
+            self.add(format!("{name}: {what}"), expected, toolmeter);
         }
     }
 
-    /// What the subscriber that loses nothing says of the books and of the others.
+    /// Compares the events of the subscriber that loses none with the expected counts and with the
+    /// other subscribers.
     fn fast(&mut self, run: &Run) {
         let Some(fast) = heard_by(run, Listener::Fast) else {
             self.add("subscribers that lose nothing", 1, 0);
@@ -161,7 +161,7 @@ impl Checks {
         self.add("fast: late, in the account", fast.late, run.events.late);
         let all = fast.events() + run.events.lost_in_rings;
         self.add("fast: received, and lost in rings", offered(run), all);
-        let (excess, _) = compare(&run.books, fast);
+        let (excess, _) = compare(&run.counts, fast);
         self.add("fast: more of a kind than was done", 0, excess);
         for (listener, matching) in [
             (Listener::Failures, fast.of_kind(EventKind::Failed)),
@@ -179,7 +179,7 @@ impl Checks {
     }
 
     fn guests(&mut self, who: &str, guests: &Guests) {
-        for (what, books, toolmeter) in [
+        for (what, expected, toolmeter) in [
             ("drained", guests.drained, guests.accounted),
             ("received, not delivered", 0, guests.undelivered),
             ("from before they came", 0, guests.too_early),
@@ -187,16 +187,16 @@ impl Checks {
             ("own events doubled", 0, guests.doubled),
             ("counted after they left", 0, guests.haunted),
         ] {
-            self.add(format!("{who}: {what}"), books, toolmeter);
+            self.add(format!("{who}: {what}"), expected, toolmeter);
         }
     }
 
-    /// Where nothing is lost, what was received is what was done.
+    /// Compares everything of a host that loses no event.
     fn roomy(&mut self, host: &str, roomy: &Counted) {
-        let (books, heard, events) = (&roomy.books, &roomy.heard, &roomy.events);
-        self.tallies(host, books, &roomy.metrics);
-        let offered = books.sum(0..TOOLS).events();
-        for (what, books, toolmeter) in [
+        let (counts, heard, events) = (&roomy.counts, &roomy.heard, &roomy.events);
+        self.tallies(host, counts, &roomy.metrics);
+        let offered = counts.sum(0..TOOLS).events();
+        for (what, expected, toolmeter) in [
             ("offered", offered, events.offered),
             ("drained", offered, events.drained),
             ("lost in rings", 0, events.lost_in_rings),
@@ -206,26 +206,26 @@ impl Checks {
             ("without a name", 0, heard.unnamed),
             ("rounds of the pump that panicked", 0, events.pump_panics),
         ] {
-            self.add(format!("{host}: {what}"), books, toolmeter);
+            self.add(format!("{host}: {what}"), expected, toolmeter);
         }
         for kind in EventKind::ALL {
-            let done = |tool| books.tool(tool).by_event()[kind as usize];
+            let done = |tool| counts.tool(tool).by_event()[kind as usize];
             let all = (0..TOOLS).map(done).sum();
             self.add(format!("{host}: {kind}"), all, heard.of_kind(kind));
         }
-        let (excess, lack) = compare(books, heard);
+        let (excess, lack) = compare(counts, heard);
         self.add(format!("{host}: more of a kind than was done"), 0, excess);
         self.add(format!("{host}: less of a kind than was done"), 0, lack);
     }
 
-    /// Whatever code of the host did, nothing is missing, and what it did is told.
+    /// Compares everything of the hostile host, where nothing may be missing.
     fn rude(&mut self, rude: &rude::Counted) {
         self.roomy("rude", &rude.roomy);
-        self.tallies("rude, a cursor", &rude.roomy.books, &rude.cursor);
+        self.tallies("rude, a cursor", &rude.roomy.counts, &rude.cursor);
         self.guests("rude, wakers", &rude.visits.guests);
         self.add("rude: wakers that were not called", 0, rude.visits.unwoken);
         self.add("rude: wakers called in vain", 0, rude.visits.in_vain);
-        let panics = rude.roomy.books.times(Did::WakerPanicked);
+        let panics = rude.roomy.counts.times(Did::WakerPanicked);
         self.add(
             "rude: wakers that panicked",
             panics,
@@ -246,7 +246,7 @@ impl Checks {
                 Halting::Full => (heard.events(), stats.lost),
                 Halting::Ample | Halting::Polled => (heard.of_kind(EventKind::Failed), 0),
             };
-            for (what, books, toolmeter) in [
+            for (what, expected, toolmeter) in [
                 ("drained", rude.roomy.events.drained, stats.drained),
                 ("delivered, filtered and lost", stats.drained, accounted),
                 ("received", halted.received, stats.delivered),
@@ -258,12 +258,12 @@ impl Checks {
                     halted.told_too_much(),
                 ),
             ] {
-                self.add(format!("rude, {}: {what}", who.name()), books, toolmeter);
+                self.add(format!("rude, {}: {what}", who.name()), expected, toolmeter);
             }
         }
     }
 
-    /// Whatever clocks said, nothing is missing or held.
+    /// Compares everything of the host whose clocks step, where nothing may be missing or held.
     fn stepping(&mut self, stepping: &stepping::Counted) {
         self.roomy("stepping", &stepping.roomy);
         self.add("stepping: not published", 0, stepping.unpublished);
@@ -272,7 +272,7 @@ impl Checks {
 
     #[cfg(unix)]
     fn forks(&mut self, forks: &forks::Counted) {
-        let forked = forks.books.times(Did::Forked);
+        let forked = forks.counts.times(Did::Forked);
         self.add("forks: children that ended well", forked, forks.right);
         self.add("forks: children that hung", 0, forks.hung);
         self.add("forks: calls of the parent", forks.calls, forks.counted);
@@ -280,10 +280,10 @@ impl Checks {
 }
 
 impl Checks {
-    /// Where names are forgotten, nothing that was counted under them is.
+    /// Compares the sums of the host that forgets names, where no count may be missing.
     fn crowd(&mut self, crowd: &crowd::Counted) {
         for (reader, theirs) in &crowd.readers {
-            self.fields(&format!("crowd, {reader}"), &crowd.books, theirs);
+            self.fields(&format!("crowd, {reader}"), &crowd.counts, theirs);
         }
         self.add(
             "crowd: tools, with names and without",
@@ -297,7 +297,7 @@ impl Checks {
         );
         self.add("crowd: more under a name than was done", 0, crowd.excess);
         self.add("crowd: totals that went back", 0, crowd.went_back);
-        let offered = crowd.books.events();
+        let offered = crowd.counts.events();
         self.add("crowd: offered", offered, crowd.events.offered);
         let accounted = crowd.events.lost_in_rings + crowd.received + crowd.lost;
         self.add("crowd: received and lost", offered, accounted);
@@ -306,24 +306,24 @@ impl Checks {
     }
 }
 
-/// How many events the calls must have offered.
+/// Returns the number of events that the calls must have offered.
 fn offered(run: &Run) -> u64 {
-    run.books.sum(0..TOOLS).events() - run.unheard
+    run.counts.sum(0..TOOLS).events() - run.unheard
 }
 
 fn heard_by(run: &Run, listener: Listener) -> Option<&Heard> {
     run.heard.iter().find(|heard| heard.listener == listener)
 }
 
-/// Events received beyond what was done and events missing, of each tool and kind.
-fn compare(books: &Books, heard: &Heard) -> (u64, u64) {
+/// Returns the number of events received in excess and the number missing, over tools and kinds.
+fn compare(counts: &Counts, heard: &Heard) -> (u64, u64) {
     let (mut excess, mut lack) = (0, 0);
     let mut add = |received: u64, done: u64| {
         excess += received.saturating_sub(done);
         lack += done.saturating_sub(received);
     };
     for tool in 0..TOOLS {
-        let tally = books.tool(tool);
+        let tally = counts.tool(tool);
         for (received, done) in heard.kinds[tool].iter().zip(tally.by_event()) {
             add(*received, done);
         }
@@ -334,7 +334,7 @@ fn compare(books: &Books, heard: &Heard) -> (u64, u64) {
     (excess, lack)
 }
 
-/// What the run should have done and did not.
+/// Returns the names of what the run should have done and did not.
 pub(crate) fn not_done(run: &Run, with_forks: bool) -> Vec<&'static str> {
     let all = Did::ALL.iter();
     let mut missing: Vec<_> = all
@@ -346,7 +346,7 @@ pub(crate) fn not_done(run: &Run, with_forks: bool) -> Vec<&'static str> {
         ("events lost in rings", run.events.lost_in_rings),
         ("events drained", run.events.drained),
         ("events received by guests", run.guests.received),
-        ("calls of unknown tools", run.books.unknown),
+        ("calls of unknown tools", run.counts.unknown),
         ("tools that lost their names", run.crowd.nameless),
         (
             "calls through handles of the crowd",
@@ -370,11 +370,11 @@ pub(crate) fn not_done(run: &Run, with_forks: bool) -> Vec<&'static str> {
     ];
     missing.extend(rules.iter().filter(|rule| rule.1 == 0).map(|rule| rule.0));
     // A kind of failure or an outcome that never occurred was not tested.
-    let sum = run.books.sum(0..TOOLS);
+    let sum = run.counts.sum(0..TOOLS);
     missing.extend(
         (0..FIELDS)
             .filter(|&place| sum.field(place) == 0)
-            .map(books::field_name),
+            .map(counts::field_name),
     );
     missing
 }

@@ -4,7 +4,8 @@
 //! calls is the same in all cases: what has a handle counts, and the counts of a name go on
 //! when it is registered again, whether its last handle is still there or long gone.
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::{self, NAMES};
 use std::ops::Range;
@@ -19,8 +20,8 @@ const ROUNDS: u32 = 9;
 const DEPARTED: Duration = Duration::from_millis(150);
 
 /// Registers and deregisters these tools in turn until the load is over.
-pub(crate) fn churn(host: &Host, places: Range<usize>) -> Books {
-    let mut books = Books::default();
+pub(crate) fn churn(host: &Host, places: Range<usize>) -> Counts {
+    let mut counts = Counts::default();
     let mut last_ids: Vec<Option<ToolId>> = vec![None; places.len()];
     let mut round: u32 = 0;
     while !host.is_over() {
@@ -29,7 +30,7 @@ pub(crate) fn churn(host: &Host, places: Range<usize>) -> Books {
                 host,
                 place,
                 last_id,
-                books: &mut books,
+                counts: &mut counts,
             };
             match round % 3 {
                 0 => life.short(),
@@ -43,7 +44,7 @@ pub(crate) fn churn(host: &Host, places: Range<usize>) -> Books {
             thread::sleep(DEPARTED);
         }
     }
-    books
+    counts
 }
 
 /// One tool from being registered to being deregistered.
@@ -51,7 +52,7 @@ struct Life<'a> {
     host: &'a Host,
     place: usize,
     last_id: &'a mut Option<ToolId>,
-    books: &'a mut Books,
+    counts: &'a mut Counts,
 }
 
 impl Life<'_> {
@@ -70,26 +71,26 @@ impl Life<'_> {
             handle.id(),
             "a name was registered again as another tool"
         );
-        self.books.did(Did::Registered);
+        self.counts.did(Did::Registered);
         handle
     }
 
     fn deregister(&mut self) {
         let ended = self.host.registry.deregister(NAMES[self.place]);
         ended.expect("no other thread deregisters this name");
-        self.books.did(Did::Deregistered);
+        self.counts.did(Did::Deregistered);
     }
 
     fn call(&mut self, handle: &ToolHandle) {
         handle.start().succeed();
-        self.books.whole(self.place, 1, Outcome::Success);
+        self.counts.whole(self.place, 1, Outcome::Success);
         handle.start().fail(ErrorKind::Provider, "short-lived");
         let outcome = Outcome::Failure(ErrorKind::Provider);
-        self.books.whole(self.place, 1, outcome);
+        self.counts.whole(self.place, 1, outcome);
         drop(handle.start());
-        self.books.whole(self.place, 1, Outcome::Cancelled);
+        self.counts.whole(self.place, 1, Outcome::Cancelled);
         handle.call().reject("short-lived");
-        self.books.reject(self.place);
+        self.counts.reject(self.place);
     }
 
     fn short(&mut self) {
@@ -105,25 +106,25 @@ impl Life<'_> {
         self.call(&first);
         self.deregister();
         self.call(&first);
-        self.books.did(Did::CalledRetired);
+        self.counts.did(Did::CalledRetired);
         let second = self.register();
-        self.books.did(Did::Revived);
+        self.counts.did(Did::Revived);
         self.call(&first);
         self.call(&second);
         self.deregister();
         self.call(&second);
-        self.books.did(Did::CalledRetired);
+        self.counts.did(Did::CalledRetired);
     }
 
     fn with_a_call_that_outlives_it(&mut self) {
         let handle = self.register();
-        let open = self.books.begin(self.place, 1);
+        let open = self.counts.begin(self.place, 1);
         let call = handle.start_owned();
         drop(handle);
         self.deregister();
         thread::sleep(Duration::from_micros(300));
         call.succeed();
-        self.books.end(open, Outcome::Success);
-        self.books.did(Did::CalledRetired);
+        self.counts.end(open, Outcome::Success);
+        self.counts.did(Did::CalledRetired);
     }
 }

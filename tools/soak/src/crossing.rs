@@ -1,6 +1,7 @@
 //! Calls that begin on one thread and end on another: what is handed over, and who ends it.
 
-use crate::books::{Books, Did, Open};
+use crate::counts::{Counts, Open};
+use crate::did::Did;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -20,7 +21,7 @@ pub(crate) enum Passed {
 
 impl Passed {
     /// Ends the call on this thread.
-    fn end(self, books: &mut Books) {
+    fn end(self, counts: &mut Counts) {
         match self {
             Self::Call(call, open, outcome) => {
                 match outcome {
@@ -33,14 +34,14 @@ impl Passed {
                     Outcome::Cancelled => drop(call),
                     Outcome::Rejected => call.reject("on another thread"),
                 }
-                books.end(open, outcome);
+                counts.end(open, outcome);
             }
             Self::Future(mut future, open, outcome) => {
                 if outcome != Outcome::Cancelled {
                     assert!(poll_once(future.as_mut()).is_ready());
                 }
                 drop(future);
-                books.end(open, outcome);
+                counts.end(open, outcome);
             }
         }
     }
@@ -61,24 +62,24 @@ pub(crate) fn crossing() -> (Finisher, Handed) {
 
 impl Finisher {
     /// Hands a call over, or ends it here if too many wait already.
-    pub(crate) fn pass(&self, passed: Passed, books: &mut Books) {
+    pub(crate) fn pass(&self, passed: Passed, counts: &mut Counts) {
         match self.0.try_send(passed) {
             Ok(()) => {}
             Err(TrySendError::Full(passed) | TrySendError::Disconnected(passed)) => {
-                passed.end(books);
+                passed.end(counts);
             }
         }
     }
 }
 
 /// Ends what is handed over until no thread is left that could.
-pub(crate) fn end_calls(handed: &Handed) -> Books {
-    let mut books = Books::default();
+pub(crate) fn end_calls(handed: &Handed) -> Counts {
+    let mut counts = Counts::default();
     while let Ok(passed) = handed.0.recv() {
-        passed.end(&mut books);
-        books.did(Did::Crossed);
+        passed.end(&mut counts);
+        counts.did(Did::Crossed);
     }
-    books
+    counts
 }
 
 /// Polls a future that will be polled again by hand, so that no task needs to be woken.

@@ -1,12 +1,13 @@
 //! Code of the host that toolmeter runs or drops: redactors, wakers, the bodies of tools. What such
-//! code does here, and what it books of that.
+//! code does here, and what it counts of that.
 //!
 //! Each in turn does one of the [`Deed`]s. They run on whichever thread toolmeter runs them, so
-//! their books are behind a lock, which is never held while the registry is asked.
+//! their counts are behind a lock, which is never held while the registry is asked.
 
-use crate::books::{Books, Did};
-use crate::calls::book_answer;
+use crate::calls::count_answer;
+use crate::counts::Counts;
 use crate::crossing::poll_once;
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::{ALONE, BY_NAME, FIXED, NAMES, PLAIN, TOOLS, ask};
 use std::future::IntoFuture;
@@ -126,9 +127,9 @@ pub(crate) struct Foreign {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Its calls.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// What its resets handed back.
-    pub(crate) resets: Books,
+    pub(crate) resets: Counts,
 }
 
 impl Foreign {
@@ -147,12 +148,12 @@ impl Foreign {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Books that something was done.
+    /// Counts something that was done.
     pub(crate) fn did(&self, did: Did) {
-        self.ledger().books.did(did);
+        self.ledger().counts.did(did);
     }
 
-    /// Takes what was booked so far.
+    /// Takes the counts so far.
     pub(crate) fn take_ledger(&self) -> Ledger {
         std::mem::take(&mut *self.ledger())
     }
@@ -211,7 +212,7 @@ impl Foreign {
             }
             Deed::Call => {
                 host.tool(PLAIN).run(|| ());
-                self.ledger().books.whole(PLAIN, 1, Outcome::Success);
+                self.ledger().counts.whole(PLAIN, 1, Outcome::Success);
             }
             Deed::Invoke => self.invoke(&host),
             Deed::Register => self.register(&host),
@@ -224,21 +225,21 @@ impl Foreign {
         let Poll::Ready(answer) = poll_once(pin!(call.into_future())) else {
             panic!("`{}` did not answer at once", NAMES[BY_NAME]);
         };
-        book_answer(&mut self.ledger().books, BY_NAME, 1, &answer);
+        count_answer(&mut self.ledger().counts, BY_NAME, 1, &answer);
     }
 
     /// One thread at a time; meanwhile others call another tool.
     fn register(&self, host: &Host) {
         if self.is_inner_taken.swap(true, Ordering::Acquire) {
             host.tool(ALONE).start().succeed();
-            self.ledger().books.whole(ALONE, 1, Outcome::Success);
+            self.ledger().counts.whole(ALONE, 1, Outcome::Success);
             return;
         }
         let registry = &host.registry;
         let tool = registry.register(NAMES[INNER]);
         let tool = tool.expect("no other thread registers this name");
         tool.start().succeed();
-        self.ledger().books.whole(INNER, 1, Outcome::Success);
+        self.ledger().counts.whole(INNER, 1, Outcome::Success);
         let ended = registry.deregister(NAMES[INNER]);
         ended.expect("no other thread deregisters this name");
         drop(tool);

@@ -8,11 +8,12 @@
 //! was just starting or ending has locked for ever.
 //!
 //! A child touches nothing of the soak's own that other threads lock: those locks may be locked in
-//! it for ever. So no text of it goes to the redactor that keeps books.
+//! it for ever. So no text of it goes to the redactor that counts.
 
-use crate::books::{Books, Did};
-use crate::calls::book_answer;
+use crate::calls::count_answer;
+use crate::counts::Counts;
 use crate::crossing::poll_once;
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::{BY_NAME, NAMES, PLAIN, TIMED, ask};
 use fork::{ChildEvent, ProcessFork, ProcessId, Signal};
@@ -52,7 +53,7 @@ pub(crate) struct Forks {
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     /// How often the process forked.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// Children that exited with 0.
     pub(crate) right: u64,
     /// Children that hung.
@@ -166,7 +167,7 @@ fn fork_on(own: Own, hosts: &[Arc<Host>; 2], over: &AtomicBool) -> io::Result<(C
 impl Counted {
     /// Waits until the child ends, or kills it.
     fn wait_for(&mut self, child: ProcessId) -> io::Result<()> {
-        self.books.did(Did::Forked);
+        self.counts.did(Did::Forked);
         let began = Instant::now();
         loop {
             match fork::wait_event_nohang(child)? {
@@ -220,8 +221,8 @@ fn count_and_read(host: &Host) {
     let Poll::Ready(answer) = poll_once(pin!(call.into_future())) else {
         panic!("`{}` did not answer at once", NAMES[BY_NAME]);
     };
-    let mut books = Books::default();
-    book_answer(&mut books, BY_NAME, 1, &answer);
+    let mut counts = Counts::default();
+    count_answer(&mut counts, BY_NAME, 1, &answer);
     let after = [PLAIN, BY_NAME].map(successes);
     assert_eq!(after, [before[0] + 50, before[1] + 1]);
     let found = registry.get(NAMES[PLAIN]).expect("it stays registered");

@@ -5,7 +5,8 @@
 //! it sees nothing, of one that began before and ended after, at most the end; and nothing is
 //! counted for it after it left.
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::JOINED;
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ const REMEMBERED: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Guests {
     /// What they did.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// What toolmeter says of all of them.
     pub(crate) drained: u64,
     /// Delivered, filtered and lost of all of them.
@@ -85,7 +86,7 @@ pub(crate) async fn listen_and_leave(host: Arc<Host>) -> Guests {
 impl Guests {
     /// Adds what others found.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.books.add(&other.books);
+        self.counts.add(&other.counts);
         self.drained += other.drained;
         self.accounted += other.accounted;
         self.received += other.received;
@@ -120,7 +121,7 @@ impl Guests {
             call.start().succeed();
         }
         for _ in 0..CALLS + EARLY {
-            self.books.whole(JOINED, 1, Outcome::Success);
+            self.counts.whole(JOINED, 1, Outcome::Success);
         }
         // What was offered before this round, and is old enough, is handed out by its end.
         thread::sleep(HOLD_BACK);
@@ -143,7 +144,7 @@ impl Guests {
         self.accounted += stats.delivered + stats.filtered + stats.lost;
         self.received += received;
         self.undelivered += received.saturating_sub(stats.delivered);
-        self.books.did(Did::Left);
+        self.counts.did(Did::Left);
         self.gone.push_back((handle, stats));
         self.look_back(REMEMBERED);
     }

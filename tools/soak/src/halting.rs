@@ -6,7 +6,8 @@
 //! | ample | failures | in the middle of a batch | does not | loses nothing |
 //! | polled | failures | between being woken and polling again | does not | loses nothing, whether it goes on or gives up |
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::foreign::Foreign;
 use crate::host::{Host, Received};
 use std::future::Future;
@@ -46,7 +47,7 @@ pub(crate) struct Halted {
     /// Which it was.
     pub(crate) who: Halting,
     /// What it did.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// Events that it received.
     pub(crate) received: u64,
     told_lost: u64,
@@ -96,7 +97,7 @@ impl Halting {
     ) -> Halted {
         let mut halted = Halted {
             who: self,
-            books: Books::default(),
+            counts: Counts::default(),
             received: 0,
             told_lost: 0,
             stats: from.stats(),
@@ -168,7 +169,7 @@ impl Halted {
 
     fn stop(&mut self) {
         thread::sleep(HALT);
-        self.books.did(Did::Halted);
+        self.counts.did(Did::Halted);
     }
 
     /// Waits until it is woken, and stops before it goes on, or gives up.

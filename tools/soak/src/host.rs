@@ -3,7 +3,7 @@
 //! The registry is small on purpose: fewer stripes than threads, so that they share; rings that
 //! overflow; a snapshot published often, so that deregistered tools are freed while it runs.
 
-use crate::books::{Books, Open};
+use crate::counts::{Counts, Open};
 use crate::tools::{self, BLOCKING, BY_NAME, FIXED, NAMES, PLAIN, REFUSED, TOOLS};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -171,23 +171,23 @@ impl Host {
     /// # Errors
     ///
     /// If a tool cannot be registered.
-    pub(crate) fn warm_up(&self) -> Result<Books, Box<dyn Error>> {
+    pub(crate) fn warm_up(&self) -> Result<Counts, Box<dyn Error>> {
         let specs = NAMES[FIXED..TOOLS].iter().map(|name| ToolSpec::new(*name));
         let mut handles = self.fixed.clone();
         handles.extend(self.registry.register_all(specs)?);
         let all_have_called = Barrier::new(STRIPES);
-        let mut books = Books::default();
+        let mut counts = Counts::default();
         thread::scope(|scope| {
             let threads = [(); STRIPES].map(|()| scope.spawn(|| touch(&handles, &all_have_called)));
             for thread in threads {
-                books.add(&thread.join().expect("a thread of the warm-up panicked"));
+                counts.add(&thread.join().expect("a thread of the warm-up panicked"));
             }
         });
         drop(handles);
         for name in &NAMES[FIXED..TOOLS] {
             self.registry.deregister(name)?;
         }
-        Ok(books)
+        Ok(counts)
     }
 }
 
@@ -226,12 +226,12 @@ impl Host {
 
 /// The part of the warm-up of one thread. A thread gets the lowest free index at its first call,
 /// so threads that wait for each other after that write all stripes together.
-fn touch(handles: &[ToolHandle], all_have_called: &Barrier) -> Books {
-    let mut books = Books::default();
+fn touch(handles: &[ToolHandle], all_have_called: &Barrier) -> Counts {
+    let mut counts = Counts::default();
     for (tool, handle) in handles.iter().enumerate() {
         for outcome in OUTCOMES {
-            let open = books.begin(tool, 1);
-            end(&mut books, handle.start(), open, outcome);
+            let open = counts.begin(tool, 1);
+            end(&mut counts, handle.start(), open, outcome);
         }
     }
     all_have_called.wait();
@@ -239,28 +239,28 @@ fn touch(handles: &[ToolHandle], all_have_called: &Barrier) -> Books {
         let mut calls = Vec::with_capacity(handles.len() * OUTCOMES.len());
         for (tool, handle) in handles.iter().enumerate() {
             for outcome in OUTCOMES {
-                calls.push((books.begin(tool, 1), handle.start(), outcome));
+                calls.push((counts.begin(tool, 1), handle.start(), outcome));
             }
         }
         thread::sleep(Duration::from_micros(8 << octave));
         for (open, call, outcome) in calls {
-            end(&mut books, call, open, outcome);
+            end(&mut counts, call, open, outcome);
         }
     }
-    books
+    counts
 }
 
-fn end(books: &mut Books, call: Call<'_>, open: Open, outcome: Outcome) {
+fn end(counts: &mut Counts, call: Call<'_>, open: Open, outcome: Outcome) {
     match outcome {
-        Outcome::Success => books.end_after(open, outcome, call.succeed()),
-        Outcome::Failure(kind) => books.end_after(open, outcome, call.fail(kind, "warming up")),
+        Outcome::Success => counts.end_after(open, outcome, call.succeed()),
+        Outcome::Failure(kind) => counts.end_after(open, outcome, call.fail(kind, "warming up")),
         Outcome::Cancelled => {
             drop(call);
-            books.end(open, outcome);
+            counts.end(open, outcome);
         }
         Outcome::Rejected => {
             call.reject("warming up");
-            books.end(open, outcome);
+            counts.end(open, outcome);
         }
     }
 }

@@ -5,9 +5,10 @@
 //!                                                                            -> shutdown
 //! ```
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
 use crate::crossing::{crossing, end_calls};
 use crate::crowd::{self, Crowd};
+use crate::did::Did;
 #[cfg(unix)]
 use crate::forks::{self, Forks};
 use crate::guests::{Guests, join_and_leave, listen_and_leave};
@@ -46,19 +47,19 @@ const REST: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Run {
     /// What the load did.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// Events that were not offered because there was no subscription yet.
     pub(crate) unheard: u64,
     /// Events that were offered all the same.
     pub(crate) overheard: u64,
     /// All intervals of each cursor.
-    pub(crate) cursors: [Books; 2],
+    pub(crate) cursors: [Counts; 2],
     /// All that was cleared by resets, and the metrics since the last.
-    pub(crate) resets: Books,
+    pub(crate) resets: Counts,
     /// All that was counted since the registry was built.
-    pub(crate) totals: Books,
+    pub(crate) totals: Counts,
     /// Metrics at rest, and the snapshot that was published then.
-    pub(crate) published: [Books; 2],
+    pub(crate) published: [Counts; 2],
     /// Calls in flight, as the metrics have it.
     pub(crate) in_flight: u64,
     /// Tools that could be seen when only those that stay were held, and all that the others
@@ -93,23 +94,23 @@ impl Run {
     /// All calls, on whichever host.
     pub(crate) fn calls(&self) -> u64 {
         let hosts = [&self.roomy, &self.rude.roomy, &self.stepping.roomy];
-        let elsewhere: u64 = hosts.iter().map(|host| host.books.calls()).sum();
-        self.books.calls() + elsewhere + self.crowd.books.calls()
+        let elsewhere: u64 = hosts.iter().map(|host| host.counts.calls()).sum();
+        self.counts.calls() + elsewhere + self.crowd.counts.calls()
     }
 
     /// How often this was done, by whomever.
     pub(crate) fn done(&self, did: Did) -> u64 {
         let readers = [&self.cursors[0], &self.cursors[1], &self.resets];
-        let by_readers: u64 = readers.iter().map(|books| books.times(did)).sum();
+        let by_readers: u64 = readers.iter().map(|counts| counts.times(did)).sum();
         let elsewhere = [&self.rude.roomy, &self.stepping.roomy];
-        let elsewhere: u64 = elsewhere.iter().map(|host| host.books.times(did)).sum();
-        let halted = self.rude.halted.iter().map(|halted| &halted.books);
-        let by_halted: u64 = halted.map(|books| books.times(did)).sum();
+        let elsewhere: u64 = elsewhere.iter().map(|host| host.counts.times(did)).sum();
+        let halted = self.rude.halted.iter().map(|halted| &halted.counts);
+        let by_halted: u64 = halted.map(|counts| counts.times(did)).sum();
         #[cfg(unix)]
-        let by_forks = self.forks.books.times(did);
+        let by_forks = self.forks.counts.times(did);
         #[cfg(not(unix))]
         let by_forks = 0;
-        self.books.times(did) + by_readers + elsewhere + by_halted + by_forks
+        self.counts.times(did) + by_readers + elsewhere + by_halted + by_forks
     }
 }
 
@@ -125,10 +126,10 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
     let host = Host::new(Host::builder().ring_capacity(RING_CAPACITY))?;
     let registry = &host.registry;
     let cursors = CURSORS.map(|_| registry.intervals());
-    let mut books = host.warm_up()?;
+    let mut counts = host.warm_up()?;
     let tool = host.tool(TIMED);
-    let early = [(); EARLY as usize].map(|()| (books.begin(TIMED, 1), tool.start()));
-    let unheard = books.sum(0..TOOLS).events() - EARLY;
+    let early = [(); EARLY as usize].map(|()| (counts.begin(TIMED, 1), tool.start()));
+    let unheard = counts.sum(0..TOOLS).events() - EARLY;
     let overheard = registry.event_accounting().offered;
 
     let bell = Arc::new(Barrier::new(Listener::ALL.len() + 1));
@@ -144,7 +145,7 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
         }));
     }
     for (open, call) in early {
-        books.end_after(open, Outcome::Success, call.succeed());
+        counts.end_after(open, Outcome::Success, call.succeed());
     }
 
     let team = Team::start(&host, cursors)?;
@@ -168,7 +169,7 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
     // It forks until it is ended, with the others still at work.
     #[cfg(unix)]
     let forks = forks.end()?;
-    let mut team = team.join(&mut books)?;
+    let mut team = team.join(&mut counts)?;
     let roomy = roomy.end(|_| Ok(Others::default()))?;
     let crowd = crowd.end()?;
     let rude = rude.end()?;
@@ -181,18 +182,18 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
     let call = host.tool(BELL).call().attempt(2).start();
     call.fail(ErrorKind::Other, "the bell");
     let outcome = Outcome::Failure(ErrorKind::Other);
-    books.whole(BELL, 2, outcome);
+    counts.whole(BELL, 2, outcome);
     registry.publish();
-    let mut published = [Books::default(), Books::default()];
+    let mut published = [Counts::default(), Counts::default()];
     published[0].add_snapshot(&registry.metrics());
     published[1].add_snapshot(&registry.published());
     let visible = let_depart(&host, &mut team);
 
-    let late = [(); LATE as usize].map(|()| (books.begin(TIMED, 1), tool.start()));
+    let late = [(); LATE as usize].map(|()| (counts.begin(TIMED, 1), tool.start()));
     registry.shutdown();
     let lost = registry.event_accounting().lost_in_rings;
     for (open, call) in late {
-        books.end_after(open, Outcome::Success, call.succeed());
+        counts.end_after(open, Outcome::Success, call.succeed());
     }
     let events = registry.event_accounting();
     let mut heard = Vec::new();
@@ -202,13 +203,13 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
     team.read_cursors();
     let metrics = registry.metrics();
     team.resets.add_snapshot(&metrics);
-    let mut totals = Books::default();
+    let mut totals = Counts::default();
     totals.add_snapshot(&registry.totals());
     Ok(Run {
-        books,
+        counts,
         unheard,
         overheard,
-        cursors: team.cursors.map(|(books, _)| books),
+        cursors: team.cursors.map(|(counts, _)| counts),
         resets: team.resets,
         totals,
         published,
@@ -270,26 +271,26 @@ fn let_depart(host: &Host, team: &mut Ended) -> usize {
 /// Everybody at work.
 struct Team {
     runtime: Runtime,
-    tasks: Vec<tokio::task::JoinHandle<Books>>,
+    tasks: Vec<tokio::task::JoinHandle<Counts>>,
     guest_task: tokio::task::JoinHandle<Guests>,
-    threads: Vec<JoinHandle<Books>>,
+    threads: Vec<JoinHandle<Counts>>,
     watcher: JoinHandle<()>,
     guests: Vec<JoinHandle<Guests>>,
-    cursors: [JoinHandle<(Books, Intervals)>; 2],
-    resetter: JoinHandle<Books>,
+    cursors: [JoinHandle<(Counts, Intervals)>; 2],
+    resetter: JoinHandle<Counts>,
 }
 
 /// What is left of a team: what its readers counted.
 struct Ended {
     guests: Guests,
-    cursors: [(Books, Intervals); 2],
-    resets: Books,
+    cursors: [(Counts, Intervals); 2],
+    resets: Counts,
 }
 
 impl Team {
     fn start(host: &Arc<Host>, cursors: [Intervals; 2]) -> Result<Self, Box<dyn Error>> {
         let cores = thread::available_parallelism().map_or(2, usize::from);
-        let mut threads: Vec<JoinHandle<Books>> = Vec::new();
+        let mut threads: Vec<JoinHandle<Counts>> = Vec::new();
         let mut finishers = Vec::new();
         for _ in 0..2 {
             let (finisher, handed) = crossing();
@@ -346,10 +347,10 @@ impl Team {
         })
     }
 
-    /// Waits for all and adds their books.
-    fn join(self, books: &mut Books) -> Result<Ended, Box<dyn Error>> {
+    /// Waits for all and adds their counts.
+    fn join(self, counts: &mut Counts) -> Result<Ended, Box<dyn Error>> {
         for thread in self.threads {
-            books.add(&joined(thread)?);
+            counts.add(&joined(thread)?);
         }
         let mut guests = Guests::default();
         for guest in self.guests {
@@ -358,12 +359,12 @@ impl Team {
         joined(self.watcher)?;
         self.runtime.block_on(async {
             for task in self.tasks {
-                books.add(&task.await?);
+                counts.add(&task.await?);
             }
             guests.add(&self.guest_task.await?);
             Ok::<_, tokio::task::JoinError>(())
         })?;
-        books.add(&guests.books);
+        counts.add(&guests.counts);
         let [often, seldom] = self.cursors.map(joined);
         Ok(Ended {
             guests,
@@ -375,8 +376,8 @@ impl Team {
 
 impl Ended {
     fn read_cursors(&mut self) {
-        for (books, cursor) in &mut self.cursors {
-            books.add_snapshot(&cursor.read());
+        for (counts, cursor) in &mut self.cursors {
+            counts.add_snapshot(&cursor.read());
         }
     }
 }

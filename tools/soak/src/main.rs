@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! calls, threads, tasks, agents, churn ----> registry ----> readers: intervals, resets
-//!        | each its own books                    '--------> listeners, guests: events
+//!        | each counts for itself                '--------> listeners, guests: events
 //!        '--> checks: are both columns equal, to the last call and event? <--'
 //! ```
 //!
@@ -25,17 +25,18 @@
 //! | `forks.rs` | forked children, and what they do with these registries |
 //! | `readers.rs` | cursors, resets, snapshots |
 //! | `listeners.rs`, `window.rs`, `guests.rs` | subscribers, and the order of what they receive |
-//! | `books.rs`, `memory.rs`, `remains.rs`, `checks.rs` | what is counted, and how it is compared |
+//! | `counts.rs`, `did.rs`, `memory.rs`, `remains.rs`, `checks.rs` | the counts, and their comparison |
 
 mod agents;
 mod args;
 mod bodies;
-mod books;
 mod calls;
 mod checks;
 mod churn;
+mod counts;
 mod crossing;
 mod crowd;
+mod did;
 mod foreign;
 #[cfg(unix)]
 mod forks;
@@ -58,9 +59,9 @@ mod wakers;
 mod window;
 
 use args::Args;
-use books::Did;
 use checks::{Check, Checks};
 use clap::Parser;
+use did::Did;
 use load::Run;
 use memory::Memory;
 use serde::Serialize;
@@ -174,10 +175,10 @@ impl Report {
             .map(|check| {
                 let Check {
                     what,
-                    books,
+                    expected,
                     toolmeter,
                 } = check;
-                format!("does not agree: {what}: books {books}, toolmeter {toolmeter}")
+                format!("does not agree: {what}: expected {expected}, toolmeter {toolmeter}")
             })
             .collect();
         errors.extend(self.not_done.iter().map(|what| format!("not done: {what}")));
@@ -189,11 +190,11 @@ impl Report {
 
     /// Both columns, for people.
     fn to_text(&self) -> String {
-        let mut lines = vec![format!("{:<56}{:>14}{:>14}", "", "books", "toolmeter")];
+        let mut lines = vec![format!("{:<56}{:>14}{:>14}", "", "expected", "toolmeter")];
         lines.extend(self.checks.iter().map(|check| {
             let mark = if check.agrees() { "" } else { "  differs" };
-            let (what, books, toolmeter) = (&check.what, check.books, check.toolmeter);
-            format!("{what:<56}{books:>14}{toolmeter:>14}{mark}")
+            let (what, expected, toolmeter) = (&check.what, check.expected, check.toolmeter);
+            format!("{what:<56}{expected:>14}{toolmeter:>14}{mark}")
         }));
         lines.push(String::new());
         lines.extend(

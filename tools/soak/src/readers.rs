@@ -1,58 +1,59 @@
 //! Everybody who reads metrics: cursors that live for the whole run and such as come and go, who
 //! resets, and who looks at what was published.
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::{ALONE, NAMES};
 use std::thread;
 use std::time::Duration;
 use toolmeter::{Intervals, Outcome};
 
-/// Reads a cursor until the load is over; the books are what it said. The cursor is handed back
+/// Reads a cursor until the load is over, and adds up what it returned. The cursor is handed back
 /// so that it can be read to its end.
 pub(crate) fn read_intervals(
     host: &Host,
     mut cursor: Intervals,
     every: Duration,
-) -> (Books, Intervals) {
-    let mut books = Books::default();
+) -> (Counts, Intervals) {
+    let mut counts = Counts::default();
     while !host.is_over() {
-        books.add_snapshot(&cursor.read());
-        books.did(Did::Interval);
+        counts.add_snapshot(&cursor.read());
+        counts.did(Did::Interval);
         host.rest(every);
     }
-    (books, cursor)
+    (counts, cursor)
 }
 
-/// Resets until the load is over; the books are what was cleared.
-pub(crate) fn reset(host: &Host) -> Books {
-    let mut books = Books::default();
+/// Resets until the load is over, and adds up what was cleared.
+pub(crate) fn reset(host: &Host) -> Counts {
+    let mut counts = Counts::default();
     while !host.is_over() {
-        books.add_snapshot(&host.registry.reset_metrics());
-        books.did(Did::Reset);
+        counts.add_snapshot(&host.registry.reset_metrics());
+        counts.did(Did::Reset);
         host.rest(Duration::from_millis(29));
     }
-    books
+    counts
 }
 
 /// Makes cursors and drops them. Nobody else calls the tool that it calls, so each interval must
 /// hold exactly the calls made since the cursor was.
-pub(crate) fn come_and_go(host: &Host) -> Books {
-    let mut books = Books::default();
+pub(crate) fn come_and_go(host: &Host) -> Counts {
+    let mut counts = Counts::default();
     while !host.is_over() {
         let mut cursor = host.registry.intervals();
         for calls in [3, 0, 5] {
             for _ in 0..calls {
                 host.tool(ALONE).start().succeed();
-                books.whole(ALONE, 1, Outcome::Success);
+                counts.whole(ALONE, 1, Outcome::Success);
             }
             let interval = cursor.read();
             assert_eq!(interval.tools[NAMES[ALONE]].success(), calls);
-            books.did(Did::Interval);
+            counts.did(Did::Interval);
         }
         host.rest(Duration::from_millis(17));
     }
-    books
+    counts
 }
 
 /// Looks at fresh and at published snapshots. Of the published ones none is older than one that

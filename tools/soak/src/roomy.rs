@@ -1,10 +1,10 @@
 //! Hosts beside the one under load, whose rings have room for everything.
 //!
 //! A host's callers wait for its pump and for its one subscriber before a ring could be full. So no
-//! event is lost, and what was received must equal the books of each tool and each kind.
+//! event is lost, and what was received must equal the expected counts of each tool and each kind.
 
-use crate::books::Books;
 use crate::calls::{Caller, call_in_bursts};
+use crate::counts::Counts;
 use crate::crossing::{crossing, end_calls};
 use crate::host::Host;
 use crate::listeners::{Heard, Listener};
@@ -25,7 +25,7 @@ pub(crate) struct Roomy {
     /// Shared by its threads.
     pub(crate) host: Arc<Host>,
     before: EventAccounting,
-    threads: Vec<JoinHandle<Books>>,
+    threads: Vec<JoinHandle<Counts>>,
     listener: JoinHandle<Heard>,
 }
 
@@ -33,9 +33,9 @@ pub(crate) struct Roomy {
 #[derive(Debug)]
 pub(crate) struct Counted {
     /// What the load did since somebody subscribed.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// The metrics since then, with what resets handed back.
-    pub(crate) metrics: Books,
+    pub(crate) metrics: Counts,
     /// What the subscriber received.
     pub(crate) heard: Heard,
     /// What became of the events since then.
@@ -46,9 +46,9 @@ pub(crate) struct Counted {
 #[derive(Debug, Default)]
 pub(crate) struct Others {
     /// What they did.
-    pub(crate) books: Books,
+    pub(crate) counts: Counts,
     /// What their resets handed back.
-    pub(crate) resets: Books,
+    pub(crate) resets: Counts,
 }
 
 /// A host that is warm, and has counted nothing since. It is made before threads of other hosts
@@ -116,12 +116,12 @@ impl Roomy {
         others: impl FnOnce(&Host) -> Result<Others, Box<dyn Error>>,
     ) -> Result<Counted, Box<dyn Error>> {
         self.host.end();
-        let mut books = Books::default();
+        let mut counts = Counts::default();
         for thread in self.threads {
-            books.add(&thread.join().map_err(|_| "a thread of the load panicked")?);
+            counts.add(&thread.join().map_err(|_| "a thread of the load panicked")?);
         }
         let others = others(&self.host)?;
-        books.add(&others.books);
+        counts.add(&others.counts);
         let registry = &self.host.registry;
         registry.shutdown();
         let heard = self.listener.join();
@@ -133,7 +133,7 @@ impl Roomy {
         events.drained -= self.before.drained;
         events.late -= self.before.late;
         Ok(Counted {
-            books,
+            counts,
             metrics,
             heard: heard.map_err(|_| "a subscriber panicked")?,
             events,

@@ -1,11 +1,12 @@
 //! A host whose own code is hostile, and whose receivers are: the registry runs its redactor, its
 //! wakers and the bodies of its tools, and they panic, take long, or call back.
 //!
-//! None of it changes a count or loses an event: its books equal the metrics, and a subscriber
+//! None of it changes a count or loses an event: the expected counts equal the metrics, and a subscriber
 //! that reads at once receives all. It is shut down while some wakers have not returned.
 
 use crate::bodies::{self, Census};
-use crate::books::{Books, Did};
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::foreign::{COMING_AND_GOING, Foreign};
 use crate::halting::{Halted, Halting};
 use crate::host::Host;
@@ -30,7 +31,7 @@ pub(crate) struct Rude {
     census: Arc<Census>,
     hold: Arc<Hold>,
     cursor: Intervals,
-    bodies: Vec<JoinHandle<Books>>,
+    bodies: Vec<JoinHandle<Counts>>,
     looker: JoinHandle<u64>,
     visitors: Vec<JoinHandle<Visits>>,
     holders: Vec<JoinHandle<Visits>>,
@@ -43,7 +44,7 @@ pub(crate) struct Counted {
     /// As on any host that loses nothing.
     pub(crate) roomy: roomy::Counted,
     /// All that the cursor showed.
-    pub(crate) cursor: Books,
+    pub(crate) cursor: Counts,
     /// What receivers with hostile wakers found.
     pub(crate) visits: Visits,
     /// What receivers that stop half way found.
@@ -156,7 +157,7 @@ impl Rude {
         let mut counted = roomy.end(|_| {
             let mut others = Others::default();
             for thread in self.bodies {
-                others.books.add(&joined(thread)?);
+                others.counts.add(&joined(thread)?);
             }
             for thread in self.visitors {
                 visits.add(&joined(thread)?);
@@ -165,7 +166,7 @@ impl Rude {
             bodies = census.at_rest();
             drop(foreign.keep(None));
             let ledger = foreign.take_ledger();
-            others.books.add(&ledger.books);
+            others.counts.add(&ledger.counts);
             others.resets = ledger.resets;
             Ok(others)
         })?;
@@ -173,14 +174,14 @@ impl Rude {
         for thread in self.holders {
             visits.add(&joined(thread)?);
         }
-        counted.books.add(&visits.guests.books);
+        counted.counts.add(&visits.guests.counts);
         let mut halted = Vec::new();
         for thread in self.halting {
             halted.push(joined(thread)?);
         }
-        let mut read = Books::default();
+        let mut read = Counts::default();
         read.add_snapshot(&cursor.read());
-        let panics = counted.books.times(Did::WakerPanicked);
+        let panics = counted.counts.times(Did::WakerPanicked);
         let began = Instant::now();
         while host.registry.event_accounting().waker_panics < panics && began.elapsed() < REST {
             thread::sleep(Duration::from_millis(1));

@@ -4,7 +4,8 @@
 //! be told at times. All the same every event is delivered while the clock stands still where a
 //! jump left it, and a snapshot with all calls is published soon after each.
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::foreign::explode;
 use crate::host::{Host, PUBLISH_EVERY};
 use crate::roomy::{self, Others, Roomy, Warm};
@@ -45,7 +46,7 @@ pub(crate) struct Counted {
 
 #[derive(Debug, Default)]
 struct Stepped {
-    books: Books,
+    counts: Counts,
     unpublished: u64,
 }
 
@@ -100,7 +101,7 @@ impl Stepping {
             stepped.call_and_look(host, &self.clock);
             unpublished = stepped.unpublished;
             Ok(Others {
-                books: stepped.books,
+                counts: stepped.counts,
                 ..Others::default()
             })
         })?;
@@ -159,7 +160,7 @@ fn step(host: &Host, clock: &ManualClock) -> Stepped {
             4 => clock.set_ns(0),
             _ => clock.set_ns(far_ns),
         }
-        stepped.books.did(if clock.now_ns() > now_ns {
+        stepped.counts.did(if clock.now_ns() > now_ns {
             Did::SteppedForwards
         } else {
             Did::SteppedBackwards
@@ -175,8 +176,8 @@ impl Stepped {
     /// Makes a call, and moves the clock on until it is published.
     fn call_and_look(&mut self, host: &Host, clock: &ManualClock) {
         host.tool(ALONE).start().succeed();
-        self.books.whole(ALONE, 1, Outcome::Success);
-        let called = self.books.tool(ALONE).calls();
+        self.counts.whole(ALONE, 1, Outcome::Success);
+        let called = self.counts.tool(ALONE).calls();
         let is_published = || {
             let published = host.registry.published();
             let stats = published.tools.get(NAMES[ALONE]);

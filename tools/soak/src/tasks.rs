@@ -1,10 +1,11 @@
 //! Calls of tasks on a runtime with several threads: awaited, limited in time, aborted.
 //!
-//! Each task keeps its own books, wherever it runs. A task that is aborted cannot hand its books
-//! over, so who aborts it books what it learns from a flag that the tool sets when it is polled.
+//! Each task counts for itself. A task that is aborted cannot return its counts, so the task that
+//! aborts it counts its call, by a flag that the tool sets when it is polled.
 
-use crate::books::{Books, Did};
-use crate::calls::book_answer;
+use crate::calls::count_answer;
+use crate::counts::Counts;
+use crate::did::Did;
 use crate::host::Host;
 use crate::tools::{BY_NAME, HANGING, NAMES, PANICKING, WAITING, ask, unwind};
 use std::future::{Future, pending, poll_fn};
@@ -20,28 +21,28 @@ use toolmeter::{ErrorKind, Outcome, ToolError};
 const LIMIT: Duration = Duration::from_millis(2);
 
 /// Calls until the load is over, beginning with the call number `step`.
-pub(crate) async fn call(host: Arc<Host>, mut step: u64) -> Books {
-    let mut books = Books::default();
+pub(crate) async fn call(host: Arc<Host>, mut step: u64) -> Counts {
+    let mut counts = Counts::default();
     while !host.is_over() {
         let round = step / 9;
         let attempt = 1 + (round % 3) as u16;
         match step % 9 {
-            0 => succeed(&host, &mut books, attempt).await,
-            1 => fail(&host, &mut books, attempt, round).await,
-            2 => panic(&host, &mut books).await,
-            3 => run_within(&host, &mut books, attempt).await,
-            4 => drop_when_it_hangs(&host, &mut books, attempt).await,
-            5 => abort(&host, &mut books, round.is_multiple_of(2)).await,
-            6 => invoke(&host, &mut books, attempt, round % ask::ENDING).await,
-            7 => invoke_within(&host, &mut books, attempt).await,
+            0 => succeed(&host, &mut counts, attempt).await,
+            1 => fail(&host, &mut counts, attempt, round).await,
+            2 => panic(&host, &mut counts).await,
+            3 => run_within(&host, &mut counts, attempt).await,
+            4 => drop_when_it_hangs(&host, &mut counts, attempt).await,
+            5 => abort(&host, &mut counts, round.is_multiple_of(2)).await,
+            6 => invoke(&host, &mut counts, attempt, round % ask::ENDING).await,
+            7 => invoke_within(&host, &mut counts, attempt).await,
             _ => sleep(Duration::from_micros(500)).await,
         }
         step += 1;
     }
-    books
+    counts
 }
 
-async fn succeed(host: &Host, books: &mut Books, attempt: u16) {
+async fn succeed(host: &Host, counts: &mut Counts, attempt: u16) {
     let call = host.tool(WAITING).call().attempt(attempt);
     let ended = call
         .run_async(async {
@@ -50,10 +51,10 @@ async fn succeed(host: &Host, books: &mut Books, attempt: u16) {
         })
         .await;
     assert!(ended.is_ok());
-    books.whole(WAITING, attempt, Outcome::Success);
+    counts.whole(WAITING, attempt, Outcome::Success);
 }
 
-async fn fail(host: &Host, books: &mut Books, attempt: u16, round: u64) {
+async fn fail(host: &Host, counts: &mut Counts, attempt: u16, round: u64) {
     let kind = ErrorKind::ALL[(round % ErrorKind::COUNT as u64) as usize];
     let call = host.tool(WAITING).call().attempt(attempt);
     let ended = call
@@ -63,10 +64,10 @@ async fn fail(host: &Host, books: &mut Books, attempt: u16, round: u64) {
         })
         .await;
     assert!(ended.is_err());
-    books.whole(WAITING, attempt, Outcome::Failure(kind));
+    counts.whole(WAITING, attempt, Outcome::Failure(kind));
 }
 
-async fn panic(host: &Arc<Host>, books: &mut Books) {
+async fn panic(host: &Arc<Host>, counts: &mut Counts) {
     let tool = host.tool(PANICKING).clone();
     let task = tokio::spawn(async move {
         let call = tool.run_async(async {
@@ -76,10 +77,10 @@ async fn panic(host: &Arc<Host>, books: &mut Books) {
         let () = call.await;
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));
-    books.whole(PANICKING, 1, Outcome::Failure(ErrorKind::Panic));
+    counts.whole(PANICKING, 1, Outcome::Failure(ErrorKind::Panic));
 }
 
-async fn run_within(host: &Host, books: &mut Books, attempt: u16) {
+async fn run_within(host: &Host, counts: &mut Counts, attempt: u16) {
     let call = host.tool(HANGING).call().attempt(attempt);
     let ended = call
         .within(LIMIT)
@@ -87,19 +88,19 @@ async fn run_within(host: &Host, books: &mut Books, attempt: u16) {
         .await;
     assert!(ended.is_err());
     let outcome = Outcome::Failure(ErrorKind::Timeout);
-    books.whole(HANGING, attempt, outcome);
+    counts.whole(HANGING, attempt, outcome);
 }
 
-async fn drop_when_it_hangs(host: &Host, books: &mut Books, attempt: u16) {
+async fn drop_when_it_hangs(host: &Host, counts: &mut Counts, attempt: u16) {
     let call = host.tool(HANGING).call().attempt(attempt);
     let ended = timeout(LIMIT, call.run_async(pending::<Result<(), ToolError>>())).await;
     assert!(ended.is_err());
-    books.whole(HANGING, attempt, Outcome::Cancelled);
-    books.did(Did::DroppedPolled);
+    counts.whole(HANGING, attempt, Outcome::Cancelled);
+    counts.did(Did::DroppedPolled);
 }
 
 /// Aborts a task, at once or after a while. Whether the call began is for the runtime to say.
-async fn abort(host: &Arc<Host>, books: &mut Books, at_once: bool) {
+async fn abort(host: &Arc<Host>, counts: &mut Counts, at_once: bool) {
     let tool = host.tool(HANGING).clone();
     let polled = Arc::new(AtomicBool::new(false));
     let hang = hang(Arc::clone(&polled));
@@ -110,12 +111,12 @@ async fn abort(host: &Arc<Host>, books: &mut Books, at_once: bool) {
     task.abort();
     assert!(task.await.is_err_and(|error| error.is_cancelled()));
     if polled.load(Ordering::Relaxed) {
-        books.whole(HANGING, 1, Outcome::Cancelled);
-        books.did(Did::DroppedPolled);
+        counts.whole(HANGING, 1, Outcome::Cancelled);
+        counts.did(Did::DroppedPolled);
     } else {
-        books.did(Did::NeverPolled);
+        counts.did(Did::NeverPolled);
     }
-    books.did(Did::Aborted);
+    counts.did(Did::Aborted);
 }
 
 /// Never ends, and says that it was polled.
@@ -126,16 +127,16 @@ fn hang(polled: Arc<AtomicBool>) -> impl Future<Output = Result<(), ToolError>> 
     })
 }
 
-async fn invoke(host: &Host, books: &mut Books, attempt: u16, wish: u64) {
+async fn invoke(host: &Host, counts: &mut Counts, attempt: u16, wish: u64) {
     let registry = &host.registry;
     let answer = registry
         .invoke(NAMES[BY_NAME], wish.into())
         .attempt(attempt)
         .await;
-    book_answer(books, BY_NAME, attempt, &answer);
+    count_answer(counts, BY_NAME, attempt, &answer);
 }
 
-async fn invoke_within(host: &Host, books: &mut Books, attempt: u16) {
+async fn invoke_within(host: &Host, counts: &mut Counts, attempt: u16) {
     let registry = &host.registry;
     let (name, wish) = (NAMES[BY_NAME], ask::HANG.into());
     let answer = registry
@@ -144,5 +145,5 @@ async fn invoke_within(host: &Host, books: &mut Books, attempt: u16) {
         .within(LIMIT)
         .await;
     assert!(answer.is_err());
-    book_answer(books, BY_NAME, attempt, &answer);
+    count_answer(counts, BY_NAME, attempt, &answer);
 }

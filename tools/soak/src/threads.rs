@@ -4,9 +4,10 @@
 //! and one more while its thread-locals are being destroyed; one of each group hangs in a call
 //! until it is cancelled.
 
-use crate::books::{Books, Did};
 use crate::calls::{Caller, KINDS_OF_CALLS};
+use crate::counts::Counts;
 use crate::crossing::Finisher;
+use crate::did::Did;
 use crate::host::{Host, STRIPES};
 use crate::tools::{HANGING, SHORT_LIVED};
 use std::cell::Cell;
@@ -34,15 +35,15 @@ thread_local! {
     static LAST: Cell<Option<LastCall>> = const { Cell::new(None) };
 }
 
-/// Makes threads until the load is over. Their books are complete: each is joined, which also
+/// Makes threads until the load is over. Their counts are complete: each is joined, which also
 /// waits for its thread-locals.
-pub(crate) fn come_and_go(host: &Arc<Host>, finisher: &Finisher) -> Books {
-    let mut books = Books::default();
+pub(crate) fn come_and_go(host: &Arc<Host>, finisher: &Finisher) -> Counts {
+    let mut counts = Counts::default();
     let mut step = 0;
     while !host.is_over() {
         let (cancel, cancelled) = channel::<()>();
         let hung = hang(host, cancelled);
-        let group: Vec<JoinHandle<Books>> = (1..GROUP)
+        let group: Vec<JoinHandle<Counts>> = (1..GROUP)
             .map(|_| {
                 let caller = Caller::new(host, finisher, step);
                 step += CALLS % KINDS_OF_CALLS;
@@ -51,38 +52,38 @@ pub(crate) fn come_and_go(host: &Arc<Host>, finisher: &Finisher) -> Books {
             })
             .collect();
         for thread in group {
-            books.add(&thread.join().expect("a short-lived thread panicked"));
-            books.whole(SHORT_LIVED, 1, Outcome::Success);
-            books.did(Did::Thread);
+            counts.add(&thread.join().expect("a short-lived thread panicked"));
+            counts.whole(SHORT_LIVED, 1, Outcome::Success);
+            counts.did(Did::Thread);
         }
         drop(cancel);
-        books.add(&hung.join().expect("a hung thread panicked"));
-        books.did(Did::Thread);
+        counts.add(&hung.join().expect("a hung thread panicked"));
+        counts.did(Did::Thread);
         host.rest(Duration::from_millis(1));
         host.wait_for_receivers();
     }
-    books
+    counts
 }
 
-fn short_life(mut caller: Caller, last: LastCall) -> Books {
+fn short_life(mut caller: Caller, last: LastCall) -> Counts {
     LAST.set(Some(last));
     for _ in 0..CALLS {
         caller.call();
     }
-    caller.books
+    caller.counts
 }
 
 /// A thread in a call that only ends when somebody cancels it.
-fn hang(host: &Arc<Host>, cancelled: Receiver<()>) -> JoinHandle<Books> {
+fn hang(host: &Arc<Host>, cancelled: Receiver<()>) -> JoinHandle<Counts> {
     let host = Arc::clone(host);
     thread::spawn(move || {
-        let mut books = Books::default();
-        let open = books.begin(HANGING, 1);
+        let mut counts = Counts::default();
+        let open = counts.begin(HANGING, 1);
         let call = host.tool(HANGING).start();
         // It only ever ends by the other side being gone.
         let _ = cancelled.recv();
         drop(call);
-        books.end(open, Outcome::Cancelled);
-        books
+        counts.end(open, Outcome::Cancelled);
+        counts
     })
 }

@@ -1,6 +1,6 @@
 //! The tools of the soak: what they are called, and what those with a body do.
 //!
-//! A tool's place in [`NAMES`] is its place in the books. The first [`FIXED`] are registered
+//! A tool's place in [`NAMES`] is its place in the counts. The first [`FIXED`] are registered
 //! once and stay; the rest come and go.
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{ErrorKind, Invocation, Tool, ToolError, async_tool, sync_tool};
 
-/// Called through guards alone, which tell each latency: so its sums are in the books too.
+/// Called through guards alone, which tell each latency: so its sums are expected counts, too.
 pub(crate) const TIMED: usize = 0;
 /// Runs to its end where it is called.
 pub(crate) const PLAIN: usize = 1;

@@ -3,8 +3,9 @@
 //! Each receiver waits with an empty queue, and makes a call itself. Whatever its waker does, and
 //! whatever those of others do, it is called, and there is a batch then.
 
-use crate::books::{Books, Did};
+use crate::counts::Counts;
 use crate::crossing::poll_once;
+use crate::did::Did;
 use crate::foreign::{Deed, Foreign, Whose};
 use crate::guests::Guests;
 use crate::host::Host;
@@ -92,7 +93,7 @@ impl Visits {
             batch.as_mut().poll(&mut Context::from_waker(&waker))
         };
         if polled.is_pending() {
-            call(host, &mut self.guests.books);
+            call(host, &mut self.guests.counts);
             self.unwoken += u64::from(!comes_true(&waker.is_done));
             polled = poll_once(batch.as_mut());
             self.in_vain += u64::from(polled.is_pending());
@@ -104,9 +105,9 @@ impl Visits {
     }
 }
 
-fn call(host: &Host, books: &mut Books) {
+fn call(host: &Host, counts: &mut Counts) {
     host.tool(JOINED).start().succeed();
-    books.whole(JOINED, 1, Outcome::Success);
+    counts.whole(JOINED, 1, Outcome::Success);
 }
 
 fn comes_true(flag: &AtomicBool) -> bool {
@@ -172,9 +173,9 @@ pub(crate) fn hold(host: &Host, hold: &Arc<Hold>) -> Visits {
         let polled = batch.as_mut().poll(&mut Context::from_waker(&std_waker));
         let was_waiting = polled.is_pending();
         if was_waiting {
-            call(host, &mut visits.guests.books);
+            call(host, &mut visits.guests.counts);
             visits.unwoken += u64::from(!comes_true(&waker.is_called));
-            visits.guests.books.did(Did::WakerHeld);
+            visits.guests.counts.did(Did::WakerHeld);
         }
         if let Poll::Ready(Ok(batch)) = polled {
             received += batch.len() as u64;
