@@ -113,7 +113,7 @@ impl Tally {
     /// Adds another tally.
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.fields.iter_mut().zip(other.fields) {
-            *mine += theirs;
+            *mine = mine.wrapping_add(theirs);
         }
         self.withdrawn += other.withdrawn;
     }
@@ -138,7 +138,8 @@ impl Tally {
             }
             Outcome::Cancelled => fields[field::CANCELLED] += 1,
             Outcome::Rejected => {
-                fields[field::CALLS] -= 1;
+                // Below zero until the counts of the thread that began the call are added.
+                fields[field::CALLS] = fields[field::CALLS].wrapping_sub(1);
                 fields[field::REJECTED] += 1;
                 self.withdrawn += 1;
             }
