@@ -129,14 +129,17 @@ pub use run::CallBuilder;
 pub use run::LimitedCall;
 pub use running_calls::{Running, RunningCall, RunningCalls};
 pub use snapshot::{
-    LastCall, LastError, LatencyByOutcome, LatencyStats, NamelessTools, Snapshot, ToolStats,
+    BoundsError, LastCall, LastError, LatencyBounds, LatencyByOutcome, LatencyStats, NamelessTools,
+    OUTCOMES, Snapshot, ToolStats, error_type,
 };
 #[cfg(feature = "stream")]
 pub use stream::MeteredStream;
 pub use text::{DEFAULT_MESSAGE_BYTES, NameError};
 pub use tool::{Invocation, Tool, ToolFuture, ToolSpec, async_tool, sync_tool};
 pub use tool_ref::ToolRef;
-pub use toolmeter_core::{Clock, ErrorKind, ManualClock, Outcome, StripesError, UnknownErrorKind};
+pub use toolmeter_core::{
+    Clock, ErrorKind, ManualClock, Outcome, OutcomeClass, StripesError, UnknownErrorKind,
+};
 #[cfg(feature = "stream")]
 pub use toolmeter_events::BatchStream;
 pub use toolmeter_events::{

@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | `snapshot/latency.rs` | [`LatencyStats`]: a histogram, its quantiles, and how two of them add up |
 //! | `snapshot/tool_stats.rs` | [`ToolStats`]: one tool, made from a reading of its slot |
+//! | `snapshot/bounds.rs` | [`LatencyBounds`]: the bounds of the histograms that exporters write |
+//! | `snapshot/export.rs` | the labels that exporters give to counts and histograms |
 //! | `snapshot/wall_time.rs` | the time of day, written and read |
 //! | `snapshot/json.rs` | serde: what a snapshot looks like as JSON |
 //! | `snapshot/deserialize.rs` | serde: which JSON is a snapshot, and what is wrong with the rest |
@@ -23,8 +25,10 @@
 //! * Written as JSON and read again, a snapshot is equal to what it was, within the limits that
 //!   [`Snapshot`] names.
 
+mod bounds;
 #[cfg(feature = "serde")]
 mod deserialize;
+mod export;
 mod latency;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -36,6 +40,8 @@ mod tool_stats;
 #[cfg(any(feature = "serde", feature = "table"))]
 mod wall_time;
 
+pub use bounds::{BoundsError, LatencyBounds};
+pub use export::{OUTCOMES, error_type};
 pub use latency::LatencyStats;
 pub(crate) use latency::{MAX_EXPONENT, PRECISIONS};
 pub(crate) use tool_stats::{Clocks, Recorded};

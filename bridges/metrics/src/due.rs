@@ -1,12 +1,12 @@
-//! [`Due`]: what is yet to be pushed of one tool, and what becomes of it when the recorder panics.
+//! [`Due`]: the counts and latencies of one tool that are still to be pushed.
 //!
-//! Each thing to be pushed is taken out when the recorder has taken it. So what a panic leaves behind is
-//! what was not taken, and is pushed with the next export: nothing is lost. The push that panicked counts
-//! as not taken; what a recorder had counted of it before it panicked is counted again.
+//! Each of them is taken out after the recorder has taken it. So a panic leaves behind what the recorder
+//! did not take, and the next export pushes that: nothing is lost. The push that panicked is treated as
+//! not taken, so what the recorder counted of it before it panicked is counted again.
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 use std::sync::Arc;
-use toolmeter::{ErrorKind, LatencyStats, ToolStats};
+use toolmeter::{LatencyStats, OUTCOMES, Outcome, OutcomeClass, ToolStats, error_type};
 
 pub(crate) const CALLS: &str = "toolmeter.calls";
 pub(crate) const DURATION: &str = "toolmeter.call.duration";
@@ -15,30 +15,21 @@ pub(crate) const RETRIED: &str = "toolmeter.retried";
 pub(crate) const RECOVERED: &str = "toolmeter.recovered";
 pub(crate) const NAMELESS: &str = "toolmeter.nameless_calls";
 
-const SUCCESS: &str = "success";
-const FAILURE: &str = "failure";
-const CANCELLED: &str = "cancelled";
-const REJECTED: &str = "rejected";
-
-/// Outcomes that have a latency, in the order of [`Due::latencies`].
-const TIMED: [&str; 3] = [SUCCESS, FAILURE, CANCELLED];
-/// Success, each kind of failure, cancelled and rejected.
-const ENDINGS: usize = ErrorKind::COUNT + 3;
-
 const METADATA: Metadata<'static> =
     Metadata::new(env!("CARGO_PKG_NAME"), Level::INFO, Some(module_path!()));
 
-/// What is yet to be pushed of one tool.
+/// The counts and latencies of one tool that are still to be pushed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Due {
-    endings: [u64; ENDINGS],
+    /// By the index of the outcome in [`OUTCOMES`].
+    counts: [u64; OUTCOMES.len()],
     retried: u64,
     recovered: u64,
     /// Twice the middle of a bucket in nanoseconds, ascending, and how many calls it counts.
-    latencies: [Vec<(u64, u64)>; 3],
+    latencies: [Vec<(u64, u64)>; OutcomeClass::COUNT],
 }
 
-/// What was pushed, and what never will be.
+/// The numbers of an export.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pushed {
     pub(crate) calls: u64,
@@ -46,43 +37,24 @@ pub(crate) struct Pushed {
     pub(crate) left_out: u64,
 }
 
-/// What the counter of an ending is labelled with.
-fn labels(ending: usize) -> (&'static str, &'static str) {
-    const LAST: usize = ENDINGS - 1;
-    match ending {
-        0 => (SUCCESS, ""),
-        LAST => (REJECTED, REJECTED),
-        ending => match ErrorKind::ALL.get(ending - 1) {
-            Some(ErrorKind::Other) => (FAILURE, "_OTHER"),
-            Some(kind) => (FAILURE, kind.as_str()),
-            None => (CANCELLED, CANCELLED),
-        },
-    }
-}
-
 impl Due {
-    /// What is new of a tool.
+    /// Returns what is new of a tool.
     pub(crate) fn new(stats: &ToolStats) -> Self {
-        let mut endings = [0; ENDINGS];
-        endings[0] = stats.success();
-        for (&kind, &count) in &stats.failures_by_kind {
-            endings[1 + kind as usize] = count;
-        }
-        endings[ENDINGS - 2] = stats.cancelled();
-        endings[ENDINGS - 1] = stats.rejected;
-        let latency = &stats.latency;
         Self {
-            endings,
+            counts: OUTCOMES.map(|outcome| stats.count(outcome)),
             retried: stats.retried,
             recovered: stats.recovered,
-            latencies: [&latency.success, &latency.failure, &latency.cancelled].map(middles),
+            latencies: stats
+                .latency
+                .by_class()
+                .map(|(_, latency)| middles(latency)),
         }
     }
 
     /// Adds what an earlier export left.
     pub(crate) fn add(&mut self, left: Self) {
-        for (ending, left) in self.endings.iter_mut().zip(left.endings) {
-            *ending = ending.saturating_add(left);
+        for (count, left) in self.counts.iter_mut().zip(left.counts) {
+            *count = count.saturating_add(left);
         }
         self.retried = self.retried.saturating_add(left.retried);
         self.recovered = self.recovered.saturating_add(left.recovered);
@@ -99,7 +71,7 @@ impl Due {
         }
     }
 
-    /// Pushes all of it. What is left in `self` after a panic was not taken.
+    /// Pushes all of it. After a panic, `self` holds what was not taken.
     pub(crate) fn push(
         &mut self,
         tool: &Arc<str>,
@@ -108,7 +80,7 @@ impl Due {
         pushed: &mut Pushed,
     ) {
         let tool = || Label::new("tool", SharedString::from(Arc::clone(tool)));
-        self.push_endings(CALLS, || vec![tool()], recorder, pushed);
+        self.push_counts(CALLS, || vec![tool()], recorder, pushed);
         for (name, count) in [
             (RETRIED, &mut self.retried),
             (RECOVERED, &mut self.recovered),
@@ -117,12 +89,12 @@ impl Due {
                 increment(name, vec![tool()], count, recorder);
             }
         }
-        for (outcome, latencies) in TIMED.into_iter().zip(&mut self.latencies) {
+        for (class, latencies) in OutcomeClass::ALL.into_iter().zip(&mut self.latencies) {
             if latencies.is_empty() {
                 continue;
             }
             pushed.left_out += thin(latencies, max_records);
-            let labels = vec![tool(), Label::from_static_parts("outcome", outcome)];
+            let labels = vec![tool(), Label::from_static_parts("outcome", class.as_str())];
             let key = Key::from_parts(KeyName::from_const_str(DURATION), labels);
             let histogram = recorder.register_histogram(&key, &METADATA);
             while let Some(&(twice_ns, count)) = latencies.last() {
@@ -135,24 +107,24 @@ impl Due {
         }
     }
 
-    /// Pushes the counts only, as of tools that are not told apart.
+    /// Pushes only the counts, as those of tools without names.
     pub(crate) fn push_nameless(&mut self, recorder: &dyn Recorder, pushed: &mut Pushed) {
-        self.push_endings(NAMELESS, Vec::new, recorder, pushed);
+        self.push_counts(NAMELESS, Vec::new, recorder, pushed);
     }
 
-    fn push_endings(
+    fn push_counts(
         &mut self,
         name: &'static str,
         of: impl Fn() -> Vec<Label>,
         recorder: &dyn Recorder,
         pushed: &mut Pushed,
     ) {
-        for (ending, count) in self.endings.iter_mut().enumerate() {
+        for (outcome, count) in OUTCOMES.into_iter().zip(&mut self.counts) {
             // A success series is there from the first export on, so that its first call is seen.
-            if *count > 0 || ending == 0 {
-                let (outcome, error_type) = labels(ending);
+            if *count > 0 || outcome == Outcome::Success {
+                let error_type = error_type(outcome).unwrap_or_default();
                 let mut labels = of();
-                labels.push(Label::from_static_parts("outcome", outcome));
+                labels.push(Label::from_static_parts("outcome", outcome.as_str()));
                 labels.push(Label::from_static_parts("error_type", error_type));
                 pushed.calls += increment(name, labels, count, recorder);
             }
@@ -160,7 +132,7 @@ impl Due {
     }
 }
 
-/// Pushes a count and takes it out, in this order. Returns the count.
+/// Pushes a count, then takes it out, and returns it.
 pub(crate) fn increment(
     name: &'static str,
     labels: Vec<Label>,
@@ -181,7 +153,7 @@ pub(crate) fn set_in_flight(tool: &Arc<str>, in_flight: u64, recorder: &dyn Reco
         .set(in_flight as f64);
 }
 
-/// The buckets of a histogram as twice their middles, and their counts.
+/// Returns the buckets of a histogram as twice their middles, with their counts.
 fn middles(latency: &LatencyStats) -> Vec<(u64, u64)> {
     let buckets = latency.buckets().iter();
     let middle = |&(index, count)| {
@@ -192,7 +164,8 @@ fn middles(latency: &LatencyStats) -> Vec<(u64, u64)> {
     buckets.filter_map(middle).collect()
 }
 
-/// Leaves `max` of the calls, evenly spaced by rank, if there are more. Returns how many it left out.
+/// Leaves `max` of the calls, evenly spaced by rank, if there are more, and returns the number that it
+/// left out.
 ///
 /// Record i of `max` stands for the call of rank `(2 i + 1) n / (2 max)` among all n, counted from 0.
 fn thin(latencies: &mut Vec<(u64, u64)>, max: u32) -> u64 {
@@ -201,7 +174,7 @@ fn thin(latencies: &mut Vec<(u64, u64)>, max: u32) -> u64 {
     if all <= max {
         return 0;
     }
-    // How many of the records have a rank below this one.
+    // The number of records with a rank below this one.
     let below = |rank: u128| (2 * max * rank).saturating_sub(all).div_ceil(2 * all);
     let mut seen = 0;
     for (_, count) in &mut *latencies {
@@ -217,21 +190,6 @@ fn thin(latencies: &mut Vec<(u64, u64)>, max: u32) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn each_ending_has_labels_of_its_own() {
-        let all: Vec<_> = (0..ENDINGS).map(labels).collect();
-        assert_eq!(all[0], ("success", ""));
-        assert_eq!(all[1], ("failure", "invalid_args"));
-        assert_eq!(all[10], ("failure", "_OTHER"));
-        assert_eq!(all[11], ("cancelled", "cancelled"));
-        assert_eq!(all[12], ("rejected", "rejected"));
-        let apart: std::collections::BTreeSet<_> = all.iter().collect();
-        assert_eq!(apart.len(), ENDINGS);
-        for kind in ErrorKind::ALL {
-            assert_eq!(kind, ErrorKind::ALL[kind as usize]);
-        }
-    }
 
     /// The value of a rank, counted from 0.
     fn ranked(latencies: &[(u64, u64)], rank: u64) -> u64 {

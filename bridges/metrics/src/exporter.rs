@@ -1,10 +1,9 @@
 //! [`MetricsExporter`]: one export, from an interval of a registry to the recorder of the facade.
 //!
-//! - An interval that was read is in `due` before anything is pushed, and leaves it piece by piece as the
+//! - An interval that was read is in `due` before any of it is pushed, and leaves it piece by piece as the
 //!   recorder takes it. A recorder that panics loses none of it.
-//! - The recorder is the host's code, and so are the handles it gives and what they drop. It is called
-//!   under no lock of toolmeter's, and its panics are contained, one tool at a time: the others are
-//!   pushed.
+//! - The recorder, its handles and what they drop are the host's code. They run under no lock of
+//!   toolmeter's, and their panics are contained for each tool, so the other tools are pushed.
 
 use crate::due::{
     self, CALLS, DURATION, Due, IN_FLIGHT, NAMELESS, Pushed, RECOVERED, RETRIED, increment,
@@ -18,11 +17,11 @@ use toolmeter::{Intervals, Registry};
 const UNKNOWN: &str = "toolmeter.unknown_calls";
 const LEFT_OUT: &str = "toolmeter.latencies_left_out";
 
-/// Pushes what is new of the tools of a registry into a recorder of the [`metrics`] facade.
+/// An exporter that pushes what is new into a recorder of the [`metrics`] facade.
 ///
-/// It reads by a cursor of its own (see [`Registry::intervals`]), so each call is pushed once, also if
-/// metrics are reset, tools come and go, or other readers take intervals. It may outlive the registry,
-/// and then pushes what the handles that are left count.
+/// It reads with a cursor of its own (see [`Registry::intervals`]), so each call is pushed once, also if
+/// metrics are reset, tools come and go, or other readers take intervals. It may outlive the registry;
+/// then it pushes what the remaining handles count.
 ///
 /// # Examples
 ///
@@ -50,26 +49,26 @@ pub struct MetricsExporter {
     intervals: Intervals,
     max_records: u32,
     due: BTreeMap<Arc<str>, Due>,
-    /// Tools whose gauge is not at zero, or was not set.
+    /// The tools whose gauge is not at zero, or could not be set.
     in_flight: BTreeSet<Arc<str>>,
     nameless: Due,
     unknown_calls: u64,
     left_out: u64,
 }
 
-/// What an export pushed, and what it did not.
+/// The numbers of an export: what was pushed, and what was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use = "it tells whether the recorder panicked"]
+#[must_use = "it counts the panics of the recorder"]
 #[non_exhaustive]
 pub struct Exported {
     /// Calls that were counted: ended or rejected.
     pub calls: u64,
     /// Latencies that were recorded.
     pub latencies: u64,
-    /// Latencies that were left out, since their tool and outcome had more than
+    /// Latencies that were left out because their tool and outcome had more than
     /// [`max_records`](MetricsExporter::max_records).
     pub left_out: u64,
-    /// How often the recorder panicked. What it did not take then is pushed with the next export.
+    /// Panics of the recorder. The next export pushes what it did not take.
     pub panics: u64,
 }
 
@@ -88,23 +87,24 @@ impl MetricsExporter {
         }
     }
 
-    /// Sets how many latencies of each tool and outcome are recorded at most in one export; 1,000 unless
-    /// it is set, and none with 0.
+    /// Sets the greatest number of latencies of each tool and outcome that one export records. The default
+    /// is 1,000; with 0, none is recorded.
     ///
-    /// Recorders take time and, until they are drained, memory for each record. If there are more calls,
+    /// Recorders need time for each record and, until they are drained, memory. If there are more calls,
     /// those that are recorded are evenly spaced by rank, so a quantile of an interval is off by
     /// `1 / (2 * records)` in rank at most: a p99 of 1,000 records lies between the p98.95 and the p99.05.
-    /// What a recorder adds up over intervals then weighs busy ones less than quiet ones.
+    /// A recorder that adds up several intervals then gives busy ones less weight than quiet ones.
     #[must_use]
     pub fn max_records(mut self, records: u32) -> Self {
         self.max_records = records;
         self
     }
 
-    /// Pushes what is new into the recorder that the host has installed.
+    /// Pushes what is new into the recorder that the host has installed: that of the thread if there is
+    /// one, else the global one.
     ///
-    /// That is the one of the thread, if there is one, else the global one. Without a recorder the
-    /// facade takes everything and keeps nothing: install it before the first export.
+    /// Without a recorder the facade accepts everything and keeps nothing, so install it before the first
+    /// export.
     pub fn export(&mut self) -> Exported {
         metrics::with_recorder(|recorder| self.export_to(recorder))
     }
@@ -212,7 +212,7 @@ fn describe(recorder: &dyn Recorder) {
 
 /// Calls the recorder; returns false if it panicked.
 fn contained(push: &mut dyn FnMut()) -> bool {
-    // What was not taken is still there: it is taken out after the recorder has returned.
+    // A count is taken out only after the recorder has returned, so what was not taken is still there.
     let Err(payload) = catch_unwind(AssertUnwindSafe(push)) else {
         return true;
     };

@@ -1,26 +1,4 @@
-//! What toolmeter counted, for hosts that use the [`metrics`] facade: a [`MetricsExporter`] pushes what
-//! is new into the recorder that the host has installed.
-//!
-//! ```
-//! use metrics_util::debugging::DebuggingRecorder;
-//! use toolmeter_metrics::MetricsExporter;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The host installs a recorder first; without one, the facade keeps nothing.
-//! let recorder = DebuggingRecorder::new();
-//! let snapshotter = recorder.snapshotter();
-//! recorder.install()?;
-//!
-//! let tools = toolmeter::Registry::new();
-//! let mut exporter = MetricsExporter::new(&tools);
-//! tools.register("web_search")?.start().succeed();
-//!
-//! // As often as the host likes, from a thread or a task of its own.
-//! let exported = exporter.export();
-//! assert_eq!((exported.calls, exported.panics), (1, 0));
-//! assert!(!snapshotter.snapshot().into_vec().is_empty());
-//! # Ok(()) }
-//! ```
+#![doc = include_str!("../README.md")]
 //!
 //! # Metrics
 //!
@@ -41,12 +19,12 @@
 //!
 //! # What a histogram loses
 //!
-//! The facade takes one value at a time, and not a histogram that is counted already. So each bucket of
+//! The facade accepts one value at a time, and no histogram that is counted already. So each bucket of
 //! toolmeter is recorded at its middle, as often as it counts: 1.6% off at most with the default
 //! precision, and so are sums. If a tool and outcome had more than
 //! [`max_records`](MetricsExporter::max_records) calls since the last export, that many of them are
-//! recorded, evenly spaced by rank. The rest is left out, and counted in `toolmeter.latencies_left_out`. Counters
-//! are exact all the same.
+//! recorded, evenly spaced by rank. The rest is left out, and counted in `toolmeter.latencies_left_out`.
+//! Counters are exact all the same.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -55,8 +33,3 @@ mod exporter;
 
 pub use exporter::{Exported, MetricsExporter};
 pub use metrics;
-
-/// The README's example, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,4 +1,4 @@
-//! What a recorder of the facade is given, next to what the registry says; and recorders that panic.
+//! What a recorder of the facade gets, compared with the registry; and recorders that panic.
 
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -39,7 +39,7 @@ impl Host {
     }
 }
 
-/// What a recorder was given until now: counters and gauges added up, and all values of histograms.
+/// The counters and gauges that a recorder got until now, added up, and all values of histograms.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     numbers: BTreeMap<String, f64>,
@@ -56,7 +56,7 @@ fn series(key: &Key) -> String {
 }
 
 impl Seen {
-    /// A snapshot tells what is new since the one before.
+    /// A snapshot holds what is new since the one before.
     fn look(&mut self, snapshotter: &Snapshotter) {
         for (key, _, _, value) in snapshotter.snapshot().into_vec() {
             let series = series(key.key());

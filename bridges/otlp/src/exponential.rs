@@ -2,8 +2,8 @@
 //!
 //! # The buckets
 //!
-//! As OpenTelemetry's metrics data model has it, at scale s the base is `2^(2^-s)`, and bucket i
-//! holds what is above `base^i` seconds and at most `base^(i+1)`. One bucket of the next coarser scale
+//! In OpenTelemetry's metrics data model the base at scale s is `2^(2^-s)`, and bucket i holds
+//! latencies above `base^i` seconds and of at most `base^(i+1)`. One bucket of the next coarser scale
 //! is two of the finer, so the scale is lowered without loss, and receivers do the same to add up
 //! histograms of different scales.
 //!
@@ -26,7 +26,7 @@
 //!
 //! Counts and sums are exact.
 
-use crate::places::Places;
+use crate::places::{Places, ZERO};
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use std::ops::RangeInclusive;
 use toolmeter::LatencyStats;
@@ -37,13 +37,10 @@ const COARSEST: i32 = -5;
 /// The scales that can be asked for.
 const SCALES: RangeInclusive<i8> = -4..=8;
 
-/// The place of a latency of 0 ns.
-const ZERO: i32 = i32::MIN;
-
-/// How exponential histograms are made.
+/// The scale and the size of exponential histograms.
 ///
-/// By default at scale 5, and coarser where a histogram would have more than 160 buckets, which is
-/// the most that SDKs of OpenTelemetry send by default.
+/// The default is scale 5, and a coarser one where a histogram would have more than 160 buckets. 160 is
+/// the most that OpenTelemetry's SDKs send by default.
 ///
 /// # Examples
 ///
@@ -90,11 +87,11 @@ impl Exponential {
         self
     }
 
-    /// Returns by how much a latency can be off that is read from an exponential histogram, as a
-    /// share of itself: 3.8% at scale 5 and precision 5, 6.1% at scale 4, 10.8% at scale 3.
+    /// Returns the greatest error of a latency that is read from an exponential histogram, as a share of
+    /// itself: 3.8% at scale 5 and precision 5, 6.1% at scale 4, 10.8% at scale 3.
     ///
-    /// Two parts of it: `1 + 2^-(precision + 1)` for toolmeter's bucket, which is counted where its
-    /// middle lies, and `2^(2^-scale)` for that of OTLP. A histogram tells its own scale.
+    /// It has two factors: `1 + 2^-(precision + 1)` for toolmeter's bucket, which is counted where its
+    /// middle lies, and `2^(2^-scale)` for OTLP's. A histogram contains its own scale.
     ///
     /// # Examples
     ///
@@ -112,23 +109,12 @@ impl Exponential {
     }
 
     /// Returns the places of toolmeter's buckets at the finest scale.
-    pub(crate) fn places(self) -> Places<impl Fn(u64, u64) -> i32> {
-        Places::new(move |least_ns, greatest_ns| {
-            if greatest_ns == 0 {
-                return ZERO;
-            }
-            let seconds = (least_ns as f64 + greatest_ns as f64) / 2e9;
-            // A bucket includes its upper bound.
-            (seconds.log2() * f64::from(self.max_scale).exp2()).ceil() as i32 - 1
-        })
+    pub(crate) const fn places(self) -> Places {
+        Places::new(self.max_scale)
     }
 
     /// Returns a histogram in buckets of OTLP.
-    pub(crate) fn counted<F: Fn(u64, u64) -> i32>(
-        self,
-        latency: &LatencyStats,
-        places: &mut Places<F>,
-    ) -> Counted {
+    pub(crate) fn counted(self, latency: &LatencyStats, places: &mut Places) -> Counted {
         let (mut zero_count, mut first, mut last) = (0, None, 0);
         for (place, count) in places.of(latency) {
             if place == ZERO {
@@ -147,7 +133,7 @@ impl Exponential {
             };
         };
         let mut shift = 0;
-        // How many there are at that scale; the difference of two `i32` fits in an `i64`.
+        // The number of buckets at that scale; the difference of two `i32` fits in an `i64`.
         let buckets = |shift| i64::from(last >> shift) - i64::from(first >> shift) + 1;
         while buckets(shift) > self.max_buckets.into() && scale > COARSEST {
             shift += 1;
@@ -175,7 +161,7 @@ impl Default for Exponential {
     }
 }
 
-/// What a data point says of a histogram.
+/// The buckets of a data point.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Counted {
     pub(crate) scale: i32,
@@ -256,7 +242,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each latency by itself: whatever a receiver takes for it is off by the bound at most.
+        /// Each latency by itself: any value that a receiver reads for it is off by the bound at most.
         #[test]
         fn a_latency_is_off_by_no_more_than_the_bound(
             ns in (1_u64..1 << 48, 0_u32..48).prop_map(|(bits, shift)| (bits >> shift).max(1)),
@@ -271,7 +257,7 @@ mod tests {
             prop_assert!(above >= ns as f64 / error, "{ns} {above} {upto}");
         }
 
-        /// A coarser scale is the finer one with buckets added up, whatever the latencies.
+        /// A coarser scale is the finer one with buckets added up, for any latencies.
         #[test]
         fn lowering_the_scale_loses_no_count(
             latencies in prop::collection::vec((any::<u64>(), 0_u32..64), 1..100),

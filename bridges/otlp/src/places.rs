@@ -1,23 +1,26 @@
-//! Which bucket of a message each bucket of toolmeter is counted in: [`Places`].
+//! The bucket of OTLP in which each bucket of toolmeter is counted: [`Places`].
 //!
-//! That depends on nothing but the precision of the histogram, which is the same for all histograms of
-//! a registry. So it is computed once a request, and not once for each of thousands of histograms.
+//! That depends only on the scale and the precision, which is the same for all histograms of a
+//! registry. So it is computed once for a request, and not once for each of thousands of histograms.
 
 use toolmeter::LatencyStats;
 
-/// The place of each bucket of toolmeter.
+/// The place of a latency of 0 ns.
+pub(crate) const ZERO: i32 = i32::MIN;
+
+/// The place of each bucket of toolmeter at one scale.
 #[derive(Debug)]
-pub(crate) struct Places<F> {
-    /// Tells the place from the least and the greatest latency of a bucket, in nanoseconds.
-    place: F,
+pub(crate) struct Places {
+    scale: i8,
     precision: Option<u8>,
     places: Vec<i32>,
 }
 
-impl<F: Fn(u64, u64) -> i32> Places<F> {
-    pub(crate) const fn new(place: F) -> Self {
+impl Places {
+    /// Returns places at this scale, for histograms of any precision.
+    pub(crate) const fn new(scale: i8) -> Self {
         Self {
-            place,
+            scale,
             precision: None,
             places: Vec::new(),
         }
@@ -32,7 +35,7 @@ impl<F: Fn(u64, u64) -> i32> Places<F> {
             let ns = |bound: std::time::Duration| bound.as_nanos() as u64;
             self.places.clear();
             self.places
-                .extend(bounds.map(|(least, greatest)| (self.place)(ns(least), ns(greatest))));
+                .extend(bounds.map(|(least, greatest)| place(ns(least), ns(greatest), self.scale)));
         }
         let mut room = u64::MAX;
         latency.buckets().iter().filter_map(move |&(index, count)| {
@@ -42,4 +45,14 @@ impl<F: Fn(u64, u64) -> i32> Places<F> {
             Some((*self.places.get(index as usize)?, count))
         })
     }
+}
+
+/// Returns the bucket at this scale that holds the middle of a bucket of toolmeter.
+fn place(least_ns: u64, greatest_ns: u64, scale: i8) -> i32 {
+    if greatest_ns == 0 {
+        return ZERO;
+    }
+    let seconds = (least_ns as f64 + greatest_ns as f64) / 2e9;
+    // A bucket includes its upper bound.
+    (seconds.log2() * f64::from(scale).exp2()).ceil() as i32 - 1
 }

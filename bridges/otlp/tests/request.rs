@@ -1,4 +1,4 @@
-//! What a request says, next to what the registry says: numbers, attributes and times.
+//! A request compared with the registry: numbers, attributes and times.
 
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use toolmeter::{
-    ClockSource, ErrorKind, LatencyStats, ManualClock, Pump, Registry, RegistryBuilder,
+    ClockSource, ErrorKind, LatencyBounds, LatencyStats, ManualClock, Pump, Registry,
+    RegistryBuilder,
 };
 use toolmeter_otlp::prost::Message;
-use toolmeter_otlp::{
-    Bounds, Exponential, ExportMetricsServiceRequest, OtlpMetrics, opentelemetry_proto,
-};
+use toolmeter_otlp::{Exponential, ExportMetricsServiceRequest, OtlpMetrics, opentelemetry_proto};
 
 const MS: Duration = Duration::from_millis(1);
 /// When the hosts of these tests are built, in nanoseconds since 1970.
@@ -565,7 +564,7 @@ fn requests_agree_while_everything_changes() {
     assert_eq!((named + nameless) as u64, made.load(Ordering::Relaxed));
 }
 
-/// How many of these latencies are at most this long.
+/// Returns the number of latencies that are at most this long.
 fn at_most(latency: &LatencyStats, seconds: f64) -> u64 {
     let within = |index| {
         let (_, greatest) = latency.bucket_bounds(index).unwrap();
@@ -581,7 +580,7 @@ fn at_most(latency: &LatencyStats, seconds: f64) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// At every bound a histogram says what the calls themselves say.
+    /// At every bound a histogram counts the calls themselves.
     #[test]
     fn explicit_buckets_count_the_calls(
         latencies in prop::collection::vec((any::<u64>(), 17_u32..64), 0..100),
@@ -595,7 +594,7 @@ proptest! {
             host.pass(Duration::from_nanos(ns));
             call.succeed();
         }
-        let metrics = OtlpMetrics::new(&host.registry).explicit(Bounds::exponents(exponents));
+        let metrics = OtlpMetrics::new(&host.registry).explicit(LatencyBounds::exponents(exponents));
         let request = request(&metrics);
         let [point] = explicit(&request, "toolmeter.call.duration") else {
             panic!("one point")
@@ -629,7 +628,7 @@ proptest! {
             host.pass(Duration::from_nanos(ns));
             call.succeed();
         }
-        let metrics = OtlpMetrics::new(&host.registry).explicit(Bounds::seconds([bound]).unwrap());
+        let metrics = OtlpMetrics::new(&host.registry).explicit(LatencyBounds::seconds([bound]).unwrap());
         let request = request(&metrics);
         prop_assert!(find(&request, "toolmeter.call.duration").description.contains("no more than a bucket"));
         let [point] = explicit(&request, "toolmeter.call.duration") else {

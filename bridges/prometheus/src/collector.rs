@@ -1,15 +1,14 @@
 //! [`ToolCollector`]: one scrape, from the totals of a registry to the encoder of prometheus-client.
 //!
-//! # What a scrape is
+//! # A scrape
 //!
-//! One reading of [`Registry::totals`](toolmeter::Registry::totals), made when the scrape begins. All
-//! that is written comes from it, so the metrics of a tool agree with each other: the count of a
-//! histogram is the sum of its buckets, and the calls of an outcome are that count. Only the kinds of
-//! failures may be ahead of the histogram by calls that were just finishing.
+//! A scrape reads [`Registry::totals`](toolmeter::Registry::totals) once, when it begins, and writes only
+//! that. So the metrics of a tool agree with each other: the count of a histogram is the sum of its
+//! buckets, and the calls of an outcome are that count. Only the kinds of failures may be ahead of the
+//! histogram, by calls that were just finishing.
 //!
-//! Nothing of the registry is locked while the page is written, however long that takes.
+//! No lock of the registry is held while the page is written, however long that takes.
 
-use crate::bounds::Bounds;
 #[cfg(feature = "native")]
 use crate::native::{Native, SCHEMAS};
 use prometheus_client::collector::Collector;
@@ -21,19 +20,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use toolmeter::{
-    ErrorKind, EventAccounting, LatencyStats, NamelessTools, Registry, Snapshot, ToolStats,
-    WeakRegistry,
+    EventAccounting, LatencyBounds, NamelessTools, OUTCOMES, Outcome, Registry, Snapshot,
+    WeakRegistry, error_type,
 };
 
-/// The tools of a registry as metrics of Prometheus.
+/// A collector of the tools of a registry.
 ///
 /// It reads [`Registry::totals`] at each scrape, and holds a [`WeakRegistry`]: the host owns its
 /// registry, and a collector does not keep it alive. Once the registry is gone, a scrape gives
 /// nothing of it, and Prometheus marks its series as ended. A registry whose last owner goes during
-/// a scrape is shown once more, whole, and ends when the scrape is over, on its thread.
+/// a scrape is shown once more, whole, and is dropped on the scrape's thread when the scrape is over.
 ///
 /// Register one collector for a page. Two on one page would write each metric's name twice, which
-/// Prometheus does not take; give the second a prefix with
+/// Prometheus refuses; give the second a prefix with
 /// [`sub_registry_with_prefix`](prometheus_client::registry::Registry::sub_registry_with_prefix), or
 /// merge the registries into one.
 ///
@@ -41,11 +40,12 @@ use toolmeter::{
 ///
 /// ```
 /// use toolmeter_prometheus::prometheus_client::{encoding::prometheus_text, registry::Registry};
-/// use toolmeter_prometheus::{Bounds, ToolCollector, ZeroSeries};
+/// use toolmeter::LatencyBounds;
+/// use toolmeter_prometheus::{ToolCollector, ZeroSeries};
 ///
 /// let tools = toolmeter::Registry::new();
 /// let collector = ToolCollector::new(&tools)
-///     .bounds(Bounds::powers_of_two(14..=34))
+///     .bounds(LatencyBounds::powers_of_two(14..=34))
 ///     .zero_series(ZeroSeries::Success);
 /// let mut metrics = Registry::default();
 /// metrics.register_collector(Box::new(collector));
@@ -65,16 +65,16 @@ use toolmeter::{
 #[derive(Clone, Debug)]
 pub struct ToolCollector {
     registry: WeakRegistry,
-    bounds: Bounds,
+    bounds: LatencyBounds,
     zeros: ZeroSeries,
     #[cfg(feature = "native")]
     schema: Option<i8>,
 }
 
-/// Which series a tool has before there is anything to count.
+/// The series that a tool has before there is anything to count.
 ///
-/// Prometheus sees no increase in the first sample of a series. What is counted between two scrapes
-/// is in `rate` and `increase` only if the series was there at the first of them.
+/// Prometheus sees no increase in the first sample of a series. So `rate` and `increase` contain what
+/// is counted between two scrapes only if the first of them had the series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ZeroSeries {
@@ -94,7 +94,7 @@ impl ToolCollector {
     pub fn new(registry: &Registry) -> Self {
         Self {
             registry: registry.downgrade(),
-            bounds: Bounds::default(),
+            bounds: LatencyBounds::default(),
             zeros: ZeroSeries::default(),
             #[cfg(feature = "native")]
             schema: None,
@@ -103,20 +103,20 @@ impl ToolCollector {
 
     /// Sets the bounds of the histograms.
     #[must_use]
-    pub fn bounds(mut self, bounds: Bounds) -> Self {
+    pub fn bounds(mut self, bounds: LatencyBounds) -> Self {
         self.bounds = bounds;
         self
     }
 
-    /// Sets which series a tool has before there is anything to count.
+    /// Sets the series that a tool has before there is anything to count.
     #[must_use]
     pub fn zero_series(mut self, zeros: ZeroSeries) -> Self {
         self.zeros = zeros;
         self
     }
 
-    /// Adds native histograms of this schema: `2^schema` buckets to an octave, -4 to 8; what lies
-    /// outside is treated as the nearest.
+    /// Adds native histograms of this schema: `2^schema` buckets to an octave, -4 to 8. A schema outside
+    /// is treated as the nearest.
     ///
     /// They reach Prometheus in its protobuf format only, as
     /// [`encode_to_vec`](prometheus_client::encoding::prometheus_protobuf::encode_to_vec) writes it;
@@ -175,15 +175,16 @@ impl ToolCollector {
             MetricType::Counter,
         )?;
         for (tool, stats) in &totals.tools {
-            for (outcome, error_type, count) in endings(stats) {
+            for outcome in OUTCOMES {
+                let count = stats.count(outcome);
                 let is_shown = count > 0
                     || match self.zeros {
-                        ZeroSeries::Success => outcome == SUCCESS,
+                        ZeroSeries::Success => outcome == Outcome::Success,
                         ZeroSeries::Calls | ZeroSeries::All => true,
                     };
                 if is_shown {
-                    let labels = [of(tool), (OUTCOME, outcome), (ERROR_TYPE, error_type)];
-                    counter(&mut metric, &labels, count)?;
+                    let [outcome, error_type] = labels(outcome);
+                    counter(&mut metric, &[of(tool), outcome, error_type], count)?;
                 }
             }
         }
@@ -207,17 +208,18 @@ impl ToolCollector {
         #[cfg(feature = "native")]
         let mut native = Native::default();
         for (tool, stats) in &totals.tools {
-            for (outcome, latency) in latencies(stats) {
+            for (class, latency) in stats.latency.by_class() {
                 if latency.buckets().is_empty()
-                    && outcome != SUCCESS
+                    && class != Outcome::SUCCESS
                     && self.zeros != ZeroSeries::All
                 {
                     continue;
                 }
-                self.bounds.count(latency, &mut cells);
+                cells.clear();
+                cells.extend(self.bounds.counts(latency));
                 let count = latency.count();
                 let sum = latency.sum().as_secs_f64();
-                let labels = [of(tool), (OUTCOME, outcome)];
+                let labels = [of(tool), (OUTCOME, class.as_str())];
                 let labels = labels.as_slice();
                 let mut series = metric.encode_family(&labels)?;
                 #[cfg(feature = "native")]
@@ -237,45 +239,16 @@ impl ToolCollector {
 }
 
 const OUTCOME: &str = "outcome";
-const ERROR_TYPE: &str = "error_type";
-const SUCCESS: &str = "success";
-const FAILURE: &str = "failure";
-const CANCELLED: &str = "cancelled";
-const REJECTED: &str = "rejected";
 
-/// The label that names a tool. Encoders escape its value.
+/// Returns the label that names a tool. Encoders escape its value.
 fn of(name: &Arc<str>) -> (&'static str, &str) {
     ("tool", name)
 }
 
-/// All ways in which calls of a tool ended: outcome, type of error, count.
-fn endings(stats: &ToolStats) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-    let kinds = ErrorKind::ALL.into_iter().map(|kind| {
-        let count = stats.failures_by_kind.get(&kind).copied().unwrap_or(0);
-        (FAILURE, error_type(kind), count)
-    });
-    std::iter::once((SUCCESS, "", stats.success()))
-        .chain(kinds)
-        .chain([
-            (CANCELLED, CANCELLED, stats.cancelled()),
-            (REJECTED, REJECTED, stats.rejected),
-        ])
-}
-
-/// The kind as the semantic conventions write it.
-const fn error_type(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Other => "_OTHER",
-        kind => kind.as_str(),
-    }
-}
-
-fn latencies(stats: &ToolStats) -> [(&'static str, &LatencyStats); 3] {
-    [
-        (SUCCESS, &stats.latency.success),
-        (FAILURE, &stats.latency.failure),
-        (CANCELLED, &stats.latency.cancelled),
-    ]
+/// Returns the labels that name an outcome. A success has an empty `error_type`.
+fn labels(outcome: Outcome) -> [(&'static str, &'static str); 2] {
+    let error_type = error_type(outcome).unwrap_or_default();
+    [(OUTCOME, outcome.as_str()), ("error_type", error_type)]
 }
 
 fn by_tool(encoder: &mut DescriptorEncoder<'_>, totals: &Snapshot) -> fmt::Result {
@@ -357,12 +330,9 @@ fn nameless_tools(encoder: &mut DescriptorEncoder<'_>, nameless: &NamelessTools)
         None,
         MetricType::Counter,
     )?;
-    for (outcome, error_type, count) in endings(&nameless.stats) {
-        counter(
-            &mut metric,
-            &[(OUTCOME, outcome), (ERROR_TYPE, error_type)],
-            count,
-        )?;
+    for outcome in OUTCOMES {
+        let count = nameless.stats.count(outcome);
+        counter(&mut metric, &labels(outcome), count)?;
     }
     Ok(())
 }
@@ -381,7 +351,7 @@ fn gauge<V: prometheus_client::encoding::EncodeGaugeValue>(
     metric.encode_family(&labels)?.encode_gauge(value)
 }
 
-/// Seconds since the epoch, negative before it.
+/// Returns seconds since the epoch, negative before it.
 fn since_epoch(time: SystemTime) -> f64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),

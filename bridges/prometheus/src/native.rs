@@ -2,10 +2,9 @@
 //!
 //! The bounds of a native histogram are powers of two of a *second* to the power of `2^-schema`, and
 //! toolmeter's are parts of powers of two of a *nanosecond*, so none of them coincide. Each bucket of
-//! toolmeter is counted whole, in the native bucket that holds its upper bound: a latency is in its
-//! native bucket, or one above it by less than the width of its bucket. Counts and sum are exact.
+//! toolmeter is counted as a whole in the native bucket that holds its upper bound. So a latency is in
+//! its native bucket, or above it by less than the width of its bucket. Counts and sum are exact.
 
-use crate::bounds::greatest_ns;
 use prometheus_client::encoding::{NativeHistogram, NativeHistogramBuckets};
 use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +13,7 @@ use toolmeter::LatencyStats;
 /// The schemas that Prometheus knows.
 pub(crate) const SCHEMAS: RangeInclusive<i8> = -4..=8;
 
-/// What counts as zero: latencies of 0 ns, and nothing else.
+/// The threshold of the zero bucket, which holds latencies of 0 ns and no others.
 const ZERO_THRESHOLD: f64 = 1e-10;
 
 /// The buckets of one native histogram, and the memory for those of the next.
@@ -56,7 +55,7 @@ impl Native {
         }
     }
 
-    /// Adds a bucket behind the one before.
+    /// Adds a bucket after the one before.
     fn close(&mut self, (index, count): (i32, u64), before: Option<(i32, u64)>) {
         let gap = before.map_or(index, |(at, _)| index - at - 1);
         match self.spans.last_mut() {
@@ -88,8 +87,15 @@ impl Native {
     }
 }
 
-/// The native bucket that holds a latency: the least i of which `2^(i * 2^-schema)` seconds are not
-/// less.
+/// Returns the greatest latency that counts in this bucket, in nanoseconds.
+fn greatest_ns(latency: &LatencyStats, index: u32) -> u64 {
+    // A histogram holds no index without bounds, and no bound of 2^64 ns.
+    let bounds = latency.bucket_bounds(index);
+    bounds.map_or(u64::MAX, |(_, greatest)| greatest.as_nanos() as u64)
+}
+
+/// Returns the native bucket that holds a latency: the least i for which `2^(i * 2^-schema)` seconds are
+/// not less than it.
 fn native_index(ns: u64, schema: i8) -> i32 {
     let seconds = ns as f64 / 1e9;
     (seconds.log2() * f64::from(schema).exp2()).ceil() as i32

@@ -1,8 +1,8 @@
 //! Arguments and results as text: bounded and redacted.
 //!
-//! Promise: at most [`READ_BYTES`] of JSON of any size are written and given to the redactor, and at
-//! most the host's limit is kept. What the redactor does not see is cut off between values, or at a
-//! space within a string, so that no secret without spaces is cut in two.
+//! Invariant: at most [`READ_BYTES`] of JSON of any size are written and given to the redactor, and at
+//! most the host's limit is kept. The cut before the redactor lies between values, or at a space within
+//! a string, so no secret without spaces is cut in two.
 
 use serde_json::Value;
 use std::borrow::Cow;
@@ -14,15 +14,15 @@ use std::sync::Arc;
 /// The longest JSON that is written as a whole.
 const READ_BYTES: usize = 16 << 10;
 
-/// What stands for the rest of a text.
+/// The mark of a text whose rest was cut off.
 const REST: &str = "…";
 
-/// What is recorded where the redactor panicked.
+/// The text that is recorded if the redactor panicked.
 const PANICKED: &str = "(the redactor panicked)";
 
 pub(crate) type Redactor = Arc<dyn Fn(&str) -> Cow<'_, str> + Send + Sync>;
 
-/// What is recorded of arguments and results.
+/// The content that is recorded, and its limits.
 #[derive(Clone)]
 pub(crate) struct Content {
     pub(crate) arguments: bool,
@@ -57,7 +57,7 @@ impl fmt::Debug for Content {
 }
 
 impl Content {
-    /// The value as JSON, as it is recorded.
+    /// Returns the value as JSON, redacted and cut.
     pub(crate) fn text(&self, value: &Value) -> String {
         let (mut text, mut is_whole) = head(value);
         if let Some(redactor) = &self.redactor {
@@ -88,7 +88,7 @@ impl Content {
     }
 }
 
-/// The head of a value's JSON, and whether that is all.
+/// Returns the head of a value's JSON, and whether that is all.
 fn head(value: &Value) -> (String, bool) {
     let mut head = Head(Vec::new());
     let is_whole = serde_json::to_writer(&mut head, value).is_ok();
@@ -100,7 +100,7 @@ fn head(value: &Value) -> (String, bool) {
     (String::from_utf8_lossy(&bytes).into_owned(), is_whole)
 }
 
-/// Keeps what is written, up to the limit.
+/// A writer that keeps up to [`READ_BYTES`].
 struct Head(Vec<u8>);
 
 impl Write for Head {
@@ -108,7 +108,7 @@ impl Write for Head {
         let room = READ_BYTES - self.0.len();
         let taken = bytes.len().min(room);
         self.0.extend_from_slice(&bytes[..taken]);
-        // Nothing is taken any more: the writer makes that an error, and ends.
+        // Once nothing is taken, `write_all` returns an error, which ends the serialisation.
         Ok(taken)
     }
 
@@ -117,10 +117,10 @@ impl Write for Head {
     }
 }
 
-/// Where the last word of some JSON that is there as a whole ends.
+/// Returns the end of the last word that is complete.
 ///
-/// A word is what lies between spaces in a string, or a whole string or number elsewhere. Commas,
-/// brackets and escaped quotes do not end a word in a string: secrets hold them, too.
+/// In a string, spaces separate words; elsewhere a word is a whole string or number. Commas, brackets
+/// and escaped quotes do not end a word in a string, since secrets contain them, too.
 fn end_of_words(json: &str) -> usize {
     let (mut end, mut in_string, mut is_escaped) = (0, false, false);
     for (at, c) in json.char_indices() {
@@ -140,7 +140,7 @@ fn end_of_words(json: &str) -> usize {
     end
 }
 
-/// The last boundary of a character that is not after `at`.
+/// Returns the last boundary of a character that is not after `at`.
 fn boundary(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {

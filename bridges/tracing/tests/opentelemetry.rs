@@ -1,4 +1,4 @@
-//! What OpenTelemetry exports of calls, through `tracing-opentelemetry` and the SDK's exporter into
+//! The spans that OpenTelemetry exports of calls, through `tracing-opentelemetry` and the SDK's exporter into
 //! memory: name, kind, parent, status and attributes, however a call ends.
 
 mod support;

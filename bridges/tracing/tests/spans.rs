@@ -248,10 +248,10 @@ fn where_no_subscriber_wants_it_there_is_no_span() {
     assert_eq!(registry.metrics().tools["tool"].success(), 3);
 }
 
-/// What a subscriber is asked when a call is made.
+/// The methods of a layer that a call runs.
 const ASKED: [&str; 5] = ["new", "enter", "exit", "record", "close"];
 
-/// Panics where it is told.
+/// A layer that panics in one of them.
 struct Panics(&'static str, Arc<AtomicU32>);
 
 impl Panics {

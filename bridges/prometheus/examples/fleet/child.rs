@@ -1,7 +1,7 @@
 //! A host as a process of its own, seen from the one that started it.
 //!
 //! Its first line is the address that it listens on; after that it answers each line with one, `ok` if
-//! it did what it was told. It is killed when it is dropped, and ends by itself when its standard
+//! it did what the line asks. It is killed when it is dropped, and ends by itself when its standard
 //! input does.
 
 use std::io::{BufRead, BufReader, Write};
@@ -67,11 +67,11 @@ impl Host {
         Ok(())
     }
 
-    /// Waits until the host has done what it was told.
+    /// Waits until the host has done what the line asks.
     ///
     /// # Errors
     ///
-    /// What it says against it.
+    /// The host's error.
     pub(crate) fn done(&mut self) -> Result<(), Error> {
         match self.line()?.as_str() {
             "ok" => Ok(()),

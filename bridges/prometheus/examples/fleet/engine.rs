@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// How often targets are scraped, and how long they may take to answer.
+/// The interval between scrapes, and the time that a target may take to answer.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long anything is waited for.
+/// The limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running engine.
@@ -40,7 +40,7 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// How an engine is called.
+/// The command of an engine.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
@@ -114,7 +114,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine cannot be asked, or says that it does not understand.
+    /// An error if the engine cannot be reached, or refuses the query.
     pub(crate) fn query(&self, expression: &str) -> Result<Vec<Sample>, Error> {
         let mut answer = ureq::get(format!("{}/api/v1/query", self.url))
             .query("query", expression)

@@ -21,20 +21,20 @@ use toolmeter_prometheus::prometheus_client::{encoding::prometheus_text, registr
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What agents of this fleet did.
+/// The calls that agents of this fleet made.
 const RECORDING: &[u8] = include_bytes!("recording.jsonl");
 
-/// What a host is told at its start.
+/// The options of a host.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
     /// 0 for any that is free.
     pub(crate) port: u16,
-    /// Whether it has no tools of its own, and a clock that only the calls of a script move.
+    /// Leaves the host without tools of its own, and with a clock that only the calls of a script move.
     pub(crate) is_scripted: bool,
 }
 
-/// What the endpoint answers from.
+/// The state of the endpoint.
 #[derive(Debug)]
 struct Pages {
     tools: Registry,
@@ -47,7 +47,7 @@ struct Pages {
 ///
 /// # Errors
 ///
-/// If it cannot listen, or cannot do what it is told.
+/// An error if it cannot listen, or cannot do what a line asks.
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let clock = Arc::new(ManualClock::new());
     let mut builder = Registry::builder().instance(settings.name.as_str());

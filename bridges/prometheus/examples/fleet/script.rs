@@ -1,4 +1,4 @@
-//! What a host is told, a line at a time, besides `play`: what tests do with hosts.
+//! The lines that a host reads besides `play`: what tests do with hosts.
 //!
 //! | line | what happens |
 //! | --- | --- |
@@ -37,11 +37,11 @@ impl Script {
         }
     }
 
-    /// Does what a line says.
+    /// Does what a line asks.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The error in the line.
     pub(crate) fn run(&mut self, line: &str) -> Result<(), Error> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {

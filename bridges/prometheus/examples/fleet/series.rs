@@ -32,7 +32,8 @@ pub(crate) fn le(bound: f64) -> String {
     }
 }
 
-/// What a page must say of the tools of a snapshot, worked out here from its public numbers alone.
+/// Returns the series that a page must have of the tools of a snapshot, computed from its public numbers
+/// alone.
 /// Series of histograms without a call are left out.
 pub(crate) fn expected(snapshot: &Snapshot) -> Series {
     let mut series = Series::new();
@@ -100,7 +101,7 @@ fn histogram(series: &mut Series, tool: &str, outcome: &str, latency: &LatencySt
     series.insert(key(&format!("{NAME}_sum"), labels), sum);
 }
 
-/// What an engine answered, by the same names.
+/// Returns the answer of an engine, by the same names.
 pub(crate) fn found(samples: &[Sample]) -> Series {
     let of = |sample: &Sample| {
         let metric = sample.labels.get("__name__").map_or("", String::as_str);

@@ -56,7 +56,7 @@ fn sums(engine: &Engine) -> Result<Series, Error> {
     ))
 }
 
-/// How often counters decreased, on the hosts that `matcher` selects.
+/// Returns how many times counters decreased on the hosts that `matcher` selects.
 fn resets(engine: &Engine, matcher: &str) -> Result<f64, Error> {
     let mut resets = 0.0;
     for counter in [

@@ -6,11 +6,12 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use toolmeter::{
-    ClockSource, ErrorKind, ManualClock, Pump, Registry, RegistryBuilder, ToolHandle, ToolSpec,
+    ClockSource, ErrorKind, LatencyBounds, ManualClock, Pump, Registry, RegistryBuilder,
+    ToolHandle, ToolSpec,
 };
 use toolmeter_prometheus::prometheus_client::encoding::{prometheus_text, text};
 use toolmeter_prometheus::prometheus_client::registry;
-use toolmeter_prometheus::{Bounds, ToolCollector, ZeroSeries};
+use toolmeter_prometheus::{ToolCollector, ZeroSeries};
 
 /// A registry with a clock that stands still, and a page of it.
 pub(crate) struct Host {
@@ -220,7 +221,7 @@ fn a_tool_has_its_zeros_when_it_is_registered() {
 
 #[test]
 fn other_bounds_are_said_to_be_within_a_bucket() {
-    let bounds = || Bounds::seconds([0.01, 1.0]).unwrap();
+    let bounds = || LatencyBounds::seconds([0.01, 1.0]).unwrap();
     let host = Host::with(|builder| builder, |collector| collector.bounds(bounds()));
     let tool = host.tools.register("shell").unwrap();
     for ns in [1_000_000, 9_990_000, 10_000_000, 10_100_000, 2_000_000_000] {

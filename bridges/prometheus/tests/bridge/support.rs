@@ -18,7 +18,7 @@ pub(crate) fn page(metrics: &registry::Registry) -> String {
     page
 }
 
-/// What another implementation reads in a page. It refuses series that are there twice, counts that
+/// Returns the series that another implementation reads in a page. It refuses series that are there twice, counts that
 /// do not ascend with `le`, and escapes that the format does not have.
 pub(crate) fn parsed(page: &str) -> Series {
     let mut series = Series::new();
@@ -56,7 +56,7 @@ pub(crate) fn parsed(page: &str) -> Series {
     series
 }
 
-/// Fails unless all that a snapshot says is there, and all else that its tools have is zero.
+/// Fails unless everything in a snapshot is there, and everything else of its tools is zero.
 pub(crate) fn assert_same(found: &Series, snapshot: &Snapshot) {
     assert_eq!(differences(found, &expected(snapshot)), [""; 0]);
 }

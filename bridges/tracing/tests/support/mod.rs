@@ -1,4 +1,4 @@
-//! What the tests of this crate have in common.
+//! The set-up that the tests of this crate share.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::future::Future;
@@ -18,7 +18,7 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A runtime of one thread, whose time is turned by hand.
+/// A runtime of one thread, whose time the test sets.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()

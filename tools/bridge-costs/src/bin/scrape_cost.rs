@@ -13,9 +13,9 @@ use clap::Parser;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::time::{Duration, Instant};
-use toolmeter::{ErrorKind, Registry};
+use toolmeter::{ErrorKind, LatencyBounds, Registry};
 use toolmeter_prometheus::prometheus_client::{encoding::prometheus_text, registry};
-use toolmeter_prometheus::{Bounds, ToolCollector, ZeroSeries};
+use toolmeter_prometheus::{ToolCollector, ZeroSeries};
 
 const SCRAPES: usize = 31;
 
@@ -87,9 +87,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             "10 bounds",
             collector
                 .clone()
-                .bounds(Bounds::exponents((20..=38).step_by(2))),
+                .bounds(LatencyBounds::exponents((20..=38).step_by(2))),
         ),
-        ("no bounds", collector.clone().bounds(Bounds::exponents([]))),
+        (
+            "no bounds",
+            collector.clone().bounds(LatencyBounds::exponents([])),
+        ),
         (
             "19 bounds, ZeroSeries::All",
             collector.clone().zero_series(ZeroSeries::All),
