@@ -106,6 +106,14 @@ pub mod auto_run;
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
+// The code of this page needs the libraries that a host comes from: `tools/pages` compiles it.
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/migrating.md")]
+pub mod migrating {}
+
+#[doc = include_str!("../docs/fleet.md")]
+pub mod fleet {}
+
 #[cfg(feature = "auto_run")]
 #[doc(inline)]
 pub use auto_run::AutoRun;
