@@ -1,25 +1,29 @@
-//! What is known of errors that others define: which outcome they stand for, and their chain.
+//! The outcomes that errors of other crates stand for.
 //!
-//! Any error is judged by the first one on its chain of sources that is known here. A chain may
-//! be of any length, and even go around in a circle: it is followed for [`MAX_LINKS`] links.
+//! An error is judged by the first one on its chain of sources that is known here; [`known`] lists
+//! them.
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `known_errors/chain.rs` | the chain of sources, and its text |
+//! | `known_errors/tool_error.rs` | the conversions into a [`ToolError`](crate::ToolError) |
 
-use crate::contain::{contained, discard};
+mod chain;
+#[cfg(all(test, not(toolmeter_loom)))]
+mod testing;
+mod tool_error;
+
+pub(crate) use chain::ChainText;
+
+use crate::contain::contained;
 use crate::error::{InvokeError, ToolError};
-use crate::text::Excerpt;
+use chain::chain;
 use std::error::Error;
-use std::fmt::{self, Display, Write};
 use std::io;
-use std::iter::successors;
 use toolmeter_core::{ErrorKind, Outcome};
 
-/// How far a chain of sources is followed.
-const MAX_LINKS: usize = 1_024;
-
-/// How many links of a chain are shown.
-const MAX_SHOWN_LINKS: usize = 64;
-
-/// The outcome that an error stands for: that of the first known error on its chain of sources, or
-/// else a failure of kind `other`, also if asking for its sources panics.
+/// Returns the outcome that an error stands for: that of the first known error on its chain of
+/// sources, else a failure of kind `other`. It is `other`, too, if a `source` on the chain panics.
 #[cold]
 pub(crate) fn outcome(error: &(dyn Error + 'static)) -> Outcome {
     contained(|| chain(error).find_map(known))
@@ -27,23 +31,7 @@ pub(crate) fn outcome(error: &(dyn Error + 'static)) -> Outcome {
         .unwrap_or(Outcome::Failure(ErrorKind::Other))
 }
 
-/// The error and its causes.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |&error| cause(error)).take(MAX_LINKS)
-}
-
-/// The next error on the chain. That of an io error is what it wraps, which its `source` skips.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    if let Some(inner) = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        return Some(inner);
-    }
-    error.source()
-}
-
-/// The outcome that this one error stands for, if it is known and says more than `other`.
+/// Returns the outcome that this one error stands for, if it is known and not just `other`.
 fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(error) = error.downcast_ref::<ToolError>() {
         return Some(error.outcome());
@@ -92,7 +80,7 @@ fn known_with_tokio(_: &(dyn Error + 'static)) -> Option<Outcome> {
     None
 }
 
-/// Whether it is one of std's errors of text that does not parse.
+/// Returns whether it is an error of std for text that does not parse.
 fn is_of_parsing(error: &(dyn Error + 'static)) -> bool {
     error.is::<std::num::ParseIntError>()
         || error.is::<std::num::ParseFloatError>()
@@ -102,7 +90,7 @@ fn is_of_parsing(error: &(dyn Error + 'static)) -> bool {
         || error.is::<std::net::AddrParseError>()
 }
 
-/// The kind of failure that an error of input or output is, if it is a known one.
+/// Returns the kind of failure that this kind of `io::Error` is, if it is known.
 pub(crate) fn io_kind(kind: io::ErrorKind) -> Option<ErrorKind> {
     use io::ErrorKind as Io;
     Some(match kind {
@@ -123,214 +111,5 @@ pub(crate) fn io_kind(kind: io::ErrorKind) -> Option<ErrorKind> {
     })
 }
 
-/// Shows an error with all its causes, as in `outer: cause: cause`. A cause that the text before
-/// ends with already, as many errors show theirs, is not repeated.
-///
-/// Each text goes where it is written as it comes, and is not cut here: it is cut once, by what
-/// keeps it.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
-
-/// The longest cause that is compared with the text before.
-const MAX_COMPARED_BYTES: usize = 1_024;
-
-impl Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(error) = self.0.downcast_ref::<ToolError>() {
-            return f.write_str(error.message());
-        }
-        let mut shown = Shown {
-            formatter: f,
-            end: String::new(),
-        };
-        for (place, error) in chain(self.0).take(MAX_SHOWN_LINKS).enumerate() {
-            if place > 0 {
-                let mut cause = Compared(String::new());
-                let is_short = write!(cause, "{error}").is_ok();
-                if is_short && shown.end.ends_with(&cause.0) {
-                    continue;
-                }
-                shown.write_str(": ")?;
-            }
-            write!(shown, "{error}")?;
-        }
-        Ok(())
-    }
-}
-
-/// What was shown, with its end.
-struct Shown<'a, 'b> {
-    formatter: &'a mut fmt::Formatter<'b>,
-    end: String,
-}
-
-impl Write for Shown<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.end.push_str(text);
-        if self.end.len() > 2 * MAX_COMPARED_BYTES {
-            let mut start = self.end.len() - MAX_COMPARED_BYTES;
-            while !self.end.is_char_boundary(start) {
-                start += 1;
-            }
-            self.end.drain(..start);
-        }
-        self.formatter.write_str(text)
-    }
-}
-
-/// A text that is compared; an error if it is too long for that.
-struct Compared(String);
-
-impl Write for Compared {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > MAX_COMPARED_BYTES {
-            return Err(fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
-impl ToolError {
-    /// Makes a tool's error of any other, by its chain of sources, as
-    /// [`Verdict::from_error`](crate::Verdict::from_error) judges it and shows it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{ErrorKind, ToolError};
-    ///
-    /// let error = "4o".parse::<u8>().unwrap_err();
-    /// assert_eq!(ToolError::from_error(&error).kind(), Some(ErrorKind::InvalidArgs));
-    /// ```
-    #[must_use]
-    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
-        // Cut between words, since a redactor may get it as a whole later.
-        let text = Excerpt::new(&Chain(error));
-        Self::with_outcome(outcome(error), text.as_whole_words())
-    }
-}
-
-impl From<io::Error> for ToolError {
-    fn from(error: io::Error) -> Self {
-        let told = Self::from_error(&error);
-        // It may hold an error of the host.
-        discard(error);
-        told
-    }
-}
-
-impl From<serde_json::Error> for ToolError {
-    /// Arguments that do not parse, or an output that is no JSON: `invalid_args`.
-    fn from(error: serde_json::Error) -> Self {
-        Self::from_error(&error)
-    }
-}
-
-impl From<InvokeError> for ToolError {
-    /// The error of a tool that a tool called keeps its kind.
-    fn from(error: InvokeError) -> Self {
-        match error {
-            InvokeError::Failed(error) => error,
-            other => Self::from_error(&other),
-        }
-    }
-}
-
-impl From<Box<dyn Error + Send + Sync>> for ToolError {
-    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        let told = Self::from_error(&*error);
-        discard(error);
-        told
-    }
-}
-
 #[cfg(all(test, not(toolmeter_loom)))]
-mod tests {
-    use super::*;
-
-    /// Wraps another error, and says nothing of it.
-    #[derive(Debug, thiserror::Error)]
-    #[error("layer {0}")]
-    struct Layer(usize, #[source] Option<Box<dyn Error + Send + Sync>>);
-
-    fn wrapped(depth: usize, inner: Box<dyn Error + Send + Sync>) -> Layer {
-        (1..depth).fold(Layer(0, Some(inner)), |error, n| {
-            Layer(n, Some(Box::new(error)))
-        })
-    }
-
-    fn timed_out() -> Box<dyn Error + Send + Sync> {
-        Box::new(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
-    }
-
-    #[test]
-    fn the_cause_is_found_at_any_depth() {
-        for depth in [1, 2, 10, 1_000] {
-            let error = wrapped(depth, timed_out());
-            assert_eq!(
-                outcome(&error),
-                Outcome::Failure(ErrorKind::Timeout),
-                "{depth}"
-            );
-        }
-        let nothing_known = Layer(0, None);
-        assert_eq!(outcome(&nothing_known), Outcome::Failure(ErrorKind::Other));
-        // A chain that is longer than what is followed, and one that an io error begins.
-        let endless = wrapped(2_000, timed_out());
-        assert_eq!(outcome(&endless), Outcome::Failure(ErrorKind::Other));
-        let io = io::Error::other(wrapped(3, timed_out()));
-        assert_eq!(outcome(&io), Outcome::Failure(ErrorKind::Timeout));
-    }
-
-    /// `io::Error::source` gives the cause of what it holds, and leaves that itself out.
-    #[test]
-    fn what_an_io_error_holds_is_looked_at_itself() {
-        let held = ToolError::new(ErrorKind::RateLimited, "in 30 s");
-        let error = io::Error::other(held);
-        assert_eq!(outcome(&error), Outcome::Failure(ErrorKind::RateLimited));
-    }
-
-    #[test]
-    fn the_whole_chain_is_shown_and_nothing_twice() {
-        let error = wrapped(2, timed_out());
-        assert_eq!(Chain(&error).to_string(), "layer 1: layer 0: no answer");
-        let io = io::Error::other(Layer(7, None));
-        assert_eq!(Chain(&io).to_string(), "layer 7");
-    }
-
-    #[test]
-    fn known_errors_keep_their_kind() {
-        let kind = |error: &(dyn Error + 'static)| outcome(error).error_kind();
-        let io = |kind: io::ErrorKind| io::Error::from(kind);
-        assert_eq!(
-            kind(&io(io::ErrorKind::NotFound)),
-            Some(ErrorKind::NotFound)
-        );
-        assert_eq!(
-            kind(&io(io::ErrorKind::PermissionDenied)),
-            Some(ErrorKind::PermissionDenied)
-        );
-        assert_eq!(kind(&io(io::ErrorKind::TimedOut)), Some(ErrorKind::Timeout));
-        assert_eq!(
-            kind(&io(io::ErrorKind::InvalidInput)),
-            Some(ErrorKind::InvalidArgs)
-        );
-        assert_eq!(
-            kind(&io(io::ErrorKind::ConnectionRefused)),
-            Some(ErrorKind::Network)
-        );
-        assert_eq!(
-            kind(&io(io::ErrorKind::InvalidData)),
-            Some(ErrorKind::Other)
-        );
-        let json = serde_json::from_str::<u8>("x").unwrap_err();
-        assert_eq!(kind(&json), Some(ErrorKind::InvalidArgs));
-        assert_eq!(
-            kind(&"4o".parse::<u8>().unwrap_err()),
-            Some(ErrorKind::InvalidArgs)
-        );
-        let late = std::sync::mpsc::RecvTimeoutError::Timeout;
-        assert_eq!(kind(&late), Some(ErrorKind::Timeout));
-        assert_eq!(outcome(&ToolError::cancelled("stop")), Outcome::Cancelled);
-    }
-}
+mod tests;

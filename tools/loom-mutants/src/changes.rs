@@ -237,7 +237,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "an answer with an error flag that is no flag is a failure",
-        "src/classify.rs",
+        "src/classify/mcp.rs",
         [
             "let is_error = answer.get(\"isError\").and_then(Value::as_bool);",
             "let is_error = answer.get(\"isError\").map(|flag| flag != &Value::Bool(false));",
@@ -367,7 +367,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "the error inside an `io::Error` is not looked at",
-        "src/known_errors.rs",
+        "src/known_errors/chain.rs",
         [
             "        return Some(inner);\n",
             "        return inner.source();\n",

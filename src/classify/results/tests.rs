@@ -1,6 +1,5 @@
 use super::*;
 use crate::error::ToolError;
-use serde_json::json;
 use std::io;
 use std::rc::Rc;
 
@@ -88,93 +87,6 @@ fn a_result_within_a_result_is_judged_by_both() {
         by_all(&three).outcome(),
         Outcome::Failure(ErrorKind::NotFound)
     );
-}
-
-#[test]
-fn a_verdict_says_what_it_was_given_and_a_success_says_nothing() {
-    let message = |verdict: Verdict| verdict.message().map(Cow::into_owned);
-    assert_eq!(
-        message(Verdict::rejected().because("no")).as_deref(),
-        Some("no")
-    );
-    assert_eq!(
-        message(Verdict::cancelled().because(3)).as_deref(),
-        Some("3")
-    );
-    assert_eq!(message(Verdict::success().because("fine")), None);
-    assert_eq!(message(Verdict::failure(ErrorKind::Other)), None);
-}
-
-#[test]
-fn an_error_that_panics_is_an_error_all_the_same() {
-    #[derive(Debug)]
-    struct Panics;
-    impl std::fmt::Display for Panics {
-        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            panic!("cannot be shown")
-        }
-    }
-    impl Error for Panics {
-        fn source(&self) -> Option<&(dyn Error + 'static)> {
-            panic!("nor its source")
-        }
-    }
-    let verdict = Verdict::from_error(&Panics);
-    assert_eq!(verdict.outcome(), Outcome::Failure(ErrorKind::Other));
-    assert!(verdict.message().unwrap().contains("could not be read"));
-    assert_eq!(
-        Err::<(), _>(Panics).outcome(),
-        Outcome::Failure(ErrorKind::Other)
-    );
-}
-
-#[test]
-fn an_answer_may_carry_an_error() {
-    let outcome = |answer: &Value| classify_mcp(answer).outcome();
-    for success in [
-        json!({ "isError": false }),
-        json!({ "isError": null }),
-        json!({ "isError": "yes" }),
-        json!(null),
-    ] {
-        assert_eq!(outcome(&success), Outcome::Success, "{success}");
-    }
-    let failed = json!({ "isError": true, "content": [{ "type": "image" }, { "text": "why" }] });
-    let verdict = classify_mcp(&failed);
-    assert_eq!(verdict.outcome(), Outcome::Failure(ErrorKind::ToolError));
-    assert_eq!(verdict.message().unwrap(), "why");
-    let silent = classify_mcp(&json!({ "isError": true, "content": 3 }));
-    assert_eq!(silent.outcome(), Outcome::Failure(ErrorKind::ToolError));
-    assert!(silent.message().is_none());
-}
-
-#[test]
-fn errors_of_the_protocol_within_an_answer_keep_their_kind() {
-    for (text, kind) in [
-        (
-            "MCP error -32602: Input validation error",
-            ErrorKind::InvalidArgs,
-        ),
-        (
-            "MCP error -32602: Tool teleport not found",
-            ErrorKind::NotFound,
-        ),
-        ("MCP error -32601: Method not found", ErrorKind::NotFound),
-        ("MCP error -32603: Internal error", ErrorKind::Provider),
-        ("MCP error -32001: Request timed out", ErrorKind::Timeout),
-        ("MCP error -32000: Connection closed", ErrorKind::Network),
-        (
-            "failed to deserialize parameters: missing field `path`",
-            ErrorKind::InvalidArgs,
-        ),
-        ("MCP error of my own: 3", ErrorKind::ToolError),
-        ("", ErrorKind::ToolError),
-    ] {
-        let outcome = Verdict::mcp(true, text).outcome();
-        assert_eq!(outcome, Outcome::Failure(kind), "{text}");
-        assert_eq!(Verdict::mcp(None, text).outcome(), Outcome::Success);
-        assert_eq!(Verdict::mcp(false, text).outcome(), Outcome::Success);
-    }
 }
 
 #[cfg(unix)]
