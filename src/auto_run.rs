@@ -1,158 +1,85 @@
-//! [`AutoRun`]: the loop of an agent host, driven over a registry until the model is done.
+//! [`AutoRun`]: the loop of an agent host, which runs the calls of a model until it is done.
 //!
 //! ```text
 //!            results of the last turn
 //!   model ------------------------------> next_turn() -> Done, or the next calls
 //!     ^                                                        |
-//!     '-- in the order of the calls -- each call, concurrently <'   (attempts.rs)
+//!     '-- in the order of the calls -- each call, concurrently <'
 //! ```
 //!
 //! Promises:
 //!
-//! * The calls of a turn run concurrently, at most as many attempts at once as the limit says,
-//!   and their results go back in the order of the calls. A tool that blocks is within the limit
-//!   until its thread is free, also after its attempt has timed out or was cancelled.
-//! * An attempt is counted from 1 and belongs to its call; a **retry** is an attempt above 1.
-//!   A call whose latest identical one in an earlier turn did not succeed is its next attempt.
-//!   Of calls that did not succeed the latest 10,000 are known, so a run of any length is bounded
-//!   in what it remembers (unsuccessful.rs).
-//! * Waiting for approval or for a permit is reported apart and is never part of a latency.
+//! * The calls of a turn run concurrently, with a limit on the attempts that run at once. Their
+//!   results go back to the model in the order of the calls. A tool that blocks counts towards the
+//!   limit until its thread is free, also after its attempt has timed out or was cancelled.
+//! * Attempts are numbered from 1 for each call, and a **retry** is an attempt above 1. A call is the
+//!   next attempt at the latest identical call of an earlier turn if that one did not succeed. The
+//!   memory for this is bounded, whatever the length of a run.
+//! * Waits for approval or for a permit are reported separately and are in no latency.
 //! * Dropping the run drops its calls, which are then counted as cancelled.
-//! * The report tells every attempt that was begun, however its call ended.
-//! * Nothing here panics, and a panic of an approver or of a backoff, of what they leave behind, too,
-//!   goes no further, but a panic of the model goes on unwinding.
+//! * The report counts every attempt that began, however its call ended.
+//! * A panic of an approver or a backoff, or of what they leave behind, is contained. A panic of the
+//!   model unwinds.
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `auto_run/model.rs` | [`Model`] and its answer, [`Turn`] |
+//! | `auto_run/tool_call.rs` | [`ToolCall`], and what makes two calls identical |
+//! | `auto_run/approval.rs` | [`Approval`] |
+//! | `auto_run/call_result.rs` | [`CallResult`] |
+//! | `auto_run/settings.rs` | the settings that all calls of a run share |
+//! | `auto_run/agent_loop.rs` | the loop: turns, and the concurrent calls of a turn |
+//! | `auto_run/attempts.rs` | one call, from its approval to its last attempt |
+//! | `auto_run/backoff.rs` | the delays between attempts |
+//! | `auto_run/progress.rs` | the attempts and waits of a call that is under way |
+//! | `auto_run/retry_history.rs` | the calls that did not succeed |
+//! | `auto_run/report.rs` | [`Report`], and [`StopReason`] |
 
+mod agent_loop;
+mod approval;
 mod attempts;
-mod call;
+mod backoff;
+mod call_result;
+mod model;
+mod progress;
 mod report;
-mod unsuccessful;
+mod retry_history;
+mod settings;
+mod tool_call;
 
 pub use crate::error::CallError;
+pub use approval::Approval;
 pub use backon::{BackoffBuilder, ConstantBuilder, ExponentialBuilder};
-pub use call::{Approval, CallResult, ToolCall};
+pub use call_result::CallResult;
+pub use model::{Model, Turn};
 pub use report::{Report, StopReason};
 pub use tokio_util::sync::CancellationToken;
+pub use tool_call::ToolCall;
 
 use crate::contain::discard;
 use crate::registry::Registry;
-use attempts::{CANCELLED, Driven, Driver, so_far};
-use report::Tally;
-use serde_json::Value;
-use std::fmt::{self, Display};
+use backoff::new_backoff;
+use settings::{Approver, Settings};
+use std::fmt;
 use std::future::Future;
-use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use toolmeter_core::{ErrorKind, Outcome};
-use toolmeter_events::CallContext;
-use unsuccessful::Unsuccessful;
+use toolmeter_core::ErrorKind;
 
-/// What a model answers.
-///
-/// # Examples
-///
-/// ```
-/// use serde_json::json;
-/// use toolmeter::auto_run::{ToolCall, Turn};
-///
-/// let turn = Turn::Calls(vec![ToolCall::new("shell", json!({ "command": "ls" }))]);
-/// assert!(matches!(turn, Turn::Calls(calls) if calls[0].name() == "shell"));
-/// ```
-#[derive(Clone, Debug)]
-pub enum Turn {
-    /// Calls to run, all at once; their results come with the next
-    /// [`next_turn`](Model::next_turn).
-    Calls(Vec<ToolCall>),
-    /// The final answer.
-    Done(Value),
-}
-
-/// The side that decides what to call.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::Registry;
-/// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, Turn};
-///
-/// /// A model that cannot be reached.
-/// struct Offline;
-///
-/// impl Model for Offline {
-///     type Error = &'static str;
-///
-///     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, &'static str> {
-///         Err("no route to host")
-///     }
-/// }
-///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// let report = AutoRun::new(&Registry::new()).run(&mut Offline).await;
-/// assert_eq!(report.stop, StopReason::Model("no route to host"));
-/// # });
-/// ```
-pub trait Model: Send {
-    /// Why the model can fail.
-    type Error: Display + Send;
-
-    /// Given the results of the last turn in the order of its calls, what to do next. The first
-    /// turn gets no results.
-    ///
-    /// # Errors
-    ///
-    /// Whatever keeps the model from answering; the run ends with it.
-    fn next_turn(
-        &mut self,
-        results: Vec<CallResult>,
-    ) -> impl Future<Output = Result<Turn, Self::Error>> + Send;
-}
-
-type Backoff = dyn Iterator<Item = Duration> + Send;
-type Backoffs = dyn Fn() -> Box<Backoff> + Send + Sync;
-type ApprovalFuture = Pin<Box<dyn Future<Output = Approval> + Send>>;
-type Approver = dyn Fn(ToolCall) -> ApprovalFuture + Send + Sync;
-
-/// What the calls of a run have in common.
-#[derive(Clone)]
-struct Settings {
-    time_limit: Option<Duration>,
-    max_attempts: u16,
-    /// Always there, except at the end.
-    backoff: Option<Arc<Backoffs>>,
-    retry_on: Arc<[ErrorKind]>,
-    approver: Option<Arc<Approver>>,
-    cancel_token: CancellationToken,
-}
-
-/// Dropping the host's closures runs the host's code.
-impl Drop for Settings {
-    fn drop(&mut self) {
-        discard(self.backoff.take());
-        discard(self.approver.take());
-    }
-}
-
-/// A run changes none of its settings, and makes an answer of an approver's panic. What is left is
-/// the host's closures, which are shared with other runs and have to expect that anyway.
-impl UnwindSafe for Settings {}
-impl RefUnwindSafe for Settings {}
-
-/// Drives an agent over a registry until it is done.
+/// The loop of an agent host: runs the tool calls of a [`Model`] until it is done.
 ///
 /// # Retries
 ///
-/// An attempt above the first of its call is a retry. Attempts are made again by the run itself, up
-/// to [`max_attempts`](Self::max_attempts), and by the model, across turns: a call is the next
-/// attempt at the latest identical call of an earlier turn, if that one did not succeed. Two calls
-/// are identical if they are of the same tool with the same arguments, or with the same
+/// An attempt above the first of its call is a retry. The run itself retries a call, up to
+/// [`max_attempts`](Self::max_attempts). The model may retry a call in a later turn: a call is the
+/// next attempt at the latest identical call of an earlier turn, if that one did not succeed. Two
+/// calls are identical if they are of the same tool with the same arguments, or with the same
 /// [`key`](ToolCall::key).
 ///
-/// Of the calls that did not succeed a run remembers 10,000, each in less than 200 bytes whatever
-/// its arguments are. When there are more, the one whose latest attempt is the longest ago is
-/// forgotten; a call that is identical to it is a first attempt again.
+/// A run remembers 10,000 calls that did not succeed, each in less than 200 bytes whatever its
+/// arguments are. If there are more, the one whose latest attempt is the longest ago is forgotten,
+/// and a call that is identical to it is a first attempt again.
 ///
 /// # Examples
 ///
@@ -162,7 +89,7 @@ impl RefUnwindSafe for Settings {}
 /// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, ToolCall, Turn};
 /// use toolmeter::{Registry, async_tool};
 ///
-/// /// Asks once for two calls, then answers how many succeeded.
+/// /// Asks once for two calls, then answers with the number of successes.
 /// struct Twice;
 ///
 /// impl Model for Twice {
@@ -198,8 +125,8 @@ pub struct AutoRun {
 }
 
 impl AutoRun {
-    /// A run over the tools of this registry: 8 attempts at once, no turn limit, no time limit,
-    /// no retries, no approval.
+    /// Creates a run over the tools of this registry: 8 attempts at once, no turn limit, no time
+    /// limit, no retries, no approval.
     pub fn new(registry: &Registry) -> Self {
         Self {
             registry: registry.clone(),
@@ -210,7 +137,9 @@ impl AutoRun {
             settings: Settings {
                 time_limit: None,
                 max_attempts: 1,
-                backoff: Some(backoffs(ExponentialBuilder::default().without_max_times())),
+                backoff: Some(new_backoff(
+                    ExponentialBuilder::default().without_max_times(),
+                )),
                 retry_on: Arc::new([
                     ErrorKind::Timeout,
                     ErrorKind::RateLimited,
@@ -223,7 +152,7 @@ impl AutoRun {
         }
     }
 
-    /// The host's name for the session; the events of its calls carry it.
+    /// Sets the host's name for the session, which the events of its calls carry.
     ///
     /// # Examples
     ///
@@ -258,8 +187,8 @@ impl AutoRun {
         self
     }
 
-    /// Sets the call in whose course this run is made, as a tool that is itself an agent makes one;
-    /// the contexts of the run's calls carry it as their parent.
+    /// Sets the call during which this run is made, for a tool that is itself an agent. The contexts
+    /// of the run's calls carry it as their parent.
     ///
     /// # Examples
     ///
@@ -275,12 +204,12 @@ impl AutoRun {
         self
     }
 
-    /// How many attempts may run at once; 0 is treated as 1.
+    /// Sets the number of attempts that may run at once; 0 is treated as 1.
     ///
-    /// A tool that blocks counts until its thread is free, since it cannot be stopped: also after
-    /// its attempt has timed out, or its call was cancelled. Another attempt waits for that, as
-    /// [`permit_wait`](Report::permit_wait) says. If as many tools as this never return, no further
-    /// call starts, until the run is cancelled.
+    /// A tool that blocks cannot be stopped. So it counts until its thread is free, also after its
+    /// attempt has timed out or its call was cancelled. Other attempts wait for that, which
+    /// [`permit_wait`](Report::permit_wait) includes. If as many tools as this never return, no
+    /// further attempt starts, and the run ends only when it is cancelled.
     ///
     /// # Examples
     ///
@@ -315,8 +244,8 @@ impl AutoRun {
         self
     }
 
-    /// How many turns to run. A model that asks for more ends the run; one that then gives its
-    /// final answer is done.
+    /// Sets the number of turns whose calls are run. After that the run ends when the model asks for
+    /// more calls; its final answer is still accepted.
     ///
     /// # Examples
     ///
@@ -351,11 +280,12 @@ impl AutoRun {
         self
     }
 
-    /// How long each attempt may take. After that it is a failure of kind `timeout`.
+    /// Sets the time limit of each attempt. An attempt that takes longer is a failure of kind
+    /// `timeout`.
     ///
-    /// The thread of a tool that blocks runs on after that, and what the tool gives is discarded.
-    /// Until it has returned it is one of those that [`concurrency`](Self::concurrency) limits, so
-    /// that a retry may have to wait for it.
+    /// A tool that blocks runs on after that, and its result is discarded. Until it returns it
+    /// counts towards the limit of [`concurrency`](Self::concurrency), so a retry may have to wait
+    /// for it.
     ///
     /// # Examples
     ///
@@ -392,7 +322,7 @@ impl AutoRun {
         self
     }
 
-    /// How many attempts to make at each call that the model asks for; 1 is no retry, and 0 is
+    /// Sets the number of attempts at each call that the model asks for: 1 means no retry, and 0 is
     /// treated as 1.
     ///
     /// # Examples
@@ -431,8 +361,8 @@ impl AutoRun {
         self
     }
 
-    /// How long to pause before each retry of a call: by default 1 s, then twice as long each
-    /// time, up to 60 s. A backoff that ends ends the retries, and so does one that panics.
+    /// Sets the delays before each retry of a call: by default 1 s, then twice as long each time, up
+    /// to 60 s. A call is not retried any more once its backoff has ended or panicked.
     ///
     /// # Examples
     ///
@@ -467,11 +397,11 @@ impl AutoRun {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn backoff(mut self, backoff: impl BackoffBuilder + Clone + 'static) -> Self {
-        discard(self.settings.backoff.replace(backoffs(backoff)));
+        discard(self.settings.backoff.replace(new_backoff(backoff)));
         self
     }
 
-    /// Which failures to retry: by default those of kind timeout, rate limited, provider and
+    /// Sets the kinds of failures that are retried: by default timeout, rate limited, provider and
     /// network.
     ///
     /// # Examples
@@ -511,9 +441,9 @@ impl AutoRun {
         self
     }
 
-    /// Asks whether a call may run, once, before its first attempt. A call that is denied is
-    /// counted as rejected; so is one whose approver panics. Calls of unknown tools are not asked
-    /// about.
+    /// Sets an approver, which is asked once about each call, before its first attempt. A call that
+    /// is denied is counted as rejected, and so is one whose approver panics. The approver is not
+    /// asked about unknown tools.
     ///
     /// # Examples
     ///
@@ -539,8 +469,8 @@ impl AutoRun {
         self
     }
 
-    /// Cancelling this token drops the calls under way and ends the run, also while it waits for
-    /// the model or for an approval.
+    /// Sets a token that cancels the run: the calls under way are dropped and the run ends, also
+    /// while it waits for the model or for an approval.
     ///
     /// # Examples
     ///
@@ -571,142 +501,6 @@ impl AutoRun {
         self.settings.cancel_token = token;
         self
     }
-
-    /// Runs until the model is done, or anything else ends it.
-    ///
-    /// # Panics
-    ///
-    /// If the model panics; its calls have ended by then. Outside of a tokio runtime.
-    ///
-    /// In a runtime whose timer is not enabled the task of a call panics that has a delay, a time
-    /// limit, or to be tried again. The run goes on, and tells such a call as cancelled, as it does
-    /// one whose runtime is shut down.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use serde_json::json;
-    /// use toolmeter::auto_run::{AutoRun, StopReason, ToolCall, Turn};
-    /// use toolmeter::{Registry, async_tool};
-    /// # use toolmeter::auto_run::{CallResult, Model};
-    /// # struct Script(Vec<Turn>);
-    /// # impl Model for Script {
-    /// #     type Error = std::convert::Infallible;
-    /// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
-    /// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
-    /// #     }
-    /// # }
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let registry = Registry::new();
-    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
-    /// // A model that asks for these turns, then is done.
-    /// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
-    /// let report = AutoRun::new(&registry).run(&mut model).await;
-    /// assert_eq!(report.stop, StopReason::Done(json!("done")));
-    /// assert_eq!(registry.metrics().tools["echo"].success(), report.attempts);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn run<M: Model>(&self, model: &mut M) -> Report<M::Error> {
-        let settings = Arc::new(self.settings.clone());
-        let permits = Arc::new(Semaphore::new(self.concurrency));
-        let mut tally = Tally::default();
-        let mut unsuccessful = Unsuccessful::default();
-        let mut results = Vec::new();
-        loop {
-            let answer = tokio::select! {
-                biased;
-                () = settings.cancel_token.cancelled() => {
-                    return tally.report(StopReason::Cancelled);
-                }
-                answer = model.next_turn(results) => answer,
-            };
-            let calls = match answer {
-                Err(error) => return tally.report(StopReason::Model(error)),
-                Ok(Turn::Done(value)) => return tally.report(StopReason::Done(value)),
-                Ok(Turn::Calls(_)) if self.turn_limit.is_some_and(|turns| tally.turns >= turns) => {
-                    return tally.report(StopReason::TurnLimit);
-                }
-                Ok(Turn::Calls(calls)) => calls,
-            };
-            if calls.is_empty() {
-                // A model that only ever asks for nothing must not keep the thread.
-                tokio::task::yield_now().await;
-            }
-            results = self
-                .run_turn(calls, &settings, &permits, &mut tally, &mut unsuccessful)
-                .await;
-            tally.turns += 1;
-        }
-    }
-
-    /// The context of one call.
-    fn context(&self, turn: u64, call: Box<str>) -> CallContext {
-        let context = CallContext::new(self.session.clone()).turn(turn).call(call);
-        match &self.parent {
-            Some(parent) => context.parent(parent.clone()),
-            None => context,
-        }
-    }
-
-    async fn run_turn(
-        &self,
-        calls: Vec<ToolCall>,
-        settings: &Arc<Settings>,
-        permits: &Arc<Semaphore>,
-        tally: &mut Tally,
-        unsuccessful: &mut Unsuccessful,
-    ) -> Vec<CallResult> {
-        let driven: Vec<Arc<Mutex<Driven>>> = calls.iter().map(|_| Arc::default()).collect();
-        let mut running = JoinSet::new();
-        for (place, call) in calls.iter().enumerate() {
-            let id = match call.call_id() {
-                Some(id) => Box::from(id),
-                None => format!("{}.{place}", tally.turns).into_boxed_str(),
-            };
-            let driver = Driver {
-                registry: self.registry.clone(),
-                settings: Arc::clone(settings),
-                permits: Arc::clone(permits),
-                context: Arc::new(self.context(tally.turns, id)),
-                call: call.clone(),
-                last_attempt: unsuccessful.last_attempt(call.identity()),
-                driven: Arc::clone(&driven[place]),
-            };
-            let driving = async move { (place, driver.run().await) };
-            // Within the scope of the loop's caller, as far as the registry's hook knows it.
-            running.spawn(self.registry.in_current_scope(driving));
-        }
-        // A task that did not end was stopped with its runtime, or panicked: a cancelled call.
-        let mut ended: Vec<_> = calls.iter().map(|_| CANCELLED).collect();
-        while let Some(joined) = running.join_next().await {
-            if let Ok((place, how)) = joined {
-                ended[place] = how;
-            }
-        }
-        // In the order of the calls, so that of identical ones in this turn the last one tells.
-        let calls = calls.into_iter().zip(ended).zip(driven);
-        let results = calls.map(|((call, ended), driven)| {
-            let driven = so_far(&driven);
-            tally.add_driven(&driven);
-            let result = CallResult::new(call, ended, &driven);
-            tally.add_result(&result);
-            let identity = result.call.identity();
-            match result.outcome {
-                Outcome::Success => unsuccessful.forget(identity),
-                // What never started is no attempt that another one could follow.
-                _ if result.attempt == 0 => {}
-                _ => unsuccessful.remember(identity, result.attempt),
-            }
-            result
-        });
-        results.collect()
-    }
-}
-
-fn backoffs(builder: impl BackoffBuilder + Clone + 'static) -> Arc<Backoffs> {
-    Arc::new(move || Box::new(builder.clone().build()))
 }
 
 impl fmt::Debug for AutoRun {

@@ -1,19 +1,19 @@
-//! [`Report`]: what a run did and why it stopped.
+//! [`Report`]: what a run did, and why it stopped.
 //!
 //! Promises:
 //!
-//! * `attempts` is the number of calls that the registry counted as started for this run,
-//!   and of calls of unknown tools. That holds whatever ended a call: a panic in the midst of it
-//!   and the end of its runtime, too.
+//! * `attempts` is the number of calls that the registry counted as started for this run, plus the
+//!   calls of unknown tools. That holds however a call ended, also by a panic of its task or the end
+//!   of its runtime.
 //! * Each call is in exactly one of `failures_left`, `rejected` and `cancelled`, or it succeeded.
 
-use super::attempts::Driven;
-use super::call::CallResult;
+use super::call_result::CallResult;
+use super::progress::CallProgress;
 use serde_json::Value;
 use std::time::Duration;
 use toolmeter_core::Outcome;
 
-/// What a run did. The model's own error is of type `E`.
+/// The counts and waits of a run, and why it stopped. `E` is the error of its model.
 ///
 /// # Examples
 ///
@@ -51,38 +51,37 @@ use toolmeter_core::Outcome;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report<E> {
-    /// Turns whose calls were run: the model's answers except a final one.
+    /// Turns whose calls were run.
     pub turns: u64,
     /// Calls that the model asked for.
     pub calls: u64,
-    /// Attempts, each one: what the registry counted as started. A rejected call is none.
+    /// Attempts, including retries and calls of unknown tools. A rejected call is no attempt.
     pub attempts: u64,
-    /// Attempts above the first of their call, those that the tool then rejected included; see
+    /// Attempts above the first of their call, including those that the tool then rejected; see
     /// [`AutoRun`](super::AutoRun#retries).
     pub retries: u64,
-    /// Attempts above the 65,535th of their call, those that the tool then rejected included. Each
-    /// of them is given as attempt 65,535, since the number of an attempt goes no further.
+    /// Attempts above the 65,535th of their call, including those that the tool then rejected. They
+    /// have the number 65,535, the highest there is.
     pub unnumbered_attempts: u64,
-    /// Calls that succeeded by a retry.
+    /// Calls that succeeded in a retry.
     pub recovered: u64,
     /// Calls whose last attempt failed.
     pub failures_left: u64,
-    /// Calls that were rejected: denied by the approver, or of a tool that is disabled or cannot
-    /// be called.
+    /// Calls that were rejected: denied by the approver, of a tool that is disabled or cannot be
+    /// called, or refused by the tool itself.
     pub rejected: u64,
-    /// Calls that were cancelled, those that never started included.
+    /// Calls that were cancelled, including those that never started.
     pub cancelled: u64,
-    /// How long calls waited for approval, summed over all calls. No part of any latency.
+    /// The time that calls waited for approval, summed over all calls. It is in no latency.
     pub approval_wait: Duration,
-    /// How long attempts waited until fewer ran than the limit, summed over all attempts; that
-    /// includes waiting for the threads of tools that block on after their call has ended. No part
-    /// of any latency.
+    /// The time that attempts waited until fewer ran than the limit, summed over all attempts. It
+    /// includes waits for tools that still block after their call has ended. It is in no latency.
     pub permit_wait: Duration,
-    /// Why it stopped.
+    /// The reason why the run stopped.
     pub stop: StopReason<E>,
 }
 
-/// Why a run stopped.
+/// The reason why a run stopped.
 ///
 /// # Examples
 ///
@@ -119,13 +118,13 @@ pub enum StopReason<E> {
     TurnLimit,
     /// The run's token was cancelled.
     Cancelled,
-    /// The model failed.
+    /// The model returned this error.
     Model(E),
 }
 
-/// What was counted so far.
+/// The counts and waits of a run so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct RunTotals {
     pub(super) turns: u64,
     calls: u64,
     attempts: u64,
@@ -139,7 +138,8 @@ pub(super) struct Tally {
     permit_wait_ns: u64,
 }
 
-impl Tally {
+impl RunTotals {
+    /// Adds a call that has ended.
     pub(super) fn add_result(&mut self, result: &CallResult) {
         self.calls += 1;
         self.attempts += result.attempts;
@@ -151,15 +151,17 @@ impl Tally {
         }
     }
 
-    pub(super) fn add_driven(&mut self, driven: &Driven) {
-        self.retries += driven.retries;
-        self.unnumbered_attempts += driven.unnumbered;
+    /// Adds the retries and waits of a call that has ended.
+    pub(super) fn add_progress(&mut self, progress: &CallProgress) {
+        self.retries += progress.retries;
+        self.unnumbered_attempts += progress.unnumbered;
         self.approval_wait_ns = self
             .approval_wait_ns
-            .saturating_add(driven.approval_wait_ns);
-        self.permit_wait_ns = self.permit_wait_ns.saturating_add(driven.permit_wait_ns);
+            .saturating_add(progress.approval_wait_ns);
+        self.permit_wait_ns = self.permit_wait_ns.saturating_add(progress.permit_wait_ns);
     }
 
+    /// Returns the report of a run that stopped for this reason.
     pub(super) fn report<E>(self, stop: StopReason<E>) -> Report<E> {
         Report {
             turns: self.turns,

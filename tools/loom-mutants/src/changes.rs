@@ -172,17 +172,17 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a model that asks for nothing keeps the thread for itself",
-        "src/auto_run.rs",
+        "src/auto_run/agent_loop.rs",
         ["if calls.is_empty() {", "if false {"],
         In::Tests("auto_run"),
         "a_model_that_asks_for_nothing_does_not_keep_the_thread",
     ),
     seen(
         "calls of different tools with the same arguments follow each other",
-        "src/auto_run/call.rs",
+        "src/auto_run/tool_call.rs",
         ["            self.name.hash(&mut hasher);\n", ""],
         In::Library,
-        "auto_run::call::tests::equal_arguments_are_one_identity_whatever_the_order_of_their_keys",
+        "auto_run::tool_call::tests::equal_arguments_are_one_identity_whatever_the_order_of_their_keys",
     ),
     seen(
         "a permit is held while a call waits to be retried",
@@ -193,10 +193,10 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a backoff that panics when it is dropped ends its call",
-        "src/auto_run/attempts.rs",
+        "src/auto_run/backoff.rs",
         [
-            "            discard(self.0.take());\n        }\n        pause",
-            "            drop(self.0.take());\n        }\n        pause",
+            "            discard(self.0.take());\n        }\n        delay",
+            "            drop(self.0.take());\n        }\n        delay",
         ],
         In::Tests("auto_run"),
         "a_backoff_that_panics_has_ended",
@@ -213,10 +213,10 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "the latest call that did not succeed is forgotten instead of the oldest",
-        "src/auto_run/unsuccessful.rs",
+        "src/auto_run/retry_history.rs",
         ["self.by_age.pop_first()", "self.by_age.pop_last()"],
         In::Library,
-        "auto_run::unsuccessful::tests::the_call_that_is_the_longest_ago_is_forgotten_first",
+        "auto_run::retry_history::tests::the_oldest_call_is_forgotten_first",
     ),
     seen(
         "texts of errors are kept although the host said not to",

@@ -1,18 +1,15 @@
-//! What the model asks for and what it is told: [`ToolCall`], [`CallResult`], [`CallError`].
+//! [`ToolCall`]: a call that the model asks for, and what makes two calls identical.
 //!
-//! Owns what makes two calls identical: the same tool and the same key, which is the arguments
-//! unless the host says otherwise. Of both a digest is kept, whose size does not depend on
-//! theirs. The order of an object's keys does not count in it: it means nothing in JSON, and
-//! `serde_json` keeps it or not, depending on how it was built.
+//! Two calls are identical if they are of the same tool with the same key. The key is the arguments
+//! unless the host sets one. A digest of both is kept, so its size does not depend on theirs. The
+//! order of an object's keys does not change the digest: it means nothing in JSON, and `serde_json`
+//! keeps it or not, depending on its features.
 
-use super::attempts::{Driven, Ended};
-use crate::error::CallError;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use toolmeter_core::Outcome;
 
 /// A call that the model asks for.
 ///
@@ -41,7 +38,7 @@ pub struct ToolCall {
 }
 
 impl ToolCall {
-    /// A call of this tool with these arguments.
+    /// Creates a call of this tool with these arguments.
     pub fn new(name: impl Into<Arc<str>>, args: Value) -> Self {
         Self {
             name: name.into(),
@@ -54,8 +51,8 @@ impl ToolCall {
         }
     }
 
-    /// The host's name for the call, as a model's `tool_call_id`; its events carry it. Without
-    /// one, the call is named after its turn and its place there, as in `4.0`.
+    /// Sets the host's name for the call, as a model's `tool_call_id`; its events carry it. Without
+    /// one, the call is named after its turn and its place there, both counted from 0, as in `4.0`.
     ///
     /// # Examples
     ///
@@ -72,8 +69,8 @@ impl ToolCall {
         self
     }
 
-    /// What tells calls of the same tool apart, instead of the arguments, when it is asked whether
-    /// a call is a retry of an earlier one; see [`AutoRun`](super::AutoRun#retries).
+    /// Sets the key that is compared instead of the arguments to find out whether the call is a
+    /// retry of an earlier one; see [`AutoRun`](super::AutoRun#retries).
     ///
     /// # Examples
     ///
@@ -114,8 +111,8 @@ impl ToolCall {
         self
     }
 
-    /// The call starts no earlier than this after its turn began, as when a model streams its
-    /// calls.
+    /// Sets the time from the beginning of the turn before which the call does not start, as when a
+    /// model streams its calls.
     ///
     /// # Examples
     ///
@@ -152,7 +149,7 @@ impl ToolCall {
         self
     }
 
-    /// Cancelling this token drops the call, and no other.
+    /// Sets a token that cancels this call alone.
     ///
     /// # Examples
     ///
@@ -187,7 +184,7 @@ impl ToolCall {
         self
     }
 
-    /// The time limit of each attempt, instead of the run's.
+    /// Sets the time limit of each attempt, instead of the run's.
     ///
     /// # Examples
     ///
@@ -222,24 +219,25 @@ impl ToolCall {
         self
     }
 
-    /// The tool.
+    /// Returns the name of the tool.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The arguments.
+    /// Returns the arguments.
     #[must_use]
     pub fn args(&self) -> &Value {
         &self.args
     }
 
-    /// The host's name for the call, if it gave one.
+    /// Returns the host's name for the call, if it has one.
     #[must_use]
     pub fn call_id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
+    /// Returns what the call has in common with identical ones.
     pub(super) fn identity(&self) -> Identity {
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();
@@ -258,12 +256,11 @@ impl ToolCall {
     }
 }
 
-/// What two identical calls have in common: a digest of the tool and of the host's key, or of the
-/// arguments if there is none.
+/// A digest that identical calls share: of the tool, and of the host's key or else the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity(u128);
 
-/// Hashes a value, so that two that are equal hash alike whatever the order of the keys of objects.
+/// Hashes a value so that equal values hash alike, whatever the order of the keys of their objects.
 fn hash(value: &Value, hasher: &mut DefaultHasher) {
     match value {
         Value::Null => hasher.write_u8(0),
@@ -289,140 +286,5 @@ fn hash(value: &Value, hasher: &mut DefaultHasher) {
     }
 }
 
-/// How a call of the last turn ended, as the model is told.
-///
-/// # Examples
-///
-/// ```
-/// use serde_json::json;
-/// use std::convert::Infallible;
-/// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, ToolCall, Turn};
-/// use toolmeter::{ErrorKind, Outcome, Registry};
-///
-/// /// Calls a tool that is not there, and tells what came of it.
-/// struct Guess;
-///
-/// impl Model for Guess {
-///     type Error = Infallible;
-///
-///     async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, Infallible> {
-///         let Some(result) = results.first() else {
-///             return Ok(Turn::Calls(vec![ToolCall::new("teleport", json!({}))]));
-///         };
-///         assert!(result.answer.is_err());
-///         assert_eq!(result.outcome, Outcome::Failure(ErrorKind::NotFound));
-///         Ok(Turn::Done(json!(result.attempt)))
-///     }
-/// }
-///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// let report = AutoRun::new(&Registry::new()).run(&mut Guess).await;
-/// assert_eq!(report.stop, StopReason::Done(json!(1)));
-/// # });
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CallResult {
-    /// The call, as the model asked for it.
-    pub call: ToolCall,
-    /// What the last attempt gave.
-    pub answer: Result<Value, CallError>,
-    /// How the last attempt was counted. An answer that carries an error flag is a failure.
-    pub outcome: Outcome,
-    /// The number of the last attempt, counted from 1; 0 if none was made, because the call was
-    /// rejected, or cancelled while it waited to start.
-    ///
-    /// It goes on from the latest identical call of an earlier turn if that did not succeed. A
-    /// number above 65,535 cannot be told: it is given as 65,535, here, to the tool and in events,
-    /// and counted in [`Report::unnumbered_attempts`](super::Report::unnumbered_attempts).
-    pub attempt: u16,
-    /// How many attempts were made in this turn.
-    pub attempts: u64,
-}
-
-impl CallResult {
-    /// What came of a call, from how it ended and what driving it told.
-    pub(super) fn new(call: ToolCall, (answer, outcome): Ended, driven: &Driven) -> Self {
-        Self {
-            call,
-            answer,
-            outcome,
-            attempt: driven.attempt,
-            attempts: driven.attempts,
-        }
-    }
-}
-
-/// Whether a call may run.
-///
-/// # Examples
-///
-/// ```
-/// use serde_json::json;
-/// use toolmeter::auto_run::{Approval, AutoRun, ToolCall, Turn};
-/// use toolmeter::{Registry, async_tool};
-/// # use toolmeter::auto_run::{CallResult, Model};
-/// # struct Script(Vec<Turn>);
-/// # impl Model for Script {
-/// #     type Error = std::convert::Infallible;
-/// #     async fn next_turn(&mut self, _: Vec<CallResult>) -> Result<Turn, Self::Error> {
-/// #         Ok(if self.0.is_empty() { Turn::Done(json!("done")) } else { self.0.remove(0) })
-/// #     }
-/// # }
-///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-/// let registry = Registry::new();
-/// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
-/// let run = AutoRun::new(&registry)
-///     .approve_with(|_| async { Approval::Denied { reason: "not today".into() } });
-/// // A model that asks for these turns, then is done.
-/// let mut model = Script(vec![Turn::Calls(vec![ToolCall::new("echo", json!({}))])]);
-/// let report = run.run(&mut model).await;
-/// assert_eq!((report.rejected, report.attempts), (1, 0));
-/// assert_eq!(registry.metrics().tools["echo"].rejected, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Approval {
-    /// It may.
-    Approved,
-    /// It may not.
-    Denied {
-        /// Why: the model is told.
-        reason: String,
-    },
-}
-
 #[cfg(all(test, not(toolmeter_loom)))]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn equal_arguments_are_one_identity_whatever_the_order_of_their_keys() {
-        let of = |text: &str| ToolCall::new("read", serde_json::from_str(text).unwrap()).identity();
-        let one = of(r#"{ "path": "a", "range": { "from": 1, "to": [2, 3] } }"#);
-        assert_eq!(
-            one,
-            of(r#"{ "range": { "to": [2, 3], "from": 1 }, "path": "a" }"#)
-        );
-        for other in [
-            r#"{ "path": "b", "range": { "from": 1, "to": [2, 3] } }"#,
-            r#"{ "path": "a", "range": { "from": 1, "to": [3, 2] } }"#,
-            r#"{ "path": "a", "range": { "from": 1, "to": [2, 3, null] } }"#,
-            r#"{ "path": "a", "range": { "from": "1", "to": [2, 3] } }"#,
-        ] {
-            assert_ne!(one, of(other), "{other}");
-        }
-        let args = json!({ "path": "a" });
-        let mine = ToolCall::new("read", args.clone()).key("k").identity();
-        assert_ne!(mine, ToolCall::new("read", args).identity());
-        assert_eq!(mine, ToolCall::new("read", json!(2)).key("k").identity());
-        assert_ne!(mine, ToolCall::new("write", json!(2)).key("k").identity());
-        // A key is not the arguments that read like it.
-        let args = ToolCall::new("read", json!("k")).identity();
-        assert_ne!(mine, args);
-        assert_ne!(args, ToolCall::new("write", json!("k")).identity());
-    }
-}
+mod tests;
