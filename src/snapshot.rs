@@ -1,27 +1,25 @@
-//! What a registry measured, as values: [`Snapshot`], [`ToolStats`] and [`LatencyStats`].
+//! What a registry measured, as plain data: [`Snapshot`], [`ToolStats`] and [`LatencyStats`].
 //!
-//! This is the home of what the numbers mean and in which units they are. A snapshot is plain
-//! data: it refers to no registry, is compared with `==`, cloned for the price of a few
-//! counters, and sent anywhere.
+//! The docs of these types say what each number means and in which unit it is.
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `snapshot/latency.rs` | [`LatencyStats`]: a histogram, its quantiles, and how two of them add up |
+//! | `snapshot/latency.rs` | [`LatencyStats`]: a histogram, its quantiles, and its merge |
 //! | `snapshot/tool_stats.rs` | [`ToolStats`]: one tool, made from a reading of its slot |
 //! | `snapshot/bounds.rs` | [`LatencyBounds`]: the bounds of the histograms that exporters write |
 //! | `snapshot/export.rs` | the labels that exporters give to counts and histograms |
-//! | `snapshot/wall_time.rs` | the time of day, written and read |
-//! | `snapshot/json.rs` | serde: what a snapshot looks like as JSON |
-//! | `snapshot/deserialize.rs` | serde: which JSON is a snapshot, and what is wrong with the rest |
-//! | `snapshot/table.rs` | `Display`: the table that people read |
-//! | `snapshot/testing.rs` | snapshots for tests: any at all, and those of recorded calls |
+//! | `snapshot/wall_time.rs` | conversions of the time of day to and from RFC 3339 |
+//! | `snapshot/serialize.rs` | `Serialize`: the JSON of a snapshot |
+//! | `snapshot/deserialize.rs` | `Deserialize`: reading that JSON, and checking it |
+//! | `snapshot/table.rs` | `Display`: the table |
+//! | `snapshot/testing.rs` | snapshots for tests: arbitrary ones, and those of recorded calls |
 //!
-//! # What always holds
+//! Promises:
 //!
 //! * A count is the sum of the buckets of its histogram; there is no second number that could
-//!   disagree with it. What else follows from the buckets is computed when it is asked for.
-//! * Adding snapshots is associative and commutative, and equals having measured everything in
-//!   one place. Sums that do not fit stay at their maximum; nothing wraps.
+//!   disagree with it. Everything else that follows from the buckets is computed on request.
+//! * Merging snapshots is associative and commutative. The result is that of measuring everything in
+//!   one place, in the coarsest precision. Sums that do not fit stay at their maximum; nothing wraps.
 //! * Written as JSON and read again, a snapshot is equal to what it was, within the limits that
 //!   [`Snapshot`] names.
 
@@ -51,19 +49,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The longest uptime that is kept: 2^50 microseconds, 35 years. Up to there a `f64` of
-/// milliseconds tells neighbouring microseconds apart, with room for a parser's rounding.
+/// The longest uptime that is kept: 2^50 microseconds, 35 years. Up to there an `f64` of
+/// milliseconds distinguishes neighbouring microseconds, with room for a parser's rounding.
 pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 
-/// All tools of a registry, or of several, at one moment.
+/// The metrics of all tools of a registry, or of several registries, at one moment.
 ///
-/// Tools are read one after the other while calls go on, so two of them may be some
-/// microseconds apart; within one tool a call counts either with its latency or not at all.
+/// It is plain data without a reference to its registry. Tools are read one after the other while
+/// calls go on, so the readings of two tools may be some microseconds apart. A call that is counted
+/// is counted with its latency.
 ///
 /// # JSON
 ///
-/// It is `Serialize` and `Deserialize`. Latencies and uptime are milliseconds with as many
-/// decimals as they have, times are RFC 3339 in UTC:
+/// It implements `Serialize` and `Deserialize`. Latencies and uptime are in milliseconds, with
+/// decimals; times are RFC 3339 in UTC:
 ///
 /// ```
 /// # let json = r#"
@@ -89,19 +88,19 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// As above, the numbers that follow from the buckets may be left out when reading; those that
-/// are given must agree with the buckets. Fields that are not known are ignored. A tool that is
-/// [`retired`](ToolStats::retired) has a field `"retired": true`, and where tools departed
-/// [without a name](Self::nameless) there is `"nameless": { "tools": 12, "stats": { .. } }`.
+/// Numbers that follow from the buckets may be left out when reading, as for failure and cancelled
+/// above; those that are given must agree with the buckets. Unknown fields are ignored. A tool that
+/// is [`retired`](ToolStats::retired) has a field `"retired": true`. If there are
+/// [nameless tools](Self::nameless), there is `"nameless": { "tools": 12, "stats": { .. } }`.
 ///
 /// The round trip is exact for an uptime of whole microseconds up to 35 years, a last latency
-/// below 2^48 ns, and times in the years -9999 to 9999; what lies beyond is written as the
-/// nearest value within. Every snapshot of a registry is within.
+/// below 2^48 ns, and times in the years -9999 to 9999. Values beyond are written as the nearest
+/// value within. Every snapshot of a registry is within.
 ///
 /// # Table
 ///
-/// With `{}` it prints a line about the whole and a table with one row for each tool. Latencies
-/// in the table are those of successful calls. Characters that cannot be seen are escaped.
+/// `Display` writes a line about the whole and a table with one row for each tool. Latencies in the
+/// table are those of successful calls. Characters that cannot be seen are escaped.
 ///
 /// # Examples
 ///
@@ -119,46 +118,45 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The name that the host gave its registry. Of a merged snapshot: the names of all hosts
-    /// in it.
+    /// The name that the host gave its registry; in a merged snapshot, the names of all of them.
     pub instances: BTreeSet<String>,
-    /// The time of day when the registry was built. Of a merged snapshot: of the earliest.
+    /// The time of day when the registry was built; in a merged snapshot, the earliest.
     pub started_at: SystemTime,
-    /// The time of day when it was taken. Of a merged snapshot: of the latest.
+    /// The time of day when the snapshot was taken; in a merged snapshot, the latest.
     ///
-    /// See also [`uptime`](Self::uptime), which does not jump when somebody sets the clock.
+    /// See also [`uptime`](Self::uptime), which does not jump when the clock is set.
     pub taken_at: SystemTime,
-    /// How long the registry has existed, in whole microseconds. Of a merged snapshot: the
+    /// The time since the registry was built, in whole microseconds; in a merged snapshot, the
     /// longest.
     ///
     /// A count divided by it is a rate over the registry's life.
     pub uptime: Duration,
-    /// Calls by a name that no tool has.
+    /// Calls by a name that no tool has, as models invent them.
     ///
-    /// They belong to no tool: models invent names. A number that grows says that the model is
-    /// told of tools that the host does not have, or misremembers those it has.
+    /// A number that grows means that the model was told of tools that the host does not have, or
+    /// misremembers those it has.
     pub unknown_tool_calls: u64,
     /// The tools by name.
     ///
-    /// Snapshots that follow each other share the stats of a tool that did nothing in between.
-    /// See also [`tool`](Self::tool).
+    /// Consecutive snapshots share the stats of a tool that was idle in between. See also
+    /// [`tool`](Self::tool).
     pub tools: BTreeMap<Arc<str>, Arc<ToolStats>>,
-    /// Tools that are gone and not told apart any more: a registry remembers as many names of
-    /// tools that are gone as it may have tools, and adds up what was counted under the others.
+    /// Departed tools whose names are forgotten. A registry remembers as many names of departed
+    /// tools as it may have tools, and adds up the counts of the others.
     pub nameless: Option<Arc<NamelessTools>>,
 }
 
-/// Tools that are gone and not told apart any more.
+/// Departed tools whose names are forgotten, added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamelessTools {
-    /// How many tools these are.
+    /// The number of tools.
     pub tools: u64,
-    /// What they did, added up.
+    /// Their stats, added up.
     pub stats: ToolStats,
 }
 
-/// What a snapshot says of its registry.
+/// The fields of a snapshot that are about its registry.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) instance: String,
@@ -170,7 +168,7 @@ pub(crate) struct Header {
 }
 
 impl Snapshot {
-    /// A snapshot of these tools.
+    /// Creates a snapshot of these tools.
     pub(crate) fn new(
         header: Header,
         tools: BTreeMap<Arc<str>, Arc<ToolStats>>,
@@ -205,10 +203,10 @@ impl Snapshot {
         self.tools.get(name).map(|stats| &**stats)
     }
 
-    /// Returns all tools added up, as if they were one; `None` without a tool.
+    /// Returns the stats of all tools added up; `None` if there is no tool.
     ///
-    /// [Nameless](Self::nameless) ones are in it, calls of
-    /// [unknown tools](Self::unknown_tool_calls) are not.
+    /// They include [nameless tools](Self::nameless), but no calls of
+    /// [unknown tools](Self::unknown_tool_calls).
     ///
     /// # Examples
     ///
@@ -229,13 +227,13 @@ impl Snapshot {
         Some(tools.fold(first, |sum, stats| sum.merge(stats)))
     }
 
-    /// Adds what another host, or another registry, measured.
+    /// Adds the snapshot of another host or registry.
     ///
-    /// Tools of the same name are added up as [`ToolStats::merge`] says; the others are taken
-    /// over. The order in which snapshots are merged does not matter.
+    /// Tools of the same name are merged as by [`ToolStats::merge`]. The order in which snapshots
+    /// are merged does not matter.
     ///
-    /// Two snapshots of the *same* registry hold the same calls, which would then count twice:
-    /// merge intervals instead, which hold each call once.
+    /// Two snapshots of the *same* registry hold the same calls, which would then count twice. Merge
+    /// intervals instead, which hold each call once.
     ///
     /// # Examples
     ///
@@ -271,7 +269,7 @@ impl Snapshot {
     }
 }
 
-/// What an uptime is kept as.
+/// Returns an uptime as it is kept.
 fn whole_micros(uptime: Duration) -> Duration {
     let uptime = uptime.min(MAX_UPTIME);
     Duration::new(uptime.as_secs(), uptime.subsec_micros() * 1_000)

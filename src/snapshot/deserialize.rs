@@ -1,14 +1,16 @@
-//! Which JSON is a snapshot, and what is wrong with the rest: the reading side.
+//! `Deserialize` of a [`Snapshot`] and of its parts: reading JSON, and checking it.
 //!
-//! A snapshot may come from another host, another version or somebody's editor. Whatever it
-//! holds, reading it does not panic, and takes memory in proportion to the input: nothing is
-//! reserved on the input's word. It is read tool by tool into raw types, which serde derives,
-//! and checked from there:
+//! A snapshot may come from another host, from another version, or from an editor. Whatever it
+//! holds, reading it does not panic and takes memory in proportion to the input. It is read tool by
+//! tool into raw types, which derive `Deserialize`, and then checked:
 //!
-//! * buckets are in range, ascending and not empty, so that all arithmetic on them is sound;
-//! * what follows from the buckets may be left out, but if it is given, it must agree: a reader
-//!   that believes the counts and one that believes the buckets shall see the same;
-//! * each error names the field, by its path from the outermost type that is being read.
+//! * Buckets are in range, ascending and not empty, so that all arithmetic on them is sound.
+//! * What follows from the buckets may be left out. If it is given, it must agree with them, so that
+//!   a reader of the counts and a reader of the buckets see the same.
+//! * Each error names the field, by its path from the outermost type that is being read.
+
+mod derived;
+mod problem;
 
 use super::latency::{LatencyStats, PRECISIONS, layout};
 use super::serialize::{MAX_LATENCY_NS, ns_from_ms, to_ms, uptime_from_ms};
@@ -16,6 +18,8 @@ use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
 use super::wall_time::from_timestamp;
 use super::{NamelessTools, Snapshot};
 use crate::text::{MAX_NAME_BYTES, escaped};
+use derived::{Given, count_agrees, given, ms_agrees};
+use problem::{Invalid, Problem};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::btree_map::Entry;
@@ -25,121 +29,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::ErrorKind;
 
-/// How much of a text from the input an error repeats, in bytes.
-const MAX_QUOTED_BYTES: usize = 64;
-
-/// What is wrong with a field. It reaches the caller as the text of serde's own error.
-#[derive(Debug, thiserror::Error)]
-#[error("`{path}` {problem}")]
-struct Invalid {
-    path: String,
-    problem: Problem,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error("is {given}, but the buckets say {expected}: correct it or leave it out")]
-    Disagrees { given: String, expected: String },
-    #[error("is {0}: use 3 to 7")]
-    Precision(u64),
-    #[error("holds index {index}, but with precision {precision} the last is {last}")]
-    IndexOutOfRange {
-        index: u32,
-        precision: u64,
-        last: usize,
-    },
-    #[error("holds index {index} after {before}: sort them by index, each index once")]
-    NotAscending { index: u32, before: u32 },
-    #[error("holds a count of 0 at index {0}: leave empty buckets out")]
-    EmptyBucket(u32),
-    #[error("is {ms} ms: use 0 to {max_ms} ms")]
-    Milliseconds { ms: f64, max_ms: f64 },
-    #[error("is `{0}`, which is not a time: use RFC 3339, as in 2026-01-01T00:00:00Z")]
-    Time(String),
-    #[error("must be given if `{0}` is, and only then")]
-    NotBoth(&'static str),
-    #[error("is 0, but attempts count from 1")]
-    Attempt,
-    #[error("is `{0}`, which is no kind of error that is known here")]
-    Kind(String),
-    #[error("has a name of {0} bytes: use 1 to {MAX_NAME_BYTES}")]
-    Name(usize),
-    #[error("is there twice")]
-    Twice,
-}
-
-impl Problem {
-    fn at(self, field: impl Into<String>) -> Invalid {
-        Invalid {
-            path: field.into(),
-            problem: self,
-        }
-    }
-}
-
-impl Invalid {
-    fn within(self, parent: &str) -> Self {
-        Self {
-            path: format!("{parent}.{}", self.path),
-            ..self
-        }
-    }
-}
-
-/// A field that follows from others: left out, or given, and then perhaps as null.
-type Given<T> = Option<Option<T>>;
-
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Given<T>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-/// What is given must be `expected`, as far as `same` can tell.
-fn agrees<T: fmt::Display + Copy>(
-    field: &str,
-    given: Given<T>,
-    expected: Option<T>,
-    same: impl Fn(T, T) -> bool,
-) -> Result<(), Invalid> {
-    let text =
-        |value: Option<T>| value.map_or_else(|| "null".to_owned(), |value| value.to_string());
-    let agrees = match (given, expected) {
-        (None, _) | (Some(None), None) => true,
-        (Some(Some(given)), Some(expected)) => same(given, expected),
-        (Some(_), _) => false,
-    };
-    if agrees {
-        return Ok(());
-    }
-    Err(Problem::Disagrees {
-        given: text(given.flatten()),
-        expected: text(expected),
-    }
-    .at(field))
-}
-
-fn count_agrees(field: &str, given: Given<u64>, expected: u64) -> Result<(), Invalid> {
-    agrees(field, given, Some(expected), |a, b| a == b)
-}
-
-/// Milliseconds agree if only the last digits differ, which some parsers round differently.
-fn ms_agrees(field: &str, given: Given<f64>, expected: Option<Duration>) -> Result<(), Invalid> {
-    agrees(field, given, expected.map(to_ms), |a, b| {
-        (a - b).abs() <= b.abs() * 4.0 * f64::EPSILON
-    })
-}
-
 fn time(field: &str, text: &str) -> Result<SystemTime, Invalid> {
     text.parse()
         .ok()
         .and_then(from_timestamp)
-        .ok_or_else(|| Problem::Time(escaped(text, MAX_QUOTED_BYTES)).at(field))
+        .ok_or_else(|| Problem::time(text).at(field))
 }
 
 fn kind(field: &str, name: &str) -> Result<ErrorKind, Invalid> {
-    name.parse()
-        .map_err(|_| Problem::Kind(escaped(name, MAX_QUOTED_BYTES)).at(field))
+    name.parse().map_err(|_| Problem::kind(name).at(field))
 }
 
 #[derive(Deserialize)]
@@ -315,7 +213,7 @@ fn last_finish(latency_ms: Option<f64>, at: Option<&str>) -> Result<Option<LastC
     }))
 }
 
-/// The tools, each checked as soon as it is read.
+/// The tools by name, each checked as soon as it is read.
 struct Tools(BTreeMap<Arc<str>, Arc<ToolStats>>);
 
 impl<'de> Deserialize<'de> for Tools {
@@ -400,7 +298,7 @@ impl RawSnapshot {
     }
 }
 
-/// Reads the raw type, then checks it.
+/// Implements `Deserialize` by reading the raw type and checking it.
 macro_rules! deserialize_checked {
     ($($raw:ident => $checked:ident),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $checked {

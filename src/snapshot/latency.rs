@@ -1,32 +1,33 @@
-//! The latencies of one tool and one outcome: a sparse histogram and an exact sum.
+//! [`LatencyStats`]: the latencies of one tool and one outcome, as a sparse histogram and an exact
+//! sum.
 //!
-//! The buckets are those of [`toolmeter_core::buckets`]: `2^precision` to an octave over
-//! latencies below 2^48 ns. Only those that are not empty are kept, in the order of their
-//! index. Everything else is computed from them, so nothing can disagree.
+//! The buckets are those of [`toolmeter_core::Buckets`]: `2^precision` to an octave, over latencies
+//! below 2^48 ns. Only the buckets that are not empty are kept, in the order of their index.
+//! Everything else except the sum is computed from them, so nothing can disagree.
 //!
-//! # Which rank a quantile is
+//! # The rank of a quantile
 //!
-//! The quantile q of n latencies is the one of rank r, the smallest r from 1 to n of which
-//! `r / n >= q` holds, as rounded by `f64`. `ceil(q * n)` would be the same on paper, but
-//! 0.07 as a `f64` is a little more than 7 hundredths, and its product with 100 is rounded
-//! up to 8. The division rounds as q itself was rounded.
+//! The quantile q of n latencies is the one of rank r, where r is the smallest number from 1 to n
+//! for which `r / n >= q` in `f64`. `ceil(q * n)` is mathematically the same, but 0.07 as an `f64` is
+//! a little more than 7 hundredths, and its product with 100 is rounded up to 8. The division rounds
+//! as q itself was rounded.
 
 use std::time::Duration;
 use toolmeter_core::Buckets;
 
-/// Latencies are told apart below two to this power, in nanoseconds: 78 hours.
+/// The range of the buckets: latencies below two to this power, in nanoseconds, which is 78 hours.
 pub(crate) const MAX_EXPONENT: u8 = 48;
 
 /// The precisions that a histogram can have.
 pub(crate) const PRECISIONS: std::ops::RangeInclusive<u8> = 3..=Buckets::MAX_PRECISION;
 
-/// How long calls of one tool with one outcome took: a histogram.
+/// The histogram of the latencies of one tool's calls with one outcome.
 ///
 /// A bucket's width is at most `2^-precision` of its lower bound, so with the default precision
-/// of 5 a latency is known to within 3.2%. The [sum](Self::sum), and so the
-/// [mean](Self::mean), is exact. A latency of 78 hours or more counts in the last bucket.
+/// of 5 a latency is known to within 3.2%. The [sum](Self::sum) and the [mean](Self::mean) are
+/// exact. A latency of 78 hours or more counts in the last bucket.
 ///
-/// All methods take time in proportion to the number of buckets in use.
+/// No method takes more time than in proportion to the number of buckets in use.
 ///
 /// # Examples
 ///
@@ -52,7 +53,8 @@ pub struct LatencyStats {
 }
 
 impl LatencyStats {
-    /// The histogram of these buckets: indices ascending and in range, no count 0.
+    /// Creates the histogram of these buckets. Their indices must be ascending and in range, and
+    /// their counts not 0.
     ///
     /// A precision out of range is treated as the nearest within.
     pub(crate) fn new(precision: u8, sum_ns: u64, buckets: Vec<(u32, u64)>) -> Self {
@@ -64,7 +66,7 @@ impl LatencyStats {
         }
     }
 
-    /// How many calls ended this way: the sum of all buckets, at most `u64::MAX`.
+    /// Returns the number of calls: the sum of all buckets, at most `u64::MAX`.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets
@@ -72,19 +74,19 @@ impl LatencyStats {
             .fold(0, |sum, &(_, count)| sum.saturating_add(count))
     }
 
-    /// A lower bound of the shortest latency: that of the lowest bucket; `None` if nothing was
-    /// counted.
+    /// Returns a lower bound of the shortest latency, which is the lower bound of its bucket; `None`
+    /// if nothing was counted.
     ///
-    /// A bound and not the latency itself, since that would not survive the subtraction by
-    /// which intervals and resets are made.
+    /// The shortest latency itself is not kept, since it could not be subtracted, and intervals and
+    /// resets are made by subtraction.
     #[must_use]
     pub fn min(&self) -> Option<Duration> {
         let &(index, _) = self.buckets.first()?;
         Some(Duration::from_nanos(self.layout.lower(index as usize)))
     }
 
-    /// An upper bound of the longest latency: that of the highest bucket; `None` if nothing was
-    /// counted.
+    /// Returns an upper bound of the longest latency, which is the upper bound of its bucket; `None`
+    /// if nothing was counted.
     ///
     /// For latencies of 78 hours and more it is 78 hours.
     #[must_use]
@@ -93,11 +95,11 @@ impl LatencyStats {
         Some(self.upper(index))
     }
 
-    /// The [sum](Self::sum) divided by the [count](Self::count), rounded to a nanosecond; `None`
-    /// if nothing was counted.
+    /// Returns the [sum](Self::sum) divided by the [count](Self::count), rounded to a nanosecond;
+    /// `None` if nothing was counted.
     ///
-    /// Exact, as no bucket is involved. In a reading taken while calls finish it may be off by
-    /// those calls. One very long call moves the mean and leaves the median where it is.
+    /// It does not depend on the widths of buckets. In a reading taken while calls finish, the sum
+    /// may include calls that the count does not.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let count = u128::from(self.count());
@@ -107,14 +109,13 @@ impl LatencyStats {
         ))
     }
 
-    /// The latency that a share `q` of the calls did not exceed: the upper bound of the bucket
-    /// that holds the call of rank max(1, ceil(q n)) among all n.
+    /// Returns the latency that a share `q` of the calls did not exceed: the upper bound of the
+    /// bucket that holds the call of rank max(1, ceil(q n)) among all n. `None` if nothing was
+    /// counted, or if `q` is not a number.
     ///
-    /// A `q` below 0 is treated as 0, one above 1 as 1. `None` if nothing was counted, or if `q`
-    /// is not a number.
-    ///
-    /// The true quantile is at most this, and less by the width of a bucket at most. Quantiles
-    /// of different tools or hosts cannot be averaged: [merge](Self::merge) the histograms.
+    /// A `q` below 0 is treated as 0, one above 1 as 1. The true quantile is at most the result, and
+    /// at least the lower bound of that bucket. Quantiles of different tools or hosts cannot be
+    /// averaged: [merge](Self::merge) the histograms.
     ///
     /// # Examples
     ///
@@ -143,55 +144,55 @@ impl LatencyStats {
         self.max()
     }
 
-    /// The median: half of the calls took no longer. See [`quantile`](Self::quantile).
+    /// Returns the median, which half of the calls did not exceed. See [`quantile`](Self::quantile).
     #[must_use]
     pub fn p50(&self) -> Option<Duration> {
         self.quantile(0.5)
     }
 
-    /// Nine of ten calls took no longer. See [`quantile`](Self::quantile).
+    /// Returns the latency that 9 of 10 calls did not exceed. See [`quantile`](Self::quantile).
     #[must_use]
     pub fn p90(&self) -> Option<Duration> {
         self.quantile(0.9)
     }
 
-    /// 99 of 100 calls took no longer. See [`quantile`](Self::quantile).
+    /// Returns the latency that 99 of 100 calls did not exceed. See [`quantile`](Self::quantile).
     #[must_use]
     pub fn p99(&self) -> Option<Duration> {
         self.quantile(0.99)
     }
 
-    /// 999 of 1,000 calls took no longer. See [`quantile`](Self::quantile).
+    /// Returns the latency that 999 of 1,000 calls did not exceed. See [`quantile`](Self::quantile).
     #[must_use]
     pub fn p999(&self) -> Option<Duration> {
         self.quantile(0.999)
     }
 
-    /// All latencies added up, exact to the nanosecond, at most `u64::MAX` of them (584 years).
+    /// Returns the sum of all latencies, exact to the nanosecond, at most `u64::MAX` ns (584 years).
     ///
-    /// It may be above 0 while the count is 0: an interval that ended while a call finished
-    /// can hold the latency of a call that counts in the next.
+    /// It may be above 0 although the count is 0: an interval that ended while a call finished can
+    /// hold the latency of a call that the next interval counts.
     #[must_use]
     pub const fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
-    /// Buckets to an octave, as a power of two: 3 to 7.
+    /// Returns the precision: the binary logarithm of the number of buckets to an octave, 3 to 7.
     #[must_use]
     pub const fn precision(&self) -> u8 {
         self.layout.precision()
     }
 
-    /// The buckets that are not empty, as `(index, count)`, indices ascending.
+    /// Returns the buckets that are not empty, as `(index, count)`, in the order of their index.
     ///
-    /// See [`bucket_bounds`](Self::bucket_bounds) for what an index stands for.
+    /// [`bucket_bounds`](Self::bucket_bounds) returns the latencies of an index.
     #[must_use]
     pub fn buckets(&self) -> &[(u32, u64)] {
         &self.buckets
     }
 
-    /// The least and the greatest latency that count in the bucket of this index; `None` if
-    /// there is no such bucket.
+    /// Returns the least and the greatest latency of the bucket of this index; `None` if there is no
+    /// such bucket.
     ///
     /// # Examples
     ///
@@ -214,10 +215,10 @@ impl LatencyStats {
         })
     }
 
-    /// Returns the same as a histogram of the crate [`hdrhistogram`], in nanoseconds.
+    /// Converts the histogram into one of the crate [`hdrhistogram`], in nanoseconds.
     ///
-    /// It has 2 significant digits over 1 ns to 2^48 - 1 ns; each of our buckets is recorded at
-    /// its upper bound, and lies wholly within one of its. Takes some 40 KiB.
+    /// The result has 2 significant digits over 1 ns to 2^48 - 1 ns and takes some 40 KiB. Each bucket
+    /// is recorded at its upper bound.
     ///
     /// # Examples
     ///
@@ -242,11 +243,10 @@ impl LatencyStats {
         hdr
     }
 
-    /// Both together, in the coarser precision of the two.
+    /// Returns both together, in the coarser precision of the two.
     ///
-    /// With the same precision nothing is lost: the result is that of recording everything in
-    /// one place. With different ones the finer buckets nest in the coarser. Associative and
-    /// commutative.
+    /// The result is that of recording everything in one histogram of that precision, since finer
+    /// buckets nest in coarser ones. Merging is associative and commutative.
     ///
     /// # Examples
     ///
@@ -269,7 +269,8 @@ impl LatencyStats {
         }
     }
 
-    /// The same in a coarser precision, with fewer and wider buckets; count and sum stay.
+    /// Returns the histogram in a coarser precision, with fewer and wider buckets; count and sum
+    /// stay.
     ///
     /// A precision that is not coarser changes nothing; one below 3 is treated as 3.
     ///
@@ -301,7 +302,7 @@ impl LatencyStats {
         Duration::from_nanos(self.layout.upper(index as usize))
     }
 
-    /// The buckets with the indices that they have in a coarser precision; some then repeat.
+    /// Returns the buckets with their indices in a coarser precision; indices may repeat.
     fn nested(&self, precision: u8) -> impl Iterator<Item = (u32, u64)> {
         let (fine, coarse) = (self.layout, layout(precision));
         self.buckets.iter().map(move |&(index, count)| {
@@ -311,7 +312,7 @@ impl LatencyStats {
     }
 }
 
-/// The arithmetic of the buckets, for the nearest precision that a histogram can have.
+/// Returns the arithmetic of the buckets for this precision, or for the nearest valid one.
 pub(crate) fn layout(precision: u8) -> Buckets {
     let precision = precision.clamp(*PRECISIONS.start(), *PRECISIONS.end());
     let Some(layout) = Buckets::new(precision, MAX_EXPONENT) else {
@@ -320,7 +321,7 @@ pub(crate) fn layout(precision: u8) -> Buckets {
     layout
 }
 
-/// The pairs in the order of their index, each index once.
+/// Returns the pairs in the order of their index, with the counts of equal indices added up.
 fn added_up(mut pairs: Vec<(u32, u64)>) -> Vec<(u32, u64)> {
     pairs.sort_unstable_by_key(|&(index, _)| index);
     pairs.dedup_by(|next, kept| {
@@ -333,7 +334,8 @@ fn added_up(mut pairs: Vec<(u32, u64)>) -> Vec<(u32, u64)> {
     pairs
 }
 
-/// The rank of quantile `q` among `count` values, at least one: see the head of this file.
+/// Returns the rank of quantile `q` among `count` values, of which there is at least one; see the
+/// head of this file.
 fn rank(q: f64, count: u64) -> u64 {
     let q = q.min(1.0);
     let (mut low, mut high) = (1, count);

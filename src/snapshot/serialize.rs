@@ -1,17 +1,15 @@
-//! What a snapshot looks like as JSON, or in any other format of serde's: the writing side.
+//! `Serialize` of a [`Snapshot`] and of its parts: the JSON that is written.
 //!
-//! Each type has a view that names the fields in the order in which they are written; see
-//! [`Snapshot`] for an example of all of them. What follows from the buckets is written too,
-//! for readers that do not want to compute it. Which input is accepted is the matter of
-//! `deserialize.rs`.
+//! Each implementation has a struct with the fields in the order in which they are written; see
+//! [`Snapshot`] for an example of all of them. What follows from the buckets is written, too, for
+//! readers that do not want to compute it.
 //!
 //! # Milliseconds as `f64`
 //!
-//! Durations are written in milliseconds, since that is the unit in which people think of tool
-//! calls. Nanoseconds below 2^50 survive it: dividing by 10^6 and multiplying by it again errs
-//! by at most 2^-52 of the value, and a parser that misses by a unit in the last place by as
-//! much again, together less than half a nanosecond. Sums may be longer, so they are written
-//! in nanoseconds, too.
+//! Durations are written in milliseconds, the usual unit for tool calls. Nanoseconds below 2^50
+//! survive this. Dividing by 10^6 and multiplying by it again errs by at most 2^-52 of the value, and
+//! a parser that is off by a unit in the last place errs by as much again: together less than half a
+//! nanosecond. Sums may be longer, so they are written in nanoseconds, too.
 
 use super::latency::LatencyStats;
 use super::tool_stats::{LastError, LatencyByOutcome, ToolStats};
@@ -23,22 +21,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_core::ErrorKind;
 
-/// The longest single latency that is written and read: the end of the histograms' range.
+/// The longest latency of a single call that is written and read: the end of the histograms' range.
 pub(super) const MAX_LATENCY_NS: u64 = (1 << super::MAX_EXPONENT) - 1;
 
-/// A duration in milliseconds, as it is written.
+/// Returns a duration in milliseconds, as it is written.
 pub(super) fn to_ms(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1e6
 }
 
-/// The nearest whole number of nanoseconds; `None` if it is negative, not a number, or above
+/// Returns the nearest whole number of nanoseconds; `None` if it is negative, not a number, or above
 /// `max_ns`.
 pub(super) fn ns_from_ms(ms: f64, max_ns: u64) -> Option<u64> {
     let ns = (ms * 1e6).round();
     (ns >= 0.0 && ns <= max_ns as f64).then_some(ns as u64)
 }
 
-/// The nearest whole number of microseconds; `None` as in [`ns_from_ms`].
+/// Returns the nearest whole number of microseconds; `None` if it is negative, not a number, or
+/// above [`MAX_UPTIME`].
 pub(super) fn uptime_from_ms(ms: f64) -> Option<Duration> {
     let micros = (ms * 1e3).round();
     (micros >= 0.0 && micros <= MAX_UPTIME.as_micros() as f64)
@@ -49,7 +48,7 @@ impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "Snapshot")]
-        struct View<'a> {
+        struct Fields<'a> {
             instances: &'a BTreeSet<String>,
             #[serde(serialize_with = "rfc_3339")]
             started_at: SystemTime,
@@ -61,11 +60,11 @@ impl Serialize for Snapshot {
             #[serde(skip_serializing_if = "Option::is_none")]
             nameless: Option<&'a NamelessTools>,
         }
-        View {
+        Fields {
             instances: &self.instances,
             started_at: self.started_at,
             taken_at: self.taken_at,
-            // From whole microseconds, as it is read.
+            // From whole microseconds, which reading rounds to.
             uptime_ms: self.uptime.min(MAX_UPTIME).as_micros() as f64 / 1e3,
             unknown_tool_calls: self.unknown_tool_calls,
             tools: &self.tools,
@@ -79,11 +78,11 @@ impl Serialize for NamelessTools {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "NamelessTools")]
-        struct View<'a> {
+        struct Fields<'a> {
             tools: u64,
             stats: &'a ToolStats,
         }
-        View {
+        Fields {
             tools: self.tools,
             stats: &self.stats,
         }
@@ -95,7 +94,7 @@ impl Serialize for ToolStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "ToolStats")]
-        struct View<'a> {
+        struct Fields<'a> {
             success: u64,
             failure: u64,
             cancelled: u64,
@@ -117,7 +116,7 @@ impl Serialize for ToolStats {
             retired: bool,
         }
         let longest = Duration::from_nanos(MAX_LATENCY_NS);
-        View {
+        Fields {
             success: self.success(),
             failure: self.failure(),
             cancelled: self.cancelled(),
@@ -144,12 +143,12 @@ impl Serialize for LatencyByOutcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "LatencyByOutcome")]
-        struct View<'a> {
+        struct Fields<'a> {
             success: &'a LatencyStats,
             failure: &'a LatencyStats,
             cancelled: &'a LatencyStats,
         }
-        View {
+        Fields {
             success: &self.success,
             failure: &self.failure,
             cancelled: &self.cancelled,
@@ -162,7 +161,7 @@ impl Serialize for LatencyStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "LatencyStats")]
-        struct View<'a> {
+        struct Fields<'a> {
             count: u64,
             min: Option<f64>,
             mean: Option<f64>,
@@ -175,7 +174,7 @@ impl Serialize for LatencyStats {
             sum_ns: u64,
             buckets: &'a [(u32, u64)],
         }
-        View {
+        Fields {
             count: self.count(),
             min: self.min().map(to_ms),
             mean: self.mean().map(to_ms),
@@ -196,17 +195,17 @@ impl Serialize for LastError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename = "LastError")]
-        struct View<'a> {
+        struct Fields<'a> {
             kind: &'a str,
             message: Option<&'a str>,
             attempt: u16,
             #[serde(serialize_with = "rfc_3339")]
             at: SystemTime,
         }
-        View {
+        Fields {
             kind: self.kind.as_str(),
             message: self.message.as_deref(),
-            // Attempts count from 1; reading insists on it.
+            // Attempts count from 1, and reading refuses 0.
             attempt: self.attempt.max(1),
             at: self.at,
         }

@@ -1,8 +1,8 @@
-//! The table that people read: `Display` of a [`Snapshot`].
+//! `Display` of a [`Snapshot`]: a line about the whole, and a table with one row for each tool.
 //!
-//! A line about the whole, then one row for each tool. Latencies in the table are those of
-//! successful calls: failures are often fast, so a mixture would flatter a tool that fails. A snapshot may have been read from anywhere, so
-//! every text is escaped here, whatever was done to it before.
+//! Latencies in the table are those of successful calls: failures are often fast, so a mixture would
+//! flatter a tool that fails. A snapshot may have been read from anywhere, so every text is escaped
+//! here, even if it was escaped before.
 
 use super::Snapshot;
 use super::tool_stats::{LastError, ToolStats};
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest error message in a row, and the longest list of instances, in bytes.
+/// The longest error message in a row and the longest list of instances, in bytes.
 const MAX_TEXT_BYTES: usize = 60;
 
 const HEADER: [&str; 13] = [
@@ -32,7 +32,7 @@ const HEADER: [&str; 13] = [
     "last error",
 ];
 
-/// The columns between the name and the last error hold numbers, which align to the right.
+/// The columns with numbers, which are aligned to the right.
 const NUMBERS: std::ops::Range<usize> = 1..HEADER.len() - 1;
 
 impl fmt::Display for Snapshot {
@@ -100,15 +100,15 @@ fn last_error(error: &LastError) -> String {
     }
 }
 
-/// The names of all hosts, as a list.
+/// Returns the names of all hosts as a list.
 fn instances(names: &BTreeSet<String>) -> String {
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     names.join(", ")
 }
 
-/// The text, escaped, with an ellipsis if it had to be cut.
+/// Returns the text, escaped, with an ellipsis if it had to be cut.
 fn shortened(text: &str) -> String {
-    // One byte more tells whether there is more; a text of megabytes is not escaped whole.
+    // Escaping a little more shows whether there is more, without escaping megabytes of text.
     let mut short = escaped(text, MAX_TEXT_BYTES);
     if escaped(text, MAX_TEXT_BYTES + 16).len() > short.len() {
         short.push('…');
@@ -116,8 +116,8 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// A duration to 3 significant digits, in the unit that fits: `7 ns`, `1.50 us`, `152 ms`, and
-/// from 1,000 s whole seconds.
+/// Returns a duration with 3 significant digits in the unit that fits, as `7 ns`, `1.50 us` or
+/// `152 ms`; from 1,000 s on, in whole seconds.
 fn human_duration(duration: Duration) -> String {
     const UNITS: [(&str, u128); 3] = [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
     let ns = duration.as_nanos();

@@ -1,4 +1,4 @@
-//! Snapshots for the tests of this folder: any at all, and those of recorded calls.
+//! Snapshots for the tests of this folder: arbitrary ones, and those of recorded calls.
 
 use super::latency::{LatencyStats, layout};
 use super::tool_stats::{LastCall, LastError, LatencyByOutcome, ToolStats};
@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use toolmeter_core::{ErrorKind, Finish, Layout, Outcome, Reading, Slot, Word};
 use toolmeter_events::{Moment, Timeline};
 
-/// Small counts, and such that do not fit together into 64 bits.
+/// Small counts, and counts whose sum does not fit into 64 bits.
 pub(super) fn any_count() -> impl Strategy<Value = u64> {
     prop_oneof![4 => 0_u64..1_000, 1 => any::<u64>()]
 }
@@ -32,7 +32,7 @@ pub(super) fn any_latency() -> impl Strategy<Value = LatencyStats> {
     })
 }
 
-/// Few enough different times that some are equal.
+/// A few times, so that some are equal.
 fn any_time() -> impl Strategy<Value = SystemTime> {
     (0_u64..4, 0_u32..2).prop_map(|(secs, nanos)| {
         SystemTime::UNIX_EPOCH + Duration::new(1_767_225_600 + secs, nanos * 999_999_999)
@@ -100,9 +100,9 @@ prop_compose! {
 /// A call that a test records.
 #[derive(Clone, Debug)]
 pub(super) struct TestCall {
-    /// Which of several slots records it.
+    /// The index of the slot that records it.
     pub(super) part: usize,
-    /// How it ends; `None` if it is still in flight.
+    /// Its outcome; `None` if it is still in flight.
     pub(super) outcome: Option<Outcome>,
     pub(super) attempt: u16,
     pub(super) latency_ns: u64,
@@ -128,7 +128,7 @@ pub(super) fn any_calls(parts: usize) -> impl Strategy<Value = Vec<TestCall>> {
     )
 }
 
-/// The origin of the clock as the time of day, told at `now_ns`.
+/// Returns clocks that read `now_ns`, paired at the epoch.
 pub(super) fn clocks(now_ns: u64) -> Clocks {
     let origin = Moment::new(SystemTime::UNIX_EPOCH, 0);
     let timeline = Arc::new(Timeline::new(origin));
@@ -138,8 +138,8 @@ pub(super) fn clocks(now_ns: u64) -> Clocks {
     }
 }
 
-/// What a slot of this precision says of the calls that `is_here` picks; the n-th of all calls
-/// ends at n times 2^17 ns.
+/// Returns the stats from a slot of this precision that recorded the calls which `is_here` picks;
+/// the n-th of all calls ends at n times 2^17 ns.
 pub(super) fn recorded(
     precision: u8,
     calls: &[TestCall],

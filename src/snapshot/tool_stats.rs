@@ -1,10 +1,9 @@
-//! One tool: its counters, its last error, and its latencies by outcome.
+//! [`ToolStats`]: the counters of a tool, its last error, and its latencies by outcome.
 //!
-//! [`ToolStats`] is made from a reading of the tool's slot, which is either all that the slot
-//! ever counted or the difference to a baseline; calls in flight come from the total in both
-//! cases. The slot keeps its last failure in one word, cut to 65.5 us and without text; if a
-//! record that is kept beside the slot is of the same failure, its exact time and its text
-//! are taken from there.
+//! They are made from a reading of the tool's slot: either all that the slot ever counted, or the
+//! difference to a baseline. Calls in flight come from the total in both cases. The slot keeps its
+//! last failure in one word, with a time in units of 65.5 us and without a text. If a record beside
+//! the slot is of the same failure, its exact time and its text are used.
 
 use super::latency::LatencyStats;
 use crate::last_error::ErrorRecords;
@@ -14,13 +13,13 @@ use std::time::{Duration, SystemTime};
 use toolmeter_core::{ErrorKind, LastFailure, OutcomeClass, Reading};
 use toolmeter_events::{Moment, Timeline};
 
-/// How far a failure may lie ahead of the moment that both clocks were paired: 13 days.
+/// The longest time by which a failure may be later than the reading of the clocks: 13 days.
 ///
-/// The word of a failure tells its time modulo 2.28 years, so that a failure which happened
-/// just after the clocks were read would look 2.28 years old.
+/// The word of a failure holds its time modulo 2.28 years. Without this allowance, a failure just
+/// after the clocks were read would look 2.28 years old.
 const AHEAD_NS: u64 = 1 << 50;
 
-/// What one tool did: counters, the last error, and latencies by outcome.
+/// The metrics of one tool: counters, the last error, and latencies by outcome.
 ///
 /// Counts of outcomes are methods, not fields: each is the sum of its histogram's buckets.
 ///
@@ -44,66 +43,65 @@ const AHEAD_NS: u64 = 1 << 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToolStats {
-    /// Calls that started and did not end yet, at the moment of reading; in an interval, too.
+    /// Calls that had started and not ended when the tool was read, also in an interval.
     ///
-    /// A number that stays above 0 while nothing finishes is a tool that hangs.
+    /// A number that stays above 0 while nothing finishes means that the tool hangs.
     pub in_flight: u64,
-    /// Calls that started as a second attempt or a later one, whatever became of them.
+    /// Calls that started as a second or later attempt, however they ended.
     ///
-    /// Next to [`failure`](Self::failure) it tells how many failures were tried again, next to
-    /// [`recovered`](Self::recovered) whether that helped.
+    /// Compared with [`failure`](Self::failure) it shows how many failures were retried, compared
+    /// with [`recovered`](Self::recovered) whether that helped.
     pub retried: u64,
-    /// Successes of a second attempt or a later one.
+    /// Second or later attempts that succeeded.
     ///
-    /// They are in [`success`](Self::success), too. Divided by [`retried`](Self::retried): the
+    /// They are in [`success`](Self::success), too. Divided by [`retried`](Self::retried) it is the
     /// share of retries that helped.
     pub recovered: u64,
-    /// Calls that were refused before the tool ran: it was disabled, or an approver or a policy
-    /// denied them.
+    /// Calls that were refused before the tool did anything: the tool was disabled, an approver or a
+    /// policy denied them, or the tool refused them itself.
     ///
-    /// They are in no other count and in no histogram, since near-zero times of calls that never
-    /// ran would drag quantiles down. A number that grows says that the model asks for what it
-    /// may not have.
+    /// They are in no other count of outcomes and in no histogram, since near-zero times of calls
+    /// that never ran would drag quantiles down. A number that grows means that the model asks for
+    /// what it may not have.
     pub rejected: u64,
     /// The failure that happened last; it stays when a later call succeeds.
     ///
-    /// In an interval, or after a reset: only if it happened since. Its time tells whether it is
-    /// still of interest.
+    /// In an interval, or after a reset, it is there only if it happened since.
     pub last_error: Option<LastError>,
-    /// The success or failure that finished last; calls that were cancelled leave none.
+    /// The success or failure that finished last; a cancelled call leaves none.
     ///
-    /// In an interval, or after a reset: only if it finished since. Two calls that finish at
-    /// the same moment may leave the time of one and the latency of the other. See also
+    /// In an interval, or after a reset, it is there only if it finished since. Two calls that
+    /// finish at the same moment may leave the time of one and the latency of the other. See also
     /// [`last_latency`](Self::last_latency).
     pub last_finish: Option<LastCall>,
     /// Failures of each kind; a kind that did not occur is left out.
     ///
-    /// At rest they add up to [`failure`](Self::failure). While calls finish, a reading may
-    /// hold the kind of a call that counts in the next.
+    /// They add up to [`failure`](Self::failure) if no call finishes meanwhile. Otherwise a reading
+    /// may hold the kind of a call that the next reading counts.
     pub failures_by_kind: BTreeMap<ErrorKind, u64>,
-    /// How long calls took, by how they ended.
+    /// Latencies by outcome.
     pub latency: LatencyByOutcome,
-    /// Whether the tool was deregistered. Such a tool is shown until its last handle is gone and
-    /// a reset has handed back what was counted.
+    /// Whether the tool was deregistered. Such a tool is shown until its last handle is gone and a
+    /// reset has returned its counts.
     pub retired: bool,
-    /// When the name was registered for the first time. Of merged stats: the earliest.
+    /// The time when the name was registered for the first time; in merged stats, the earliest.
     ///
-    /// Where counts since the start are exported as cumulative, this is their start.
+    /// An exporter of cumulative counts uses it as their start.
     pub registered_at: SystemTime,
 }
 
-/// How long the calls of a tool took, by how they ended.
+/// The latencies of a tool's calls by outcome.
 ///
-/// Apart, because they mean different things: failures are often fast and time-outs slow, and
-/// how long a call ran before it was cancelled says more of who waited than of the tool.
+/// They are kept apart since they mean different things. Failures are often fast and time-outs slow,
+/// and the time until a call was cancelled depends on its caller rather than on the tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LatencyByOutcome {
-    /// Of calls that gave what was asked of them.
+    /// Latencies of successful calls.
     pub success: LatencyStats,
-    /// Of calls that failed.
+    /// Latencies of calls that failed.
     pub failure: LatencyStats,
-    /// Of calls that were dropped: how long they had run by then. A hang leaves its trace here.
+    /// The times that cancelled calls had run. Calls that hung until they were dropped are here.
     pub cancelled: LatencyStats,
 }
 
@@ -111,16 +109,16 @@ pub struct LatencyByOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LastError {
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub kind: ErrorKind,
-    /// The error's text: its head and its tail, at most 512 bytes unless
-    /// [`max_message_bytes`](crate::RegistryBuilder::max_message_bytes) says otherwise, invisible
-    /// characters escaped, redacted if the host wants it so. `None` if it had none, if texts are
-    /// switched off, or if another failure happened at that very moment.
+    /// The error's text: its head and its tail, at most 512 bytes or
+    /// [`max_message_bytes`](crate::RegistryBuilder::max_message_bytes), with invisible characters
+    /// escaped, and redacted if the host sets a redactor. `None` if the error had no text, if texts
+    /// are switched off, or if another failure happened at the same moment.
     pub message: Option<String>,
-    /// Which attempt failed, counted from 1.
+    /// The number of the attempt that failed, counted from 1.
     pub attempt: u16,
-    /// When it failed.
+    /// The time when it failed.
     pub at: SystemTime,
 }
 
@@ -128,34 +126,34 @@ pub struct LastError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LastCall {
-    /// How long it took, to the nanosecond, at most 78 hours.
+    /// The latency, to the nanosecond, at most 78 hours.
     pub latency: Duration,
-    /// When it finished.
+    /// The time when it finished.
     pub at: SystemTime,
 }
 
-/// The registry's clock and the wall clock, and how times of the one are told by the other.
+/// A reading of the registry's clock and the wall clock, with the pairings that convert between them.
 #[derive(Clone, Debug)]
 pub(crate) struct Clocks {
     pub(crate) now: Moment,
     pub(crate) timeline: Arc<Timeline>,
 }
 
-/// What was recorded of one tool, as its stats are made of it.
+/// The records of one tool from which its stats are made.
 #[derive(Debug)]
 pub(crate) struct Recorded<'a> {
-    /// A reading of its slot, or a difference of two.
+    /// A reading of its slot, or the difference of two.
     pub(crate) reading: &'a Reading<Vec<(u32, u64)>>,
-    /// From the total.
+    /// Calls in flight in the total.
     pub(crate) in_flight: u64,
-    /// The latest records of failures, whether or not one is of the failure that the reading holds.
+    /// The latest records of failures; none of them need be of the failure in the reading.
     pub(crate) errors: Option<&'a ErrorRecords>,
     pub(crate) retired: bool,
     pub(crate) registered_at: SystemTime,
 }
 
 impl ToolStats {
-    /// The stats of a tool; `clocks` were read just after the slot was.
+    /// Returns the stats of a tool; `clocks` were read just after its slot.
     pub(crate) fn new(recorded: &Recorded<'_>, precision: u8, clocks: &Clocks) -> Self {
         let reading = recorded.reading;
         let latency = |class| {
@@ -189,29 +187,29 @@ impl ToolStats {
         }
     }
 
-    /// Calls that gave what was asked of them.
+    /// Returns the number of calls that succeeded.
     #[must_use]
     pub fn success(&self) -> u64 {
         self.latency.success.count()
     }
 
-    /// Calls that failed, of all [kinds](Self::failures_by_kind).
+    /// Returns the number of calls that failed, of all [kinds](Self::failures_by_kind).
     ///
-    /// Attempts, not tasks: a call that failed twice and then succeeded is two failures and one
-    /// success, two [retried](Self::retried) and one [recovered](Self::recovered).
+    /// Each attempt is counted: two failures and a success in the third attempt are two
+    /// [retried](Self::retried) and one [recovered](Self::recovered).
     #[must_use]
     pub fn failure(&self) -> u64 {
         self.latency.failure.count()
     }
 
-    /// Calls that were dropped before they ended.
+    /// Returns the number of calls that were cancelled.
     #[must_use]
     pub fn cancelled(&self) -> u64 {
         self.latency.cancelled.count()
     }
 
-    /// Calls that ended, however they did: success, failure and cancelled. Rejected calls never
-    /// began.
+    /// Returns the number of calls that ended as success, failure or cancelled. Rejected calls are
+    /// not included.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.success()
@@ -219,16 +217,15 @@ impl ToolStats {
             .saturating_add(self.cancelled())
     }
 
-    /// How long the call that [finished last](Self::last_finish) took.
+    /// Returns the latency of the call that [finished last](Self::last_finish).
     #[must_use]
     pub fn last_latency(&self) -> Option<Duration> {
         self.last_finish.map(|call| call.latency)
     }
 
-    /// The latencies of all successes and failures added up, exact to the nanosecond.
+    /// Returns the sum of the latencies of all successes and failures, exact to the nanosecond.
     ///
-    /// Time that was spent in calls that were cancelled later is in
-    /// [`latency.cancelled.sum()`](LatencyStats::sum).
+    /// The time spent in cancelled calls is [`latency.cancelled.sum()`](LatencyStats::sum).
     #[must_use]
     pub const fn total_latency(&self) -> Duration {
         // Two sums below 2^64 ns each fit into a Duration with room to spare.
@@ -238,11 +235,11 @@ impl ToolStats {
             .saturating_add(self.latency.failure.sum())
     }
 
-    /// Both together, as if one tool had done it all.
+    /// Returns both together, as if one tool had done it all.
     ///
-    /// Counts and sums are added, at most to `u64::MAX`; histograms as in
-    /// [`LatencyStats::merge`]. The later last error and last finish stay. The result is retired
-    /// only if both are, and was registered when the earlier one was. Associative and commutative.
+    /// Counts and sums are added, up to `u64::MAX`, and histograms as by [`LatencyStats::merge`].
+    /// Of the last errors and last finishes the later ones stay. The result is retired only if both
+    /// are, and its time of registration is the earlier one. Merging is associative and commutative.
     ///
     /// # Examples
     ///
@@ -271,7 +268,7 @@ impl ToolStats {
             retried: self.retried.saturating_add(other.retried),
             recovered: self.recovered.saturating_add(other.recovered),
             rejected: self.rejected.saturating_add(other.rejected),
-            // Of two at the same time the rest decides, so that the order of merging does not.
+            // At equal times the other fields decide, so that the order of merging does not.
             last_error: errors
                 .max_by_key(|error| (error.at, error.kind, error.attempt, &error.message))
                 .cloned(),

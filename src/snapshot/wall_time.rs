@@ -1,11 +1,10 @@
-//! From the time of day to what is written, and back. How the time of day is told from the
-//! clock's is [`Moment`](toolmeter_events::Moment)'s.
+//! Conversions of the time of day to and from RFC 3339.
 
 use jiff::Timestamp;
 use std::time::SystemTime;
 
-/// The time as it is written: RFC 3339 in UTC. Years before -9999 and after 9999 cannot be, and
-/// become the nearest time that can.
+/// Returns the time as it is written, in RFC 3339 and UTC. Years before -9999 and after 9999 cannot
+/// be written, and become the nearest time that can.
 pub(crate) fn to_timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(if time < SystemTime::UNIX_EPOCH {
         Timestamp::MIN
@@ -14,7 +13,7 @@ pub(crate) fn to_timestamp(time: SystemTime) -> Timestamp {
     })
 }
 
-/// The inverse of [`to_timestamp`]; `None` where the system's clock cannot tell such a time.
+/// Returns the time of a timestamp; `None` if [`SystemTime`] cannot represent it.
 #[cfg(feature = "serde")]
 pub(crate) fn from_timestamp(timestamp: Timestamp) -> Option<SystemTime> {
     let since_epoch = timestamp.as_duration();
