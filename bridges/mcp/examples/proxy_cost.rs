@@ -1,35 +1,52 @@
-//! What `mcp_proxy` adds to the calls of a server: calls one after the other, each sent when the one
-//! before is answered, to the server alone and through the proxy.
+//! The cost of `mcp_proxy` for calls one after the other, each sent when the one before is answered.
 //!
-//! `cargo build --release --examples` and then `proxy_cost TOOL ARGUMENTS -- COMMAND...` prints the
-//! median time of a round of each, rounds of both in turn, and by how much the proxy is slower. With
-//! `--at-most PERCENT` it ends with 1 if that is more.
+//! `cargo build --release --examples` and then `proxy_cost TOOL ARGUMENTS -- COMMAND...` starts three
+//! servers: one alone, one behind a pass-through, and one behind the proxy. The pass-through copies
+//! bytes in both directions and does nothing else: what it costs is the floor of any process between
+//! a client and a server.
+//!
+//! The calls are made in short blocks, one block for each server in turn, the turns in alternating
+//! order. So what else the machine does falls on all three alike. Printed are the medians over the
+//! turns, with quartiles, of the time of a call and of the ratios within a turn. With
+//! `--at-most PERCENT` it exits with 1 if the proxy adds more than that to the server alone.
 
 use lexopt::prelude::*;
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const HELP: &str = "\
-proxy_cost [--calls N] [--rounds N] [--at-most PERCENT] TOOL ARGUMENTS -- COMMAND...
+proxy_cost [--calls N] [--block N] [--at-most PERCENT] TOOL ARGUMENTS -- COMMAND...
+proxy_cost --pass-through COMMAND...
 
-    proxy_cost echo '{\"message\":\"hello\"}' -- npx @modelcontextprotocol/server-everything";
+    proxy_cost echo '{\"message\":\"hello\"}' -- npx @modelcontextprotocol/server-everything
+
+  --calls N          calls of each server; default 10000
+  --block N          calls in a row before the next server's turn; default 100
+  --at-most PERCENT  exit with 1 if the proxy adds more to the server alone
+  --pass-through     copy bytes between standard input and output and the command's, and no more";
 
 struct Settings {
     calls: u32,
-    rounds: usize,
+    block: u32,
     at_most: Option<f64>,
     tool: String,
     arguments: serde_json::Value,
     command: Vec<OsString>,
 }
 
-fn settings() -> Result<Option<Settings>, Box<dyn Error>> {
+enum Task {
+    Measure(Settings),
+    PassThrough(Vec<OsString>),
+    Help,
+}
+
+fn task() -> Result<Task, Box<dyn Error>> {
     let mut settings = Settings {
         calls: 10_000,
-        rounds: 7,
+        block: 100,
         at_most: None,
         tool: String::new(),
         arguments: serde_json::Value::Null,
@@ -39,9 +56,10 @@ fn settings() -> Result<Option<Settings>, Box<dyn Error>> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("calls") => settings.calls = parser.value()?.parse()?,
-            Long("rounds") => settings.rounds = parser.value()?.parse()?,
+            Long("block") => settings.block = parser.value()?.parse()?,
             Long("at-most") => settings.at_most = Some(parser.value()?.parse()?),
-            Long("help") | Short('h') => return Ok(None),
+            Long("pass-through") => return Ok(Task::PassThrough(parser.raw_args()?.collect())),
+            Long("help") | Short('h') => return Ok(Task::Help),
             Value(tool) => {
                 settings.tool = tool.string()?;
                 settings.arguments = serde_json::from_str(&parser.value()?.string()?)?;
@@ -50,10 +68,38 @@ fn settings() -> Result<Option<Settings>, Box<dyn Error>> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if settings.command.is_empty() || settings.calls == 0 || settings.rounds == 0 {
-        return Err("a tool, its arguments, a command, and at least one call are needed".into());
+    if settings.command.is_empty() || settings.block == 0 || settings.calls < settings.block {
+        return Err("a tool, its arguments, a command, and at least one block are needed".into());
     }
-    Ok(Some(settings))
+    Ok(Task::Measure(settings))
+}
+
+/// Copies what is read to what is written, until one of them ends.
+fn copy(mut source: impl Read, mut sink: impl Write) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = source.read(&mut buffer) {
+        if sink.write_all(&buffer[..length]).is_err() || sink.flush().is_err() {
+            return;
+        }
+    }
+}
+
+/// Stands between a client and a server as any proxy has to, and does nothing else.
+fn pass_through(command: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
+    let program = command.first().ok_or("no command to start")?;
+    let mut server = Command::new(program)
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (Some(input), Some(output)) = (server.stdin.take(), server.stdout.take()) else {
+        return Err("the server has no standard input or output".into());
+    };
+    // Buffers of the size of `copy`'s are not copied once more by those of the standard library.
+    std::thread::spawn(move || copy(std::io::stdin().lock(), input));
+    copy(output, std::io::stdout().lock());
+    server.wait()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A server, with or without a proxy in front of it.
@@ -119,12 +165,13 @@ impl Server {
         Ok(())
     }
 
-    fn round(&mut self, calls: u32, params: &str) -> Result<Duration, Box<dyn Error>> {
+    /// Makes calls in a row and returns the time of one, in microseconds.
+    fn block(&mut self, calls: u32, params: &str) -> Result<f64, Box<dyn Error>> {
         let began = Instant::now();
         for _ in 0..calls {
             self.ask("tools/call", params)?;
         }
-        Ok(began.elapsed())
+        Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(calls))
     }
 
     fn end(mut self) -> Result<(), Box<dyn Error>> {
@@ -135,60 +182,85 @@ impl Server {
     }
 }
 
-fn run(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
+fn measure(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     let Settings {
+        calls,
+        block,
+        at_most,
         tool,
         arguments,
         command,
-        ..
     } = settings;
     let params = serde_json::json!({ "name": tool, "arguments": arguments }).to_string();
-    let proxy = std::env::current_exe()?.with_file_name("mcp_proxy");
-    let mut proxied = vec![proxy.into_os_string(), "--".into()];
-    proxied.extend(command.iter().cloned());
-    let mut servers = [Server::start(command)?, Server::start(&proxied)?];
+    let own = std::env::current_exe()?;
+    let behind = |words: &[OsString]| Server::start(&[words, command].concat());
+    let proxy = own.with_file_name("mcp_proxy").into_os_string();
+    let mut servers = [
+        Server::start(command)?,
+        behind(&[own.into_os_string(), "--pass-through".into()])?,
+        behind(&[proxy, "--".into()])?,
+    ];
     for server in &mut servers {
         // Until what compiles while it runs has done so.
-        server.round(settings.calls.div_ceil(5), &params)?;
+        server.block((calls / 5).max(1), &params)?;
     }
-    let mut times = [Vec::new(), Vec::new()];
-    let mut added = Vec::new();
-    for _ in 0..settings.rounds {
-        for (server, times) in servers.iter_mut().zip(&mut times) {
-            times.push(server.round(settings.calls, &params)?.as_secs_f64());
+    let turns = calls / block;
+    let mut times = [const { Vec::new() }; 3];
+    for turn in 0..turns {
+        // Each server comes first, second and last equally often, in both directions.
+        let mut order = [0, 1, 2];
+        order.rotate_left(turn as usize % 3);
+        if turn % 2 == 1 {
+            order.reverse();
         }
-        if let [Some(alone), Some(proxied)] = [times[0].last(), times[1].last()] {
-            added.push((proxied / alone - 1.0) * 100.0);
+        for place in order {
+            times[place].push(servers[place].block(*block, &params)?);
         }
     }
-    let [alone, proxied] = times.map(median);
-    let percent = (proxied / alone - 1.0) * 100.0;
-    let each = |time: f64| time / f64::from(settings.calls) * 1e6;
-    println!(
-        "{} calls in a row, medians of {} rounds in turn: alone {:.1} us a call, through the proxy \
-         {:.1} us: {percent:+.1}% (of the pairs of rounds: {:+.1}%)",
-        settings.calls,
-        settings.rounds,
-        each(alone),
-        each(proxied),
-        median(added),
-    );
     for server in servers {
         server.end()?;
     }
-    let is_too_slow = settings.at_most.is_some_and(|limit| percent > limit);
+    println!(
+        "{} calls of each, {turns} turns of {block}: median (quartiles)",
+        turns * block
+    );
+    let [alone, passed, proxied] = &times;
+    for (name, times) in [
+        ("alone", alone),
+        ("pass-through", passed),
+        ("mcp_proxy", proxied),
+    ] {
+        let [low, median, high] = quartiles(times.clone());
+        println!("  {name:<30} {median:7.1} us a call ({low:.1} to {high:.1})");
+    }
+    let ratio = |name: &str, over: &[f64], under: &[f64]| {
+        let added = over
+            .iter()
+            .zip(under)
+            .map(|(over, under)| (over / under - 1.0) * 100.0);
+        let [low, median, high] = quartiles(added.collect());
+        println!("  {name:<30} {median:+7.1} % ({low:+.1} to {high:+.1})");
+        median
+    };
+    ratio("pass-through against alone", passed, alone);
+    let added = ratio("mcp_proxy against alone", proxied, alone);
+    ratio("mcp_proxy against pass-through", proxied, passed);
+    let is_too_slow = at_most.is_some_and(|limit| added > limit);
     Ok(ExitCode::from(u8::from(is_too_slow)))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Returns the lower quartile, the median and the upper quartile.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+    let last = values.len() - 1;
+    [last / 4, values.len() / 2, last - last / 4].map(|place| values[place])
 }
 
 fn main() -> ExitCode {
-    let done = match settings() {
-        Ok(Some(settings)) => run(&settings),
-        Ok(None) => {
+    let done = match task() {
+        Ok(Task::Measure(settings)) => measure(&settings),
+        Ok(Task::PassThrough(command)) => pass_through(&command),
+        Ok(Task::Help) => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
