@@ -216,6 +216,49 @@ fn an_event_that_is_half_written_costs_its_place_alone() {
     assert_eq!(drained(ring), [6, 7, 8, 9]);
 }
 
+/// A start is held up for more than a turn of the ring, and put before its end is offered. Its place
+/// comes after that of its end in the last turn, yet it is drained first.
+#[test]
+fn a_start_from_before_the_last_turn_is_drained_before_its_end() {
+    let words = Words::new(4);
+    let ring = words.ring();
+    let start = HalfPut::before_its_place(ring);
+    for number in 1..=6 {
+        offer(ring, 1);
+        assert_eq!(drained(ring), [number]);
+    }
+    start.go_on();
+    let end = ring.offer(facts(7));
+    // The place of this one is that of the start. It is lost, and its position is looked at.
+    offer(ring, 1);
+    assert_eq!(drained(ring), [start.number, end]);
+    assert_eq!(counts(ring), [9, 1, 8]);
+}
+
+/// Of several events from before the last turn, that of the lowest position is drained first, in
+/// whichever order they were put, and the next drain goes on where one was dropped.
+#[test]
+fn events_from_before_the_last_turn_are_drained_by_position() {
+    let words = Words::new(8);
+    let ring = words.ring();
+    offer(ring, 6);
+    assert_eq!(drained(ring).len(), 6);
+    // At the last two places, and at the first.
+    let held_up: [_; 3] = std::array::from_fn(|_| HalfPut::before_its_place(ring));
+    for _ in 0..3 {
+        offer(ring, 4);
+        assert_eq!(drained(ring).len(), 4);
+    }
+    for offer in held_up.iter().rev() {
+        offer.go_on();
+    }
+    // The second of these finds the place of the first that was held up, and is lost.
+    offer(ring, 2);
+    assert_eq!(ring.drain().unwrap().next().unwrap().number, 6);
+    assert_eq!(drained(ring), [7, 8, 21]);
+    assert_eq!(counts(ring), [23, 1, 22]);
+}
+
 /// An offer goes on after a later turn has used its place: full, it loses its event and leaves the
 /// other.
 #[test]
