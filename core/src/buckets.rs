@@ -1,30 +1,29 @@
-//! From a latency to the index of its histogram bucket, and back. Pure arithmetic.
+//! The arithmetic of histogram buckets: from a latency to the index of its bucket, and back.
 //!
-//! # The layout of the buckets
+//! # The scale
 //!
-//! Values are nanoseconds. The scale is log-linear: every octave (from a power of two to the
-//! next) is cut into `2^p` buckets of equal width, where `p` is the *precision*. A bucket is
-//! thus at most `2^-p` of its lower bound wide, and both directions are a few instructions:
+//! Values are nanoseconds. The scale is log-linear: every octave (from a power of two to the next)
+//! is divided into `2^p` buckets of equal width, where `p` is the *precision*. So a bucket is at most
+//! `2^-p` of its lower bound wide, and both directions take a few instructions:
 //!
-//! * below `2^(p+1)` a bucket is 1 wide, and the index is the value itself;
-//! * above, with `s = floor(log2(v)) - p`, the top `p + 1` bits of the value are `v >> s`,
-//!   between `2^p` and `2^(p+1) - 1`, and the index is `(s << p) + (v >> s)`. At
-//!   `v = 2^(p+1)` this continues the first rule without a gap.
+//! * Below `2^(p+1)` a bucket is 1 wide, and its index is the value itself.
+//! * Above, with `s = floor(log2(v)) - p`, the top `p + 1` bits of the value are `v >> s`, between
+//!   `2^p` and `2^(p+1) - 1`, and the index is `(s << p) + (v >> s)`. At `v = 2^(p+1)` this continues
+//!   the first rule without a gap.
 //!
-//! This is the layout known as H2; it is described in the documentation of Pelikan's
-//! histograms and used by the `histogram` crate. With `p = 4` and `p = 7` the buckets are
-//! those of an `HdrHistogram` of 1 and 2 significant digits, and each bucket of `p` lies wholly
-//! inside one bucket of any smaller precision, so converting to either loses nothing but
-//! resolution.
+//! This scale is known as H2. The documentation of Pelikan's histograms describes it, and the
+//! `histogram` crate uses it. With `p = 4` and `p = 7` the buckets are those of an `HdrHistogram` of
+//! 1 and 2 significant digits. Each bucket of precision `p` lies inside one bucket of any lower
+//! precision, so converting to a lower precision loses resolution only.
 //!
 //! A value of `2^max_exponent` or more is counted in the last bucket.
 //!
 //! # Groups
 //!
-//! `2^p` neighbouring buckets form a *group*, one for each octave above the first two. A slot
-//! keeps one bit for each group that was ever touched, which is why there are at most 64.
+//! `2^p` neighbouring buckets are a *group*: the first holds the values below `2^p`, and each of the
+//! others one octave. A slot keeps one bit for each group that was ever used, so there are at most 64.
 
-/// The bucket arithmetic for one precision and one range.
+/// The arithmetic of the buckets of one precision and one range.
 ///
 /// # Examples
 ///
@@ -44,14 +43,15 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// The greatest precision: 128 buckets an octave.
+    /// The highest precision: 128 buckets in each octave.
     pub const MAX_PRECISION: u8 = 7;
-    /// The greatest exponent of the range.
+    /// The highest exponent of the range.
     pub const MAX_EXPONENT: u8 = 63;
 
-    /// Returns the arithmetic for `2^precision` buckets an octave over values below `2^max_exponent`.
+    /// Creates the arithmetic of `2^precision` buckets in each octave, for values below
+    /// `2^max_exponent` nanoseconds.
     ///
-    /// `None` unless `precision <= 7` and `precision < max_exponent <= 63`.
+    /// Returns `None` unless `precision <= 7` and `precision < max_exponent <= 63`.
     ///
     /// # Examples
     ///
@@ -76,7 +76,7 @@ impl Buckets {
         })
     }
 
-    /// Returns the number of buckets in an octave, as a power of two.
+    /// Returns the precision: each octave has two to this power of buckets.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ impl Buckets {
         self.precision
     }
 
-    /// Returns the exponent of the range, which ends below two to this power, in nanoseconds.
+    /// Returns the exponent of the range: it ends below two to this power of nanoseconds.
     ///
     /// # Examples
     ///
@@ -104,7 +104,7 @@ impl Buckets {
         self.max_exponent
     }
 
-    /// Returns the greatest value that has a bucket of its own width; what is above shares its bucket.
+    /// Returns the highest value of the range, in nanoseconds. Higher values are counted in its bucket.
     ///
     /// # Examples
     ///
@@ -135,7 +135,7 @@ impl Buckets {
         self.groups() << self.precision
     }
 
-    /// Returns the number of groups of `2^precision` buckets; at most 64.
+    /// Returns the number of groups of `2^precision` buckets, at most 64.
     ///
     /// # Examples
     ///
@@ -150,7 +150,7 @@ impl Buckets {
         (self.max_exponent - self.precision + 1) as usize
     }
 
-    /// Returns the index of the bucket that counts `value`; below [`count`](Self::count) for any
+    /// Returns the index of the bucket that counts `value`. It is below [`count`](Self::count) for any
     /// value.
     ///
     /// # Examples
@@ -177,8 +177,8 @@ impl Buckets {
     /// Returns the index of a value that is known not to exceed [`max_value`](Self::max_value).
     #[inline(always)]
     pub(crate) const fn index_in_range(self, value: u64) -> usize {
-        // A branch and no selection: a tool's calls are all above this or all below, so it is
-        // predicted, and the index of a short call does not wait for the longer rule.
+        // A branch, not a conditional move: most calls of a tool lie on one side of this, so it is
+        // predicted, and the index of a short call does not depend on the longer rule.
         if value >> self.precision <= 1 {
             return short(value);
         }
@@ -186,9 +186,9 @@ impl Buckets {
         ((shift as usize) << self.precision) + (value >> shift) as usize
     }
 
-    /// Returns the least value that the bucket counts.
+    /// Returns the lowest value that the bucket counts, in nanoseconds.
     ///
-    /// An index past the last bucket is taken for the last.
+    /// An index past the last bucket is treated as the last.
     ///
     /// # Examples
     ///
@@ -205,9 +205,10 @@ impl Buckets {
         ((index - (shift << self.precision)) as u64) << shift
     }
 
-    /// Returns the greatest value that the bucket counts, those beyond the range apart.
+    /// Returns the highest value of the range that the bucket counts, in nanoseconds. The last bucket
+    /// also counts all values beyond the range.
     ///
-    /// An index past the last bucket is taken for the last.
+    /// An index past the last bucket is treated as the last.
     ///
     /// # Examples
     ///
@@ -224,6 +225,7 @@ impl Buckets {
         self.lower(index) + ((1 << self.shift(index)) - 1)
     }
 
+    /// Returns the index, or that of the last bucket if it is past the end.
     const fn clamped(self, index: usize) -> usize {
         if index < self.count() {
             index
@@ -232,13 +234,13 @@ impl Buckets {
         }
     }
 
-    /// Returns the width of the bucket as a power of two.
+    /// Returns the binary logarithm of the width of the bucket.
     const fn shift(self, index: usize) -> usize {
         (index >> self.precision).saturating_sub(1)
     }
 }
 
-/// Returns the index of a value that has a bucket of its own. A function of its own, so that the compiler
+/// Returns the index of a value that has a bucket 1 wide. A cold function, so that the compiler
 /// branches to it.
 #[cold]
 const fn short(value: u64) -> usize {

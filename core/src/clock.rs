@@ -1,12 +1,16 @@
-//! Time as the slots see it: nanoseconds from an origin that a clock fixes once.
+//! Clocks: nanoseconds since an origin that is fixed for each clock.
 //!
-//! A [`Clock`] never has to be right about the time of day; it has to be cheap and to move
-//! forward. One that runs backwards does no harm: differences saturate at 0.
+//! A [`Clock`] need not know the time of day. It should be cheap to read and should not run
+//! backwards. If it does, latencies saturate at 0.
+//!
+//! # Orderings
+//!
+//! The word of a [`ManualClock`] is read and written `Relaxed`. It orders no other memory.
 
 use crate::sync::{Ordering, Word};
 use core::time::Duration;
 
-/// Nanoseconds since an origin of the clock's own.
+/// A source of time, in nanoseconds since a fixed origin.
 ///
 /// # Examples
 ///
@@ -22,7 +26,7 @@ use core::time::Duration;
 /// assert_eq!(latency_ns(&clock, || clock.set_ns(250)), 250);
 /// ```
 pub trait Clock {
-    /// Returns the time now, in nanoseconds since the clock's origin.
+    /// Returns the current time, in nanoseconds since the clock's origin.
     fn now_ns(&self) -> u64;
 }
 
@@ -33,10 +37,9 @@ impl<C: Clock + ?Sized> Clock for &C {
     }
 }
 
-/// A clock that stands still until it is told to move: for tests, and for replays.
+/// A clock that moves only when it is advanced or set: the manual clock of tests and replays.
 ///
-/// Reading and moving it are relaxed atomic operations, so any thread may do either at any
-/// time; it orders no other memory.
+/// Any thread may read or move it at any time. It orders no other memory.
 ///
 /// # Examples
 ///
@@ -54,7 +57,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Creates a clock that stands at 0.
+    /// Creates a clock at 0.
     ///
     /// # Examples
     ///
@@ -71,7 +74,7 @@ impl ManualClock {
         }
     }
 
-    /// Creates a clock that stands at 0; loom's word has no `const` constructor.
+    /// Creates a clock at 0. The constructor of loom's word is not `const`.
     #[cfg(toolmeter_loom)]
     #[must_use]
     pub fn new() -> Self {
@@ -80,7 +83,9 @@ impl ManualClock {
         }
     }
 
-    /// Moves the clock forward; what does not fit into 64 bits of nanoseconds wraps.
+    /// Moves the clock forward.
+    ///
+    /// A duration of more than 2^64 - 1 ns counts as that, and the time wraps beyond 64 bits.
     ///
     /// # Examples
     ///
@@ -98,7 +103,7 @@ impl ManualClock {
         self.now_ns.fetch_add(by_ns, Ordering::Relaxed);
     }
 
-    /// Sets the clock, backwards too: that is how tests show that a clock may err.
+    /// Sets the clock, also to an earlier time.
     ///
     /// # Examples
     ///
@@ -133,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_moves_only_when_told() {
+    fn it_moves_only_when_it_is_moved() {
         let clock = ManualClock::default();
         assert_eq!(clock.now_ns(), 0);
         clock.advance(Duration::new(1, 5));

@@ -1,18 +1,18 @@
-//! The kind of a failure: [`ErrorKind`].
+//! The kinds of a failure: [`ErrorKind`].
 //!
-//! The kinds are closed and few, because each has a counter of its own in every slot and may
-//! become a label of a metric. Whatever text an error carries travels apart.
+//! The kinds are few and fixed, because each has a counter in every slot and may become a label of a
+//! metric. The text of an error is not part of its kind.
 
 use core::fmt;
 use core::str::FromStr;
 
 /// The kind of failure that ended a call.
 ///
-/// The set is closed by promise: each kind has a counter in every slot, and no kind is added
-/// within a major version. Matching exhaustively is fine.
+/// The set is closed: each kind has a counter in every slot, and no kind is added within a major
+/// version. It may be matched exhaustively.
 ///
-/// The name of a kind in `snake_case` is what [`Display`](fmt::Display) writes, what
-/// [`FromStr`] reads, and what it is serialised as with the feature `serde`.
+/// [`Display`](fmt::Display) writes the name of a kind in `snake_case`, [`FromStr`] parses it, and
+/// with the feature `serde` a kind is serialised and deserialised as this name.
 ///
 /// # Examples
 ///
@@ -25,9 +25,9 @@ use core::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ErrorKind {
-    /// The arguments, or the tool's answer, did not have the shape that was agreed on.
+    /// The arguments, or the answer of the tool, did not have the expected shape.
     InvalidArgs = 0,
-    /// The tool, or what it was asked for, does not exist.
+    /// The tool, or the object of its call, does not exist.
     NotFound = 1,
     /// The caller may not do this.
     PermissionDenied = 2,
@@ -65,7 +65,7 @@ impl ErrorKind {
         Self::Other,
     ];
 
-    /// Returns the name in `snake_case`, as it stands in a snapshot.
+    /// Returns the name in `snake_case`, as snapshots contain it.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ impl ErrorKind {
         }
     }
 
-    /// Returns the place of this kind in [`ALL`](Self::ALL).
+    /// Returns the index of this kind in [`ALL`](Self::ALL).
     ///
     /// # Examples
     ///
@@ -111,7 +111,7 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Reads the name that [`as_str`](ErrorKind::as_str) returns.
+/// Parses the name that [`as_str`](ErrorKind::as_str) returns.
 ///
 /// # Examples
 ///
@@ -132,7 +132,7 @@ impl FromStr for ErrorKind {
     }
 }
 
-/// A name that no [`ErrorKind`] has.
+/// The error of parsing a name that no [`ErrorKind`] has.
 ///
 /// # Examples
 ///
@@ -179,7 +179,7 @@ mod names {
         }
     }
 
-    /// The visitor of a name.
+    /// The visitor that parses a name.
     struct Name;
 
     impl de::Visitor<'_> for Name {

@@ -1,12 +1,11 @@
-//! What an event says of a call: its [`EventKind`], and the plain [`EventFacts`] that fit into three
-//! words.
+//! The content of an event: its [`EventKind`], and the [`EventFacts`] that fit into three words.
 
 use crate::error_kind::ErrorKind;
 use crate::outcome::Outcome;
 use crate::slot::Finish;
 use core::fmt;
 
-/// What happened to a call.
+/// The kind of an event: what happened to a call.
 ///
 /// # Examples
 ///
@@ -19,20 +18,20 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum EventKind {
-    /// The call began.
+    /// The call started.
     Started,
-    /// The call ended with success.
+    /// The call succeeded.
     Succeeded,
-    /// The call ended with a failure; the event tells of which kind.
+    /// The call failed. The event has the kind of the failure.
     Failed,
     /// The call was dropped before it ended.
     Cancelled,
-    /// The call was refused, and the tool did not run.
+    /// The call was rejected before the tool ran.
     Rejected,
 }
 
 impl EventKind {
-    /// All kinds, in the order of their declaration.
+    /// Every kind, in the order of declaration.
     pub const ALL: [Self; 5] = [
         Self::Started,
         Self::Succeeded,
@@ -62,7 +61,7 @@ impl EventKind {
         }
     }
 
-    /// Returns the event's name: `tool.started`, `tool.succeeded`, `tool.failed`, `tool.cancelled`
+    /// Returns the name of the event: `tool.started`, `tool.succeeded`, `tool.failed`, `tool.cancelled`
     /// or `tool.rejected`.
     ///
     /// # Examples
@@ -90,7 +89,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// As its name.
+/// Serialised as its name.
 #[cfg(feature = "serde")]
 impl serde::Serialize for EventKind {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -98,7 +97,7 @@ impl serde::Serialize for EventKind {
     }
 }
 
-/// What an event says of its call, as numbers alone.
+/// What an event says about its call, in numbers.
 ///
 /// # Examples
 ///
@@ -113,25 +112,26 @@ impl serde::Serialize for EventKind {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventFacts {
-    /// Which tool it is about: a number that its host gave it.
+    /// The number that the program gave the tool.
     pub tool: u32,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// The kind of the failure, if it is one.
+    /// The kind of the failure, or `None` if the call did not fail.
     pub error_kind: Option<ErrorKind>,
-    /// Which attempt it was, counted from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u16,
-    /// When the call began, in nanoseconds of the clock.
+    /// The time of the start, in nanoseconds of the clock.
     pub started_ns: u64,
-    /// How long it took, in nanoseconds; 0 for a start.
+    /// The duration, in nanoseconds; 0 for a start.
     pub latency_ns: u64,
 }
 
 impl EventFacts {
-    /// The words that the facts take.
+    /// The number of words that the facts take.
     pub(crate) const WORDS: usize = 3;
 
-    /// Makes the start of a call: the tool, the attempt counted from 1, and when it began.
+    /// Creates the facts of a start: the tool, the attempt counted from 1, and the time of the start in
+    /// nanoseconds.
     ///
     /// # Examples
     ///
@@ -154,8 +154,8 @@ impl EventFacts {
         }
     }
 
-    /// Makes the end of a call. The call began at `finish.finished_at_ns` less its latency, but not
-    /// below 0.
+    /// Creates the facts of an end. The time of the start is `finish.finished_at_ns` minus the latency,
+    /// saturating at 0.
     ///
     /// # Examples
     ///
@@ -178,7 +178,7 @@ impl EventFacts {
         }
     }
 
-    /// Returns when it happened: the start plus the latency, which saturates.
+    /// Returns the time of the event in nanoseconds: the start plus the latency, saturating.
     ///
     /// # Examples
     ///
@@ -194,10 +194,10 @@ impl EventFacts {
         self.started_ns.saturating_add(self.latency_ns)
     }
 
-    /// Returns the words that [`from_words`](Self::from_words) reads.
+    /// Encodes the facts for [`from_words`](Self::from_words).
     #[inline]
     pub(crate) const fn to_words(self) -> [u64; Self::WORDS] {
-        // 0 is no kind of failure.
+        // 0 encodes that there is none.
         let error_kind = match self.error_kind {
             Some(kind) => kind as u64 + 1,
             None => 0,
@@ -209,7 +209,7 @@ impl EventFacts {
         [about, self.started_ns, self.latency_ns]
     }
 
-    /// Reads what [`to_words`](Self::to_words) returned. Of other words it makes facts of some kind.
+    /// Decodes what [`to_words`](Self::to_words) returned. Other words decode to some facts, too.
     #[inline]
     pub(crate) fn from_words([about, started_ns, latency_ns]: [u64; Self::WORDS]) -> Self {
         let kind = EventKind::ALL.get((about >> 8) as usize & 0xff);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_tells_the_kind_of_its_outcome() {
+    fn an_end_has_the_kind_of_its_outcome() {
         let failed = Outcome::Failure(ErrorKind::Panic);
         for (outcome, kind, error_kind) in [
             (Outcome::Success, EventKind::Succeeded, None),

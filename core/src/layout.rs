@@ -1,23 +1,23 @@
-//! Where each word of a slot lies, for a precision, a range and a number of stripes.
+//! The position of each word in a slot, for a precision, a range and a number of stripes.
 //!
-//! A slot is a run of 64-bit words, cut into as many equal *stripes* as there are threads
-//! that should not disturb each other. Each stripe holds every counter once:
+//! A slot is a run of 64-bit words, divided into equal *stripes*: as many as there are threads that
+//! should not disturb each other. Each stripe has every counter once:
 //!
 //! | words | content |
 //! | --- | --- |
-//! | 0 to 7 | what every success and failure touches, one cache line |
+//! | 0 to 7 | what every success and failure writes, one cache line |
 //! | 8 to 21 | cancelled sum and occupancy, `retried`, `recovered`, one counter for each error kind |
 //! | 22 | `rejected` |
-//! | 23 | not used, and not there on small targets: the header fills three cache lines |
-//! | the rest | the buckets; of each index first that of success, then failure, then cancelled |
+//! | 23 | unused, and absent on small targets: the header fills three cache lines |
+//! | the rest | the buckets; for each index that of success, then failure, then cancelled |
 //!
-//! A stripe takes whole cache lines, lest two cores write one. On a target without an operating
-//! system and without native 64-bit atomics, a microcontroller, nothing is gained by that, and a
-//! stripe takes the words that it uses.
+//! A stripe takes whole cache lines, so that two cores do not write to the same one. On a target
+//! without an operating system and without native 64-bit atomics (a microcontroller) this would gain
+//! nothing, and a stripe takes only the words that it uses.
 //!
-//! The three classes of an index lie side by side because the calls of one tool tend to take
-//! similar time however they end: the pages that a tool touches, and so its resident memory,
-//! stay few. And the way from an index to its word is short; `slot` says why that counts.
+//! The three classes of an index are adjacent because the calls of one tool tend to take similar time
+//! however they end. So a tool touches few pages, and its resident memory stays small. It also makes
+//! the address of a bucket quick to compute; `slot/stripe.rs` says why that matters.
 
 mod error;
 pub(crate) mod word;
@@ -27,17 +27,17 @@ pub use error::{LayoutError, StripesError};
 use crate::buckets::Buckets;
 use crate::outcome::OutcomeClass;
 
-/// Words in a cache line of 64 bytes; 1 where cores do not disturb each other.
+/// The number of words in a cache line of 64 bytes; 1 where stripes need no lines of their own.
 const LINE: usize = if cfg!(all(target_os = "none", not(target_has_atomic = "64"))) {
     1
 } else {
     8
 };
 
-/// The words of a stripe before its buckets.
+/// The number of words of a stripe before its buckets.
 pub(crate) const HEADER: usize = (word::REJECTED + 1).next_multiple_of(LINE);
 
-/// The shape of a slot: the arithmetic of its buckets, and how many stripes it has.
+/// The shape of a slot: the arithmetic of its buckets, and the number of its stripes.
 ///
 /// # Examples
 ///
@@ -55,16 +55,16 @@ pub(crate) const HEADER: usize = (word::REJECTED + 1).next_multiple_of(LINE);
 pub struct Layout {
     buckets: Buckets,
     stripes: u16,
-    /// Derived from the buckets, once: every metered call asks for it twice.
+    /// Computed from the buckets once, since every metered call needs it twice.
     stripe_words: u32,
 }
 
 impl Layout {
-    /// The most stripes that a slot can have.
+    /// The highest number of stripes of a slot.
     pub const MAX_STRIPES: usize = 256;
 
-    /// Returns a layout of `2^precision` buckets an octave, for latencies below `2^max_exponent`
-    /// nanoseconds, in `stripes` stripes.
+    /// Creates a layout of `stripes` stripes, with `2^precision` buckets in each octave, for latencies
+    /// below `2^max_exponent` nanoseconds.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Layout {
         self.buckets
     }
 
-    /// Returns the number of stripes: a power of two.
+    /// Returns the number of stripes, a power of two.
     ///
     /// # Examples
     ///
@@ -149,7 +149,7 @@ impl Layout {
         self.stripe_words() * self.stripes()
     }
 
-    /// Returns the number of words that one stripe takes: whole cache lines, where there are any.
+    /// Returns the number of words of one stripe. Except on microcontrollers it fills whole cache lines.
     ///
     /// # Examples
     ///
@@ -166,8 +166,8 @@ impl Layout {
         self.stripe_words as usize
     }
 
-    /// Returns the word of a slot at which the stripe that a caller names begins; numbers beyond
-    /// the last start over.
+    /// Returns the index of the first word of a stripe in its slot. A number beyond the last stripe
+    /// wraps around to the first.
     ///
     /// # Examples
     ///
@@ -186,18 +186,18 @@ impl Layout {
     }
 }
 
-/// Returns where, after the header of a stripe, the bucket of this class and index lies. The next
-/// bucket of the class lies [`OutcomeClass::COUNT`] words on.
+/// Returns the index, after the header of a stripe, of the bucket of this class and index. The next
+/// bucket of the class is [`OutcomeClass::COUNT`] words further.
 #[inline(always)]
 pub(crate) const fn bucket(class: OutcomeClass, index: usize) -> usize {
     index * OutcomeClass::COUNT + class.index()
 }
 
-/// Checks a number of stripes: a power of two from 1 to [`Layout::MAX_STRIPES`].
+/// Checks that a number of stripes is a power of two from 1 to [`Layout::MAX_STRIPES`].
 ///
 /// # Errors
 ///
-/// [`StripesError`] if it is anything else.
+/// [`StripesError`] if it is not.
 ///
 /// # Examples
 ///

@@ -1,57 +1,78 @@
-//! The lock-free counters of toolmeter: what a metered tool call writes, and how it is read.
+//! Lock-free counters and latency histograms of tool calls: `no_std`, no allocator, no `unsafe`.
 //!
-//! This crate is `no_std`, never allocates and contains no `unsafe`, so firmware can meter
-//! into a `static` with the same code that a server meters into chunks of memory. It knows
-//! nothing of registries or threads: the caller brings the memory, the number of the stripe it
-//! writes, and a clock.
-//!
-//! The files, in the order in which a call travels:
-//!
-//! | file | what it owns |
-//! | --- | --- |
-//! | `sync` | the 64-bit word: the real one, loom's, or one in a critical section |
-//! | [`clock`] | nanoseconds from a fixed origin, and a clock that tests turn by hand |
-//! | [`outcome`] | how a call can end: success, failure of a kind, cancelled, rejected |
-//! | [`event`] | what an event says of a call, in three words |
-//! | [`buckets`] | from a latency to the index of its histogram bucket and back |
-//! | [`layout`] | where each word of a slot lies |
-//! | [`slot`] | one tool's counters: start, finish, reject, read; the table of orderings |
-//! | [`reading`] | what was read: counts, sums, differences |
-//! | [`tickets`] | how an event gets into a ring, and how losses are counted |
-//! | [`ring`] | a ring of events for firmware: offer, drain; the table of orderings |
-//!
-//! On a target without an operating system and without native 64-bit atomics, one of two features
-//! chooses the word: `critical-section`, over the crate of that name, or
-//! `unsafe-assume-single-core`, portable-atomic's. Neither takes a lock that an interrupt could wait for.
-//! Without a choice the crate does not compile there.
-//!
-//! With the feature `serde`, an [`ErrorKind`] is serialised as its name; with `std`, a reading
-//! may keep its buckets in a `Vec`.
-//!
-//! # Example
+//! Firmware meters calls into a `static`, from interrupt handlers too, and reads the counters at any
+//! time:
 //!
 //! ```
 //! use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
 //!
-//! const LAYOUT: Layout = match Layout::new(5, 48, 2) {
+//! // Two buckets for each power of two of nanoseconds, up to 2^20 ns (1 ms); one stripe.
+//! const LAYOUT: Layout = match Layout::new(1, 20, 1) {
 //!     Ok(layout) => layout,
 //!     Err(_) => panic!("the layout is out of range"),
 //! };
 //! static WORDS: [Word; LAYOUT.words()] = [const { Word::new(0) }; LAYOUT.words()];
+//! static READ_SENSOR: Slot<'static> = match Slot::new(&WORDS, LAYOUT) {
+//!     Ok(slot) => slot,
+//!     Err(_) => panic!("there are too few words"),
+//! };
 //!
-//! let slot = Slot::new(&WORDS, LAYOUT)?;
-//! slot.start(0, 1);
-//! slot.finish(0, Finish::new(Outcome::Success, 1, 0, 1_500));
+//! // In an interrupt handler, with the time from a timer:
+//! READ_SENSOR.start(0, 1);
+//! let (started_ns, latency_ns) = (7_000, 1_500);
+//! READ_SENSOR.finish(0, Finish::new(Outcome::Success, 1, started_ns, latency_ns));
 //!
-//! let mut reading = Reading::<FixedCounts<8>>::default();
-//! slot.read(&mut reading)?;
-//! assert_eq!(reading.count(Outcome::SUCCESS), 1);
-//! assert_eq!(reading.in_flight(), 0);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! // In the main loop, while handlers go on metering:
+//! let mut reading = Reading::<FixedCounts<8>>::new();
+//! READ_SENSOR.read(&mut reading)?;
+//! assert_eq!((reading.count(Outcome::SUCCESS), reading.in_flight()), (1, 0));
+//! assert_eq!(reading.sum_ns(Outcome::SUCCESS), 1_500);
+//! # Ok::<(), toolmeter_core::CountsFull>(())
 //! ```
+//!
+//! The caller brings the memory, a clock, and the number of the stripe to write. Metering waits for
+//! nothing, allocates nothing and makes no system call. Hosts with an operating system use the crate
+//! `toolmeter`, which adds names, threads, snapshots and events to these counters.
+//!
+//! # Modules
+//!
+//! In the order in which data passes through them:
+//!
+//! | module | content |
+//! | --- | --- |
+//! | [`clock`] | nanoseconds since a fixed origin; the manual clock for tests |
+//! | [`error_kind`] | the kinds of a failure |
+//! | [`outcome`] | the ways in which a call ends, and the classes that have a histogram |
+//! | [`slot`] | the counters of one tool: start, finish, reject, read; their table of orderings |
+//! | [`buckets`] | the index of the histogram bucket that counts a latency |
+//! | [`layout`] | the position of each word in a slot |
+//! | `sync` | the 64-bit word: the native one or its replacement |
+//! | [`reading`] | what was read: counts, sums, buckets, and differences between readings |
+//! | [`event`] | what an event says about a call, in three words |
+//! | [`ring`] | a bounded ring of events for firmware: offer and drain; its table of orderings |
+//! | [`tickets`] | admission to a bounded ring, and the count of lost events |
+//!
+//! # Targets without native 64-bit atomics
+//!
+//! With an operating system, the words are those of portable-atomic. Without one, a feature chooses
+//! the word, and the crate does not compile without a choice:
+//!
+//! - `critical-section`: a word in a critical section of the crate of that name. The firmware
+//!   provides the implementation.
+//! - `unsafe-assume-single-core`: portable-atomic's word, which disables interrupts. It is unsound on
+//!   more than one core and in programs that may not disable interrupts.
+//!
+//! Neither takes a lock that an interrupt handler could wait for. If both are enabled,
+//! `critical-section` is used.
+//!
+//! # Other features
+//!
+//! - `std`: a [`Reading`] may keep its buckets in a `Vec`.
+//! - `serde`: an [`ErrorKind`] is serialised and deserialised by its name, an [`EventKind`] is
+//!   serialised by its name.
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(any(test, feature = "std", toolmeter_locked_word)), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod sync;
 
@@ -79,8 +100,3 @@ pub use ring::{EventRing, EventRingDrain, EventRingError, RingEvent};
 pub use slot::{Finish, Slot, SlotTooSmall, Stripe};
 pub use sync::Word;
 pub use tickets::RingAccounting;
-
-/// The README's example, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,9 +1,11 @@
-//! How a call ends: [`Outcome`], and its three [`OutcomeClass`]es that have a latency.
+//! The ways in which a call ends: [`Outcome`], and the three of them that have a latency,
+//! [`OutcomeClass`].
 
 use crate::error_kind::ErrorKind;
 
-/// An [`Outcome`] that has a latency, without its error kind: each class has a histogram and a
-/// latency sum.
+/// The class of an [`Outcome`] that has a latency: an outcome without its error kind.
+///
+/// Each class has a histogram and a sum of latencies.
 ///
 /// # Examples
 ///
@@ -17,7 +19,7 @@ use crate::error_kind::ErrorKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum OutcomeClass {
-    /// The tool gave what was asked of it.
+    /// The tool did what was asked of it.
     Success = 0,
     /// The tool, or the host on its behalf, answered with an error.
     Failure = 1,
@@ -32,7 +34,7 @@ impl OutcomeClass {
     /// Every class, in the order of its index.
     pub const ALL: [Self; Self::COUNT] = [Self::Success, Self::Failure, Self::Cancelled];
 
-    /// Returns the name in `snake_case`, as it stands in a snapshot.
+    /// Returns the name in `snake_case`, as snapshots contain it.
     ///
     /// # Examples
     ///
@@ -50,7 +52,7 @@ impl OutcomeClass {
         }
     }
 
-    /// Returns the place of this class in [`ALL`](Self::ALL).
+    /// Returns the index of this class in [`ALL`](Self::ALL).
     ///
     /// # Examples
     ///
@@ -66,7 +68,7 @@ impl OutcomeClass {
     }
 }
 
-/// The way a call ended.
+/// The way in which a call ended.
 ///
 /// # Examples
 ///
@@ -79,27 +81,27 @@ impl OutcomeClass {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// The tool gave what was asked of it.
+    /// The tool did what was asked of it.
     Success,
     /// The tool, or the host on its behalf, answered with an error of this kind.
     Failure(ErrorKind),
     /// The call was dropped before it ended.
     Cancelled,
-    /// The call was refused before the tool ran: the tool is disabled, or an approver or a
-    /// policy denied it.
+    /// The call was rejected before the tool ran: the tool is disabled, or an approver or a policy
+    /// denied the call.
     Rejected,
 }
 
 impl Outcome {
-    /// The class of a success.
+    /// The class of successes.
     pub const SUCCESS: OutcomeClass = OutcomeClass::Success;
-    /// The class of every failure.
+    /// The class of failures of any kind.
     pub const FAILURE: OutcomeClass = OutcomeClass::Failure;
-    /// The class of a cancelled call.
+    /// The class of cancelled calls.
     pub const CANCELLED: OutcomeClass = OutcomeClass::Cancelled;
 
-    /// Returns the class whose histogram counts this outcome; `None` for a rejected call, which
-    /// has no latency.
+    /// Returns the class whose histogram counts this outcome, or `None` for a rejected call, which has
+    /// no latency.
     ///
     /// # Examples
     ///
@@ -139,7 +141,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the kind of the failure, if it is one.
+    /// Returns the kind of the failure, or `None` if the outcome is no failure.
     ///
     /// # Examples
     ///

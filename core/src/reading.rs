@@ -1,18 +1,16 @@
-//! What was read from a slot: counts, sums, the last finish and the last failure; and the
-//! difference or the sum of two readings.
+//! The contents of a slot as they were read, and sums and differences of them.
 //!
-//! A [`Reading`] is sparse: of each histogram it holds only the buckets that are not empty, in
-//! the order of their index. Where those pairs are kept is the caller's choice, through
-//! [`BucketCounts`]: a [`FixedCounts`] needs no allocator, and with the feature `std` a `Vec`
-//! grows as needed. A reading of [`CountOnly`] keeps no pairs at all: they are told one by one as
-//! they are read.
+//! A [`Reading`] is sparse: of each histogram it has only the buckets that are not empty, by
+//! ascending index. The caller chooses their storage through [`BucketCounts`]: [`FixedCounts`] needs
+//! no allocator, and with the feature `std` a `Vec` grows as needed. A reading of [`CountOnly`] stores
+//! no buckets; [`Slot::visit`](crate::Slot::visit) passes them to a closure.
 //!
 //! # Differences
 //!
-//! A slot is not zeroed while calls run. What happened since some moment is the reading now less the
-//! reading then, the *baseline*; [`Reading::subtract`] computes it, wrapping. So a call is
-//! counted on exactly one side of a baseline, whatever ran while it was read. Calls in flight
-//! are the one thing that is never a difference: take [`Reading::in_flight`] from a total.
+//! A slot is not zeroed while calls run. What happened since some moment is the reading now minus the
+//! reading then, the *baseline*; [`Reading::subtract`] computes it, wrapping. So a call is counted on
+//! exactly one side of a baseline, whatever ran while the baseline was read. Only calls in flight
+//! cannot be a difference: take [`Reading::in_flight`] from a total.
 
 mod arithmetic;
 mod counts;
@@ -26,13 +24,13 @@ pub use tally::{CountOnly, Tally};
 use crate::error_kind::ErrorKind;
 use crate::outcome::OutcomeClass;
 
-/// The contents of one slot at some moment, or a difference or sum of such readings.
+/// The contents of one slot as they were read, or a sum or difference of such readings.
 ///
-/// `C` is where the histograms' buckets are kept.
+/// `C` is the storage of one histogram's buckets.
 ///
 /// # Examples
 ///
-/// Each side of a baseline counts what happened on its side:
+/// The calls since a baseline:
 ///
 /// ```
 /// use toolmeter_core::{Finish, FixedCounts, Layout, Outcome, Reading, Slot, Word};
@@ -59,7 +57,7 @@ use crate::outcome::OutcomeClass;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reading<C> {
-    /// Calls that started or were rejected.
+    /// The number of calls that started or were rejected.
     pub(crate) entered: u64,
     pub(crate) rejected: u64,
     pub(crate) retried: u64,
@@ -72,7 +70,7 @@ pub struct Reading<C> {
 }
 
 impl<const N: usize> Reading<FixedCounts<N>> {
-    /// Creates a reading of nothing; it may be part of a `static`.
+    /// Creates an empty reading. It may be part of a `static`.
     ///
     /// # Examples
     ///
@@ -89,7 +87,7 @@ impl<const N: usize> Reading<FixedCounts<N>> {
 }
 
 impl Reading<CountOnly> {
-    /// Creates a reading of nothing that keeps no buckets.
+    /// Creates an empty reading that stores no buckets. It may be part of a `static`.
     ///
     /// # Examples
     ///
@@ -106,6 +104,7 @@ impl Reading<CountOnly> {
 }
 
 impl<C> Reading<C> {
+    /// Creates an empty reading with this storage.
     const fn of(counts: [C; OutcomeClass::COUNT]) -> Self {
         Self {
             entered: 0,
@@ -124,8 +123,8 @@ impl<C> Reading<C> {
 impl<C: Tally> Reading<C> {
     /// Returns the number of calls that started and were not rejected.
     ///
-    /// In a difference, a call that had started before the baseline and was rejected since is
-    /// taken away from those that started since; the result is at least 0.
+    /// In a difference, a call that started before the baseline and was rejected since is subtracted
+    /// from those that started since. The result is at least 0.
     ///
     /// # Examples
     ///
@@ -150,8 +149,8 @@ impl<C: Tally> Reading<C> {
         if (started as i64) < 0 { 0 } else { started }
     }
 
-    /// Returns the number of calls that were refused before the tool ran, whether or not they
-    /// had been counted as started.
+    /// Returns the number of calls that were rejected before the tool ran, whether or not they had been
+    /// counted as started.
     ///
     /// # Examples
     ///
@@ -173,7 +172,7 @@ impl<C: Tally> Reading<C> {
         self.rejected
     }
 
-    /// Returns whether there is nothing: no call entered, and none ended.
+    /// Returns whether no call started, was rejected or ended.
     ///
     /// # Examples
     ///
@@ -196,8 +195,8 @@ impl<C: Tally> Reading<C> {
         self.entered == 0 && self.rejected == 0 && self.counts.iter().all(C::is_empty)
     }
 
-    /// Returns the number of calls that ended after the tool ran: successes, failures and
-    /// cancelled calls, but not rejected ones.
+    /// Returns the number of calls that ended and were not rejected: successes, failures and cancelled
+    /// calls.
     ///
     /// # Examples
     ///
@@ -223,8 +222,8 @@ impl<C: Tally> Reading<C> {
             .fold(0, |sum, class| sum.wrapping_add(self.count(class)))
     }
 
-    /// Returns the number of calls that started and neither ended nor were rejected. Only a total
-    /// knows this, never a difference.
+    /// Returns the number of calls that started and have neither ended nor been rejected. Meaningful
+    /// for a total only, not for a difference.
     ///
     /// # Examples
     ///
@@ -246,8 +245,7 @@ impl<C: Tally> Reading<C> {
         self.entered.saturating_sub(ended)
     }
 
-    /// Returns the number of calls that started as a second attempt or a later one, whatever became
-    /// of them.
+    /// Returns the number of calls that started as a second or later attempt, however they ended.
     ///
     /// # Examples
     ///
@@ -269,7 +267,7 @@ impl<C: Tally> Reading<C> {
         self.retried
     }
 
-    /// Returns the number of successes of a second attempt or a later one.
+    /// Returns the number of successes of a second or later attempt.
     ///
     /// # Examples
     ///
@@ -313,7 +311,7 @@ impl<C: Tally> Reading<C> {
         self.failures[kind.index()]
     }
 
-    /// Returns the number of calls that ended in this class: the sum over its buckets.
+    /// Returns the number of calls that ended in this class, which is the sum of its buckets.
     ///
     /// # Examples
     ///
@@ -357,7 +355,7 @@ impl<C: Tally> Reading<C> {
         self.sums_ns[class.index()]
     }
 
-    /// Empties the reading, keeping the storage.
+    /// Empties the reading and keeps its storage.
     ///
     /// # Examples
     ///
@@ -375,7 +373,7 @@ impl<C: Tally> Reading<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&mut self) {
-        // Field by field: a copy of the whole would not fit the stack of a small machine.
+        // Field by field: an empty reading to assign would take too much stack on a microcontroller.
         let Self {
             entered,
             rejected,
@@ -399,7 +397,7 @@ impl<C: Tally> Reading<C> {
 }
 
 impl<C: BucketCounts> Reading<C> {
-    /// Returns the buckets of this class that are not empty, in the order of their index.
+    /// Returns the buckets of this class that are not empty, by ascending index.
     ///
     /// # Examples
     ///

@@ -1,59 +1,58 @@
-//! A bounded ring of events over borrowed words, for interrupts and threads: [`EventRing`].
+//! A bounded ring of events in borrowed words, for interrupts and threads: [`EventRing`].
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - An offer waits for nothing: not for the drain, nor for another offer that it interrupted.
-//! - The drain waits for nothing: it takes what is complete, whatever lies before it.
-//! - What is drained is whole, and comes once.
-//! - Every event has a number of its own, and each is drained or counted as lost: once nothing is
-//!   under way and the ring is drained, `offered = lost + drained`, and a gap in the numbers is a
-//!   loss.
+//! - An offer waits for nothing: neither for the drain, nor for another offer that it interrupted.
+//! - The drain waits for nothing: it takes each event that is complete, even if one before it is not.
+//! - Each drained event is whole and is drained once.
+//! - Every event has a number of its own, and is either drained or counted as lost. Once nothing is
+//!   under way and the ring is drained, `offered = lost + drained`, and a gap in the numbers is a loss.
 //! - The end of a call is not drained before its start, if the start was offered before it.
-//! - There is one drain at a time. Who asks for a second one gets none.
+//! - There is one drain at a time. A request for a second one returns `None`.
 //!
-//! Tickets (see [`tickets`](crate::tickets)) say which event is admitted and to which position; they
-//! hold that no more events are under way than there are places.
+//! Tickets (see [`tickets`](crate::tickets)) decide which events are admitted, and to which position.
+//! They guarantee that no more events are under way than there are places.
 //!
-//! # How an event is put into its place
+//! # Places
 //!
-//! A place is a word of state and the words of one event. The state says whether the place is *held*
-//! by an offer, and the position of the event that is complete in it, if any:
+//! The event of a position is put into a *place*: the position modulo the capacity. A place is a word
+//! of state and the words of one event. The state says whether an offer *holds* the place, and which
+//! position's event is complete in it, if any:
 //!
 //! | state | who may change it, and how |
 //! | --- | --- |
 //! | empty | an offer holds it: `fetch_or` of the bit |
-//! | held | the offer that holds it puts its position in the place of the bit; others that set the bit change nothing and give up |
-//! | full | the drain takes the position off; an offer sets the bit, finds the place full, takes the bit off again and gives up |
+//! | held | the offer that holds it replaces the bit by its position; other offers that set the bit change nothing and give up |
+//! | full | the drain subtracts the position; an offer sets the bit, finds the place full, clears the bit again and gives up |
 //!
-//! So the words of the event are written only by the offer that found the place empty and not held,
-//! and they are read only by the drain, which finds them complete: no other write to them can
-//! begin before the drain has emptied the place. That holds wherever either is interrupted, also if
-//! the offer was overtaken by a whole turn of the ring meanwhile: it finds its place empty still, and
-//! its event is drained late, or it finds the place used by an event of the later turn, and counts
-//! its own as lost; and the offer of the later turn which finds the place held counts its own as
-//! lost. The drain does not care for the bit, so no offer that stops while it holds a full place
-//! hides the event from it.
+//! So only an offer that found the place empty and not held writes the words of the event, and only the
+//! drain reads them, once they are complete. No other write to them can begin before the drain has
+//! emptied the place. This holds wherever either of them is interrupted, and also if others went
+//! around the ring while an offer was interrupted. Such an offer either finds its place still empty, and
+//! its event is drained late; or it finds the place used by an event of a later lap, and counts its own
+//! event as lost. An offer of a later lap that finds the place held counts its own event as lost. The
+//! drain ignores the bit, so an offer that stops while it has set the bit of a full place does not hide
+//! the event.
 //!
-//! Positions and tickets are 64-bit words, of which two bits serve as marks: they wrap after 2^62
-//! events.
+//! Positions and tickets are 64-bit words with two bits used as marks, so they wrap after 2^62 events.
 //!
-//! # What the drain looks at
+//! # What a drain visits
 //!
-//! It reads the number of positions given, once, and takes what is complete at these positions, in
-//! their order. An event of a later position that it meets in a place stays there. So it takes an
-//! end only if it also sees all that was put before the end was offered, and its start comes first.
-//! It remembers the first position that it passed over, and begins there the next time.
+//! A drain reads the number of positions given, once, and takes what is complete at these positions, in
+//! order. It leaves an event of a later position in its place. So when it takes an end, it also sees
+//! everything that was put before the end was offered, and takes the start first. It records the first
+//! position that it passed over, and the next drain begins there.
 //!
-//! That position may lie more than a turn of the ring back: an offer was held up, or gave up, and
-//! others went on. Then the drain looks for events from before the last turn first, the one of the
-//! lowest position each time, which takes a look at all places for each of them; and then it looks at
-//! each place once, for the event of the last turn. An event from before that turn which is completed
-//! meanwhile is left for the next drain. Where nothing is under way there is nothing to go back for.
+//! That position may be more than a lap of the ring back, if an offer was interrupted or gave up while
+//! others went on. Then the drain first takes the events from before the last lap, that of the lowest
+//! position each time, which visits all places for each of them. After that it visits each place once,
+//! for the event of the last lap. An event from before that lap that is completed meanwhile is left for
+//! the next drain. If nothing is under way, there is nothing to go back for.
 //!
 //! # Orderings
 //!
-//! Those of the tickets are in [`tickets`](crate::tickets). `relay` is the word that one drain leaves to the
-//! next.
+//! Those of the tickets are in [`tickets`](crate::tickets). `relay` is the word that one drain hands to
+//! the next. The operations on `state` are in `ring/place.rs`, those on `relay` in `ring/drain.rs`.
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
@@ -61,21 +60,20 @@
 //! | `state` | `load`, by the drain | Acquire | the above: the event is complete | `an_event_is_drained_whole` |
 //! | `state` | `fetch_add`, by the drain: empty | Release | `fetch_or`, by an offer | see below |
 //! | `state` | `fetch_or`, by an offer: held | Acquire | the above: the event was read | see below |
-//! | `state` | `fetch_add`, by an offer: not held | Relaxed | keeps the chain that began with *full* or *empty* | |
+//! | `state` | `fetch_add`, by an offer: not held | Relaxed | continues the release sequence of *full* or *empty* | |
 //! | `relay` | `fetch_or`, by a drain | Acquire | `fetch_add`, by the drain before | `two_drains_take_each_event_once` |
 //! | `relay` | `fetch_add`, by a drain | Release | the above: the places are seen as they were left | `two_drains_take_each_event_once` |
 //! | the words of an event | all | Relaxed | behind `state` | |
 //!
-//! Each change of these two words is a read-modify-write, so it is made to the latest value. (Where
-//! only one may change a word, others that set a bit which is set change nothing, and a plain store
-//! would do. But loom takes their addition of nothing for one that may come after that store.)
+//! Each change of these two words is a read-modify-write, so it applies to the latest value. (Where only
+//! one thread may change a word, other threads that set a bit which is already set change nothing, and a
+//! plain store would do. But loom treats their addition of nothing as one that may follow that store.)
 //!
-//! The pair that empties a place and holds it again keeps the reading of an event before the
-//! writing of the next. Where the offer was admitted because that event was counted as drained, the
-//! tickets do that too; but an offer may have got its ticket a turn ago. A load that moves behind a
-//! later write of the same thread is what loom does not explore, so for this pair the text is the
-//! only proof. That the place must be empty, and not held, is shown by
-//! `an_offer_that_was_overtaken_disturbs_no_event`.
+//! The pair that empties a place and holds it again keeps the reads of an event before the writes of the
+//! next. If the offer was admitted because that event was counted as drained, the tickets do this, too;
+//! but an offer may have taken its ticket a lap ago. loom does not explore a load that moves behind a
+//! later write of the same thread, so for this pair the text is the only proof.
+//! `an_offer_that_was_overtaken_disturbs_no_event` shows that the place must be empty and not held.
 //!
 //! # Examples
 //!
@@ -84,10 +82,10 @@
 //! ```
 //! use toolmeter_core::{EventFacts, EventKind, EventRing, Finish, Outcome, Word};
 //!
-//! const PLACES: usize = 8;
-//! static WORDS: [Word; EventRing::words(PLACES)] =
-//!     [const { Word::new(0) }; EventRing::words(PLACES)];
-//! static EVENTS: EventRing<'static> = match EventRing::new(&WORDS, PLACES) {
+//! const CAPACITY: usize = 8;
+//! static WORDS: [Word; EventRing::words(CAPACITY)] =
+//!     [const { Word::new(0) }; EventRing::words(CAPACITY)];
+//! static EVENTS: EventRing<'static> = match EventRing::new(&WORDS, CAPACITY) {
 //!     Ok(ring) => ring,
 //!     Err(_) => panic!("the ring is out of range"),
 //! };
@@ -122,34 +120,35 @@ use crate::tickets::{RingAccounting, Tickets};
 use core::fmt;
 use place::{PLACE, Place};
 
-/// The most places of one ring.
-const MAX_PLACES: usize = 1 << 20;
-/// The words in front of the places: four of the tickets, and `relay`.
+/// The highest capacity of a ring.
+const MAX_CAPACITY: usize = 1 << 20;
+/// The number of words before the places: four of the tickets, and `relay`.
 const HEADER: usize = 5;
 
-/// A bounded ring of events in borrowed words: any number of producers, one drain, no waiting.
+/// A bounded ring of events in borrowed words: any number of producers, one drain at a time.
 ///
-/// It is a view of its words. Copying it is free, and all copies of a view are the same ring. All
-/// methods take `&self`, from interrupts of any priority and from any number of threads.
+/// It is a view, and all copies of a view share the same events. All methods take `&self` and may be
+/// called from interrupt handlers of any priority and from any number of threads. None of them waits,
+/// allocates or makes a system call.
 ///
 /// # Examples
 ///
-/// See [the file](crate::ring).
+/// See the [module](crate::ring).
 #[derive(Clone, Copy)]
 pub struct EventRing<'a> {
     header: &'a [Word; HEADER],
     places: &'a [[Word; PLACE]],
 }
 
-/// The words in front of the places.
+/// The words before the places.
 struct Header<'a> {
     tickets: Tickets<'a>,
-    /// The first position that the next drain looks at, and whether there is a drain.
+    /// The first position that the next drain visits, and whether there is a drain.
     relay: &'a Word,
 }
 
 impl<'a> EventRing<'a> {
-    /// Returns how many words a ring with so many places needs.
+    /// Returns the number of words that a ring for `capacity` events needs.
     ///
     /// # Examples
     ///
@@ -159,17 +158,17 @@ impl<'a> EventRing<'a> {
     /// assert_eq!(EventRing::words(64), 5 + 64 * 5);
     /// ```
     #[must_use]
-    pub const fn words(places: usize) -> usize {
-        HEADER.saturating_add(places.saturating_mul(PLACE))
+    pub const fn words(capacity: usize) -> usize {
+        HEADER.saturating_add(capacity.saturating_mul(PLACE))
     }
 
-    /// Views `words` as a ring with so many places. The words must be zero when they are used for the
-    /// first time; those beyond [`words`](Self::words) are left alone.
+    /// Creates a view of `words` as a ring for `capacity` events. The words must be zero when they are
+    /// used for the first time. Those beyond [`words`](Self::words) are not used.
     ///
     /// # Errors
     ///
-    /// [`EventRingError`] if `places` is no power of two from 1 to 1,048,576, or there are fewer
-    /// words than they need.
+    /// [`EventRingError`] if `capacity` is not a power of two from 1 to 1,048,576, or if there are
+    /// fewer words than [`words`](Self::words).
     ///
     /// # Examples
     ///
@@ -181,23 +180,23 @@ impl<'a> EventRing<'a> {
     /// assert_eq!(ring.capacity(), 4);
     /// # Ok::<(), toolmeter_core::EventRingError>(())
     /// ```
-    pub const fn new(words: &'a [Word], places: usize) -> Result<Self, EventRingError> {
-        if !places.is_power_of_two() || places > MAX_PLACES {
-            return Err(EventRingError::Places { given: places });
+    pub const fn new(words: &'a [Word], capacity: usize) -> Result<Self, EventRingError> {
+        if !capacity.is_power_of_two() || capacity > MAX_CAPACITY {
+            return Err(EventRingError::Capacity { given: capacity });
         }
         if let Some((header, rest)) = words.split_first_chunk() {
             let (all, _) = rest.as_chunks();
-            if let Some((places, _)) = all.split_at_checked(places) {
+            if let Some((places, _)) = all.split_at_checked(capacity) {
                 return Ok(Self { header, places });
             }
         }
         Err(EventRingError::TooSmall {
             words: words.len(),
-            needed: Self::words(places),
+            needed: Self::words(capacity),
         })
     }
 
-    /// Returns how many events there is room for.
+    /// Returns the number of events that the ring has room for.
     ///
     /// # Examples
     ///
@@ -213,8 +212,8 @@ impl<'a> EventRing<'a> {
         self.places.len()
     }
 
-    /// Offers an event, and returns its number. Never waits: if there is no room, the event is lost,
-    /// and counted.
+    /// Offers an event and returns its number, counted from 0. Never waits: if no room is left, the
+    /// event is dropped and counted as lost.
     ///
     /// # Examples
     ///
@@ -224,13 +223,13 @@ impl<'a> EventRing<'a> {
     /// let words: Vec<Word> = (0..EventRing::words(1)).map(|_| Word::new(0)).collect();
     /// let ring = EventRing::new(&words, 1)?;
     /// assert_eq!(ring.offer(EventFacts::started(0, 1, 0)), 0);
-    /// assert_eq!(ring.offer(EventFacts::started(0, 1, 5)), 1); // lost
+    /// assert_eq!(ring.offer(EventFacts::started(0, 1, 5)), 1); // no room is left
     /// assert_eq!(ring.accounting().lost, 1);
     /// # Ok::<(), toolmeter_core::EventRingError>(())
     /// ```
     #[allow(
         clippy::must_use_candidate,
-        reason = "the number of an event is for who wants it"
+        reason = "few callers need the number of the event"
     )]
     #[inline]
     pub fn offer(&self, facts: EventFacts) -> u64 {
@@ -242,9 +241,9 @@ impl<'a> EventRing<'a> {
         ticket.number
     }
 
-    /// Begins to drain the events that were offered so far; `None` while there is another drain.
+    /// Begins to drain the events that were offered so far. Returns `None` while there is another drain.
     ///
-    /// So an interrupt that finds the main loop draining leaves the events to it.
+    /// A handler that interrupts a drain gets `None`, and leaves the events to that drain.
     ///
     /// # Examples
     ///
@@ -267,9 +266,10 @@ impl<'a> EventRing<'a> {
         EventRingDrain::begin(*self)
     }
 
-    /// Returns what became of the events offered so far.
+    /// Returns the numbers of events offered, lost and drained so far.
     ///
-    /// Exact once nothing is under way; until then what is under way is in `offered` alone.
+    /// They are exact once nothing is under way. An event that is under way is counted in `offered`
+    /// alone.
     ///
     /// # Examples
     ///
@@ -292,6 +292,7 @@ impl<'a> EventRing<'a> {
         self.header().tickets.accounting()
     }
 
+    /// Returns the words before the places.
     #[inline]
     const fn header(&self) -> Header<'a> {
         let [offered, entered, lost, drained, relay] = self.header;
@@ -304,12 +305,13 @@ impl<'a> EventRing<'a> {
         Header { tickets, relay }
     }
 
+    /// Returns the place of a position.
     #[inline]
     fn place(&self, position: u64) -> Place<'a> {
         Place::of(&self.places[position as usize & (self.places.len() - 1)])
     }
 
-    /// Puts an event into the place of its position; false if the place is not free.
+    /// Puts an event into the place of its position. Returns false if the place is held or full.
     #[inline]
     fn put(&self, position: u64, number: u64, facts: EventFacts) -> bool {
         let place = self.place(position);

@@ -1,52 +1,43 @@
-//! One tool's counters over borrowed atomic words: start, finish, reject, read, clear.
+//! The counters of one tool in borrowed atomic words: start, finish, reject, read, clear.
 //!
 //! # What a call writes
 //!
-//! A call writes the stripe that its caller names, ideally one that no other thread writes at
-//! that moment. Stripes are a matter of speed only: every write is an atomic addition, so any
-//! number of threads may share one, and a call may start on one stripe and finish on another.
+//! A call writes the stripe that its caller names, ideally one that no other thread is writing.
+//! Stripes affect speed only: every write that counts is an atomic addition, so any number of
+//! threads may share a stripe, and a call may start on one stripe and finish on another.
 //!
-//! * A start adds 1 to `started`, and to `retried` if it is not the first attempt.
-//! * A finish adds the latency to the sum of its outcome, 1 to its error kind, sets the
-//!   occupancy bit of its bucket's group, and then, last of all, adds 1 to the bucket. That
-//!   addition *is* the count: there is no other, so a count and its histogram never disagree.
-//! * A rejection adds 1 to `rejected`, and nothing else: a call that was refused has no latency.
-//!   If it was refused before it started, 1 is added to `started` first, so `started` counts every
-//!   call that entered, and what is neither counted in a bucket nor in `rejected` is in flight.
+//! * A start adds 1 to `started`, and 1 to `retried` if it is not the first attempt.
+//! * A finish adds the latency to the sum of its class, adds 1 to its error kind or to `recovered`,
+//!   stores the last finish and the last failure, sets the occupancy bit of its bucket's group, and
+//!   last of all adds 1 to the bucket. This addition *is* the count. There is no other, so a count
+//!   and its histogram never disagree.
+//! * A rejection adds 1 to `rejected`. A rejected call has no latency. If the call was rejected
+//!   before it started, 1 is added to `started` first. So `started` counts every call that entered,
+//!   and a call that is counted neither in a bucket nor in `rejected` is in flight.
 //!
-//! Nothing is zeroed while calls run; see [`reading`](crate::reading) for how a reset works all
-//! the same. [`Slot::clear`] zeroes a slot that no thread uses any more.
-//!
-//! # What a finish costs
-//!
-//! NB: on Zen 4 the reading of the time-stamp counter waits until the addresses of all earlier
-//! stores are known, and the address of the bucket is known only when the latency is. So each
-//! cycle between the clock's answer and that address is paid in full by whoever reads the clock
-//! next (6 ns of a call, when calls follow each other at once), while the locked additions cost
-//! nothing beside it. Therefore clamping is a branch to a cold function and not a selection, short
-//! values take a branch of their own (see [`Buckets`]), and the place of a bucket is three times
-//! its index.
+//! Nothing is set to zero while calls run; [`reading`](crate::reading) explains how a reset works
+//! without that. [`Slot::clear`] zeroes a slot that no thread uses any more.
 //!
 //! # What a reader sees
 //!
-//! A reader first loads the occupancy and the buckets of all stripes, then everything else
-//! that a finish or a rejection wrote, then `started` of all stripes. Of this follows, while calls
-//! run:
+//! A reader first loads the occupancy and the buckets of all stripes, then everything else that a
+//! finish or a rejection wrote, then `started` of all stripes. While calls run, this guarantees:
 //!
-//! 1. *In flight is never negative.* An increment of a bucket or of `rejected` that the reader
-//!    saw happened after the `started` increment of its call, on whichever thread, and the reader
-//!    loads `started` after both. It may be too high by the calls that began while the slot was
-//!    read.
-//! 2. *A counted finish is complete.* If the reader saw the bucket of a call, it sees its
-//!    kind, its latency and its `recovered` too. It may see those of a call whose bucket it
-//!    missed; the next reading then counts that call.
-//! 3. *No counter goes back.* Each word only grows, so what a later reader in the same or a
-//!    synchronised thread sees is at least what was seen before. [`Reading::started`] is no
-//!    counter but a difference: a call that is rejected after its start is taken out of it.
+//! 1. *The number in flight is never negative.* A bucket or `rejected` is incremented after the
+//!    `started` increment of the same call, on whichever thread, and the reader loads `started` after
+//!    both. The number may be too high by the calls that start while the slot is read.
+//! 2. *A counted finish is complete.* A reader that sees the bucket of a call also sees its error
+//!    kind, its latency and its `recovered`. It may see those of a call whose bucket it missed; the
+//!    next reading counts that call.
+//! 3. *No counter decreases.* Each counter only grows, so a later reader in the same thread, or in one
+//!    that synchronised with it, sees at least as much. [`Reading::started`](crate::Reading::started)
+//!    is not a counter but a difference: a call that is rejected after its start is subtracted from it.
 //!
-//! At rest, everything agrees.
+//! Once no call is running, all numbers agree.
 //!
 //! # Orderings
+//!
+//! The writes are in `slot/stripe.rs`, the loads in `slot/read.rs`.
 //!
 //! | field | operation | ordering | pairs with | model that fails when it is weakened |
 //! | --- | --- | --- | --- | --- |
@@ -56,13 +47,13 @@
 //! | `rejected` | `load` in `read` | `Acquire` | the addition in `finish` and `reject` | the same two |
 //! | all others | any | `Relaxed` | ordered by the bucket or by `rejected`; in `clear`, by its caller | |
 //!
-//! The bucket's release covers the start, too: it precedes the finish in the thread that runs
-//! the call, or happened before it if the call was handed to another thread. Additions by
-//! other threads to the same bucket continue the release sequence, so a reader that sees a
-//! count of 5 has synchronised with all five finishes. The same holds for `rejected`.
+//! The release of the bucket also covers the start: it precedes the finish in the thread that runs
+//! the call, or happened before it if the call was handed to another thread. Additions by other
+//! threads to the same bucket continue the release sequence, so a reader that sees a count of 5 has
+//! synchronised with all five finishes. The same holds for `rejected`.
 //!
-//! The last finish is two words, and calls that finish at the same moment on a shared stripe
-//! may mix theirs: a time of one, a latency of the other.
+//! The last finish is two words. Calls that finish at the same moment on a shared stripe may mix
+//! theirs: the time of one with the latency of the other.
 
 mod finish;
 mod read;
@@ -75,10 +66,11 @@ use crate::layout::Layout;
 use crate::sync::Word;
 use core::fmt;
 
-/// A view of the words of one tool.
+/// The counters of one tool: a view of borrowed words.
 ///
-/// Copying it is free; all methods take `&self`, from any number of threads at once, and none
-/// of them waits, allocates or makes a system call.
+/// All copies of a view share the same counters. All methods take `&self` and may be called from any
+/// number of threads and interrupt handlers at once, except [`clear`](Self::clear). None of them
+/// waits for another, allocates or makes a system call.
 ///
 /// # Examples
 ///
@@ -90,7 +82,8 @@ pub struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    /// Views `words`, which must be zero when they are used for the first time.
+    /// Creates a view of the first [`Layout::words`] of `words`, which must be zero when they are used
+    /// for the first time.
     ///
     /// # Errors
     ///
@@ -119,9 +112,9 @@ impl<'a> Slot<'a> {
         Ok(Self { words, layout })
     }
 
-    /// Counts the start of a call; `attempt` counts from 1, and every later one is a retry.
+    /// Counts the start of a call. `attempt` counts from 1; every later attempt is a retry.
     ///
-    /// A `stripe` beyond the last starts over from the first.
+    /// A `stripe` beyond the last wraps around to the first.
     ///
     /// # Examples
     ///
@@ -143,13 +136,13 @@ impl<'a> Slot<'a> {
         self.stripe(stripe).start(attempt);
     }
 
-    /// Counts the end of a call. Each start must be followed by one finish, on any thread.
+    /// Counts the end of a call. Each start is to be followed by one finish, on any thread.
     ///
-    /// A `stripe` beyond the last starts over from the first. A latency beyond the range of
-    /// the layout is counted in the last bucket, and is added to the sum as
-    /// [`MAX_SUMMED_LATENCY_NS`] at most. With [`Outcome::Rejected`], the call is counted as
-    /// rejected and nothing else is kept of it; for a call that was refused before its start, see
-    /// [`reject`](Self::reject).
+    /// A `stripe` beyond the last wraps around to the first. A latency beyond the range of the
+    /// layout is counted in the last bucket, and at most [`MAX_SUMMED_LATENCY_NS`] of it is added to
+    /// the sum. With [`Outcome::Rejected`](crate::Outcome::Rejected) the call is counted as rejected,
+    /// and nothing else is recorded. A call that is rejected before its start is counted by
+    /// [`reject`](Self::reject) alone.
     ///
     /// # Examples
     ///
@@ -174,10 +167,10 @@ impl<'a> Slot<'a> {
         self.stripe(stripe).finish(finish);
     }
 
-    /// Counts a call that was refused before it started: neither [`start`](Self::start) nor
+    /// Counts a call that was rejected before it started. Neither [`start`](Self::start) nor
     /// [`finish`](Self::finish) is called for it.
     ///
-    /// A `stripe` beyond the last starts over from the first.
+    /// A `stripe` beyond the last wraps around to the first.
     ///
     /// # Examples
     ///
@@ -198,14 +191,14 @@ impl<'a> Slot<'a> {
         self.stripe(stripe).reject();
     }
 
-    /// Sets all counters to zero, so that the words can be given to another tool.
+    /// Sets all counters to zero, so that the words can be used for another tool.
     ///
     /// No other thread may use the slot meanwhile, and no call may be in flight that will still
-    /// finish on it; what other threads did before must have happened before, by a lock or a
-    /// join. Otherwise counts are left over, or lost.
+    /// finish on it. What other threads did to the slot must happen before this call, by a lock or a
+    /// join. Otherwise counts remain or are lost.
     ///
-    /// Words that are zero already are not written, and beyond the headers only groups of buckets
-    /// that were ever used are visited: a page that was never touched stays so.
+    /// Words that are already zero are not written. Except for the headers, only groups of buckets
+    /// that were ever used are visited, so a page that was never touched stays untouched.
     ///
     /// # Examples
     ///
@@ -229,21 +222,23 @@ impl<'a> Slot<'a> {
         }
     }
 
+    /// Returns all stripes, in order.
     fn all_stripes(&self) -> impl Iterator<Item = Stripe<'a>> {
         (0..self.layout.stripes()).map(|stripe| self.stripe(stripe))
     }
 
+    /// Returns a stripe. A number beyond the last wraps around to the first.
     #[inline(always)]
     fn stripe(&self, stripe: usize) -> Stripe<'a> {
         let start = self.layout.stripe_start(stripe);
         match Stripe::new(&self.words[start..], self.layout) {
             Ok(stripe) => stripe,
-            Err(_) => unreachable!("the slot has as many words as its layout asks for"),
+            Err(_) => unreachable!("the slot has as many words as its layout needs"),
         }
     }
 }
 
-/// The error of [`Slot::new`] and [`Stripe::new`] when there are too few words.
+/// The error of [`Slot::new`] and [`Stripe::new`]: there are too few words.
 ///
 /// # Examples
 ///
@@ -257,7 +252,7 @@ impl<'a> Slot<'a> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotTooSmall {
-    /// The number of words there were.
+    /// The number of words that were given.
     pub words: usize,
     /// The number of words that the layout needs.
     pub needed: usize,

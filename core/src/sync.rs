@@ -1,28 +1,21 @@
-//! The switch between the real 64-bit word and its replacements.
+//! The 64-bit word: the native atomic, or its replacement.
 //!
-//! Every file of this crate that synchronises takes its word from here, so a model checks the
-//! very code that a host runs.
+//! Every file of this crate that synchronises imports its word from here, so the loom models run the
+//! same code as a host.
 //!
 //! | build | 64-bit word |
 //! | --- | --- |
 //! | the target has native 64-bit atomics | [`core`]'s |
 //! | it has none, but an operating system | portable-atomic's, which may take a lock |
 //! | it has neither, feature `critical-section` | a `u64` that is used in critical sections only |
-//! | it has neither, feature `unsafe-assume-single-core` | portable-atomic's of that name: interrupts are disabled |
+//! | it has neither, feature `unsafe-assume-single-core` | portable-atomic's of that name, which disables interrupts |
 //! | it has neither, no feature | none: the crate does not compile |
 //! | `--cfg toolmeter_loom` | loom's |
-//! | `--cfg toolmeter_locked_word` | that of `critical-section`, on any machine, so that the tests run on it |
+//! | `--cfg toolmeter_locked_word` | that of `critical-section`, on any machine, for tests |
 //!
-//! Without an operating system a call may be metered from an interrupt. There a lock would be waited
-//! for without end by a handler that interrupted its holder; so none of the words that can be chosen
-//! there takes one.
-//!
-//! # Invariant of the word in a critical section
-//!
-//! Its value is read and written in one critical section for each operation. So every operation
-//! is atomic, and all operations of all words are in one order that every thread and every handler
-//! agrees on, which is stronger than any ordering that is asked for. An ordering therefore has no
-//! row here: the argument is taken, as by an atomic, and not used.
+//! Without an operating system a call may be metered in an interrupt handler. A handler that
+//! interrupts the holder of a lock would wait for that lock for ever, so none of the words that can be
+//! chosen there takes one.
 
 #[cfg(all(
     target_os = "none",

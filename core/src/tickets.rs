@@ -1,54 +1,54 @@
-//! How an event gets into a bounded ring: by a ticket, without waiting, every loss counted.
+//! Admission to a bounded ring by tickets: without waiting, and with every loss counted.
 //!
-//! Owns the arithmetic of four words, for whoever has a ring. The events of a host and the
-//! [`EventRing`](crate::EventRing) of firmware are both entered in this way; what their places hold
-//! differs.
+//! The arithmetic of four words, for any ring. The events of a host and the
+//! [`EventRing`](crate::EventRing) of firmware are admitted in this way; their places differ.
 //!
-//! # How an event is admitted
+//! # Admission
 //!
 //! A ring counts the events `offered` to it, `drained` from it and `lost`. An offer reads
 //! `gone = drained + lost`, then takes the ticket `n = offered.fetch_add(1)`. It is admitted if
-//! `n - gone < capacity`, else it counts itself lost. So a ring never holds more than it is said to:
+//! `n - gone < capacity`; otherwise it counts itself as lost. So a ring never holds more events than
+//! its capacity:
 //!
-//! > Let `m` be the highest ticket admitted so far, by an offer that read `gone_m`. At most
-//! > `m + 1 - lost` events up to `m` were admitted. The losers that `m` read took their tickets
-//! > before `m` did, so their number is at most the lost among the tickets below `m`. Hence
-//! > `admitted <= m + 1 - lost_m <= capacity + drained_m`: never more than `capacity` events
-//! > are between their admission and the moment when the drain counts them as taken.
+//! > Let `m` be the highest ticket admitted so far, by an offer that read `gone_m = drained_m + lost_m`.
+//! > Every loser that this offer read took its ticket before `m`. So at least `lost_m` of the `m + 1`
+//! > events up to `m` are lost, and at most `m + 1 - lost_m` are not. Since `m - gone_m < capacity`,
+//! > this is at most `capacity + drained_m`: never more than `capacity` events are between their
+//! > admission and the moment at which the drain counts them as drained.
 //!
 //! An offer that is admitted takes the next position, `p = entered.fetch_add(1)`, and puts its event
 //! into the place `p` modulo the number of places, which is a power of two and at least the capacity.
-//! Losers take no position, so the events in the ring lie side by side, and the place is free. The
-//! one exception is an event that was held up half way into this place, a full turn of positions
-//! ago, or half way out of it, while those after it were drained. An offer does not wait for it: it
-//! counts its own event as lost.
+//! Losers take no position, so the events in the ring are adjacent, and the place is free. The one
+//! exception is an event whose offer or drain was interrupted half way at this place, a full lap of
+//! positions ago, while later events were drained. An offer does not wait for it, but counts its own
+//! event as lost.
 //!
-//! So an offer waits for nothing: not for a drain stopped with an event half taken, and not for
-//! another offer stopped with an event half put. And the drain waits for no offer: it takes what
-//! is complete, whatever lies before it. An event held up half way costs one place until its
-//! producer goes on, and is drained after that.
+//! So an offer waits for nothing: neither for a drain that stopped with an event half taken, nor for
+//! another offer that stopped with an event half put. And the drain waits for no offer: it takes each
+//! event that is complete, even if one before it is not. An event that is held up half way costs one
+//! place until its producer goes on, and is drained after that.
 //!
-//! `n` is also the event's number. Once nothing is under way, a gap in a ring's numbers is a
+//! `n` is also the number of the event. Once nothing is under way, a gap in the numbers of a ring is a
 //! loss, and `offered = lost + drained` holds exactly.
 //!
-//! An offer that was interrupted between reading `gone` and taking its ticket compares with less
-//! than is gone by then. It may be lost though there is room again; it is never admitted though there
-//! is none.
+//! An offer that was interrupted between reading `gone` and taking its ticket compares with a value
+//! that has grown meanwhile. It may be lost although there is room again; it is never admitted although
+//! there is none.
 //!
-//! # How a ring closes
+//! # Closing
 //!
-//! [`Tickets::close`] sets the top bit of `offered`; a ticket with that bit is far above any capacity,
-//! so every later offer loses by the same comparison. The last drain runs until nothing is
-//! outstanding or its time is up, then seals the ring with a bit in `drained`. In a sealed ring
-//! `lost` means `offered - drained`: what an offer preempted since its admission still puts in is
-//! lost, and counted, however late it comes.
+//! [`Tickets::close`] sets the top bit of `offered`. A ticket with that bit is far above any capacity,
+//! so every later offer loses by the same comparison. The last drain runs until nothing is outstanding
+//! or its time is up, then seals the ring with a bit in `drained`. In a sealed ring `lost` means
+//! `offered - drained`: an event that an interrupted offer puts in after that is lost and counted,
+//! however late it is.
 //!
-//! # How to see the last offer
+//! # Seeing the last offer
 //!
-//! [`Tickets::pass_over`] passes over `offered` with a read-modify-write that changes nothing. The
-//! `fetch_add` of an offer comes before that in the order of the word, or after it. Before: its
-//! ticket is among those that are told. After: the offer reads from this write, or from a chain of
-//! offers that began there, and so sees what was written before it.
+//! [`Tickets::pass_over`] writes `offered` by a read-modify-write that does not change it. The
+//! `fetch_add` of an offer precedes this write in the modification order of the word, or follows it. If
+//! it precedes, its ticket is included in the returned number. If it follows, the offer reads from this
+//! write, or from a chain of offers that began there, and so sees what was written before it.
 //!
 //! # Orderings
 //!
@@ -65,21 +65,22 @@
 //! | `offered` | `fetch_or`, other `load`s | Relaxed | order of the one word | |
 //! | `drained` | `fetch_or`, the seal | Relaxed | total and seal are one word | |
 //!
-//! The proof above also needs the load of `lost` before the ticket to stay before it. That is the
-//! same `Acquire`; but a load that moves behind a later read-modify-write is what loom does not
-//! explore, so for that use of it the text is the only proof.
+//! The proof above also needs the load of `lost` to stay before the ticket. The same `Acquire` ensures
+//! this. But loom does not explore a load that moves behind a later read-modify-write, so for this use
+//! the text is the only proof.
 
 use crate::sync::{
     Ordering::{Acquire, Relaxed, Release},
     Word,
 };
 
-/// In `offered`: the ring is closed. Far above any ticket, so no such ticket is admitted.
+/// In `offered`: the ring is closed. A ticket with this bit is far above any other, so it is not
+/// admitted.
 const CLOSED: u64 = 1 << 63;
 /// In `drained`: the last drain is over.
 const SEALED: u64 = 1 << 62;
 
-/// What became of the events offered to one ring. Counts, since it was made.
+/// The numbers of events that were offered to a ring, lost and drained since it was created.
 ///
 /// # Examples
 ///
@@ -97,32 +98,33 @@ const SEALED: u64 = 1 << 62;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingAccounting {
-    /// Events offered.
+    /// The number of events offered.
     pub offered: u64,
-    /// Events lost: no room, offered after closing, or never put in before the last drain ended.
+    /// The number of events lost: no room was left, the ring was closed, or the event was not put in
+    /// before the last drain ended.
     pub lost: u64,
-    /// Events that the drain took out.
+    /// The number of events drained.
     pub drained: u64,
 }
 
 /// A ticket that an offer took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Which event of the ring it is, counted from 0. In a closed ring with its top bit set.
+    /// The number of the event in the ring, counted from 0. In a closed ring its top bit is set.
     pub number: u64,
-    /// Whether the event takes a position. If not, it is to be counted as lost.
+    /// Whether the event takes a position. Otherwise it must be counted as lost.
     pub is_admitted: bool,
 }
 
-/// The four words of a ring that say what was offered to it and what became of that.
+/// The four words that admit events to a ring and count what becomes of them.
 ///
-/// They may lie wherever their owner wants them, so that what producers write and what the drain
-/// writes can be kept on different cache lines. All of them are 0 at first. This type is only for
-/// whoever builds a ring; [`EventRing`](crate::EventRing) is one that is built.
+/// They may be anywhere in memory, so that what producers write and what the drain writes can be on
+/// different cache lines. All of them are 0 at first. This type is for implementations of a ring;
+/// [`EventRing`](crate::EventRing) is a complete one.
 ///
 /// # Examples
 ///
-/// A ring without places, which only counts:
+/// The order of calls of a ring, here without places:
 ///
 /// ```
 /// use toolmeter_core::{Word, tickets::Tickets};
@@ -144,20 +146,21 @@ pub struct Ticket {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Tickets<'a> {
-    /// Tickets given, and the bit that closes the ring.
+    /// The number of tickets given, and the bit that closes the ring.
     pub offered: &'a Word,
-    /// Positions given: one for each event that was admitted.
+    /// The number of positions given: one for each admitted event.
     pub entered: &'a Word,
-    /// Events that were refused. In a sealed ring it is no longer read.
+    /// The number of events lost. In a sealed ring it is no longer read.
     pub lost: &'a Word,
-    /// Events taken out, and the seal.
+    /// The number of events drained, and the seal.
     pub drained: &'a Word,
 }
 
 impl Tickets<'_> {
-    /// Takes the next ticket of a ring with so many places.
+    /// Takes the next ticket of a ring for `capacity` events.
     ///
-    /// Then either [`enter`](Self::enter) or [`lose`](Self::lose) is to be called.
+    /// The caller must then call [`enter`](Self::enter) if the ticket is admitted, and
+    /// [`lose`](Self::lose) otherwise.
     #[must_use]
     #[inline]
     pub fn take(self, capacity: u64) -> Ticket {
@@ -171,48 +174,49 @@ impl Tickets<'_> {
         }
     }
 
-    /// Takes the next position, for an event that is admitted.
+    /// Takes the next position, for an admitted event, counted from 0.
     #[must_use]
     #[inline]
     pub fn enter(self) -> u64 {
         self.entered.fetch_add(1, Release)
     }
 
-    /// Returns how many positions were given. For the drain: the places of these are to be looked
-    /// at, and no later ones.
+    /// Returns the number of positions given. A drain must take no event of a later position.
     #[must_use]
     #[inline]
     pub fn entered(self) -> u64 {
         self.entered.load(Acquire)
     }
 
-    /// Counts an event that was not admitted, or whose place was not free.
+    /// Counts an event as lost: it was not admitted, or its place was not free.
     #[inline]
     pub fn lose(self) {
         self.lost.fetch_add(1, Release);
     }
 
-    /// Counts events as taken; from here on others are admitted for them.
+    /// Counts events as drained. From then on others are admitted in their stead.
     #[inline]
     pub fn count_drained(self, events: u64) {
         self.drained.fetch_add(events, Release);
     }
 
-    /// Returns how many tickets were given.
+    /// Returns the number of tickets given.
     #[must_use]
     #[inline]
     pub fn given(self) -> u64 {
         self.offered.load(Relaxed) & !CLOSED
     }
 
-    /// Returns how many tickets were given, leaving in `offered` a write for later offers to read.
+    /// Returns the number of tickets given, and leaves in `offered` a write for later offers to
+    /// synchronise with. See [the module](self#seeing-the-last-offer).
     #[must_use]
     #[inline]
     pub fn pass_over(self) -> u64 {
         self.offered.fetch_add(0, Release) & !CLOSED
     }
 
-    /// Returns whether nothing is under way, leaving in `offered` a write for later offers to read.
+    /// Returns whether nothing is under way, and leaves in `offered` a write as
+    /// [`pass_over`](Self::pass_over) does.
     #[must_use]
     #[inline]
     pub fn is_quiet(self) -> bool {
@@ -220,8 +224,9 @@ impl Tickets<'_> {
         self.pass_over() == gone & !SEALED
     }
 
-    /// Returns how many positions were given, if each ticket is drained or lost. Read before the
-    /// tickets: each of these positions has a ticket among those.
+    /// Returns the number of positions given if every ticket is drained or lost, and `None` otherwise.
+    ///
+    /// The positions are read before the tickets, so each of them belongs to one of these tickets.
     #[must_use]
     #[inline]
     pub fn settled(self) -> Option<u64> {
@@ -230,19 +235,21 @@ impl Tickets<'_> {
         (self.given() == gone).then_some(entered)
     }
 
-    /// Closes the ring: every later ticket is refused.
+    /// Closes the ring. No later ticket is admitted.
     #[inline]
     pub fn close(self) {
         self.offered.fetch_or(CLOSED, Relaxed);
     }
 
-    /// Seals the ring, since the last drain is over: what is not drained is lost.
+    /// Seals the ring at the end of the last drain. From then on every event that is not drained counts
+    /// as lost.
     #[inline]
     pub fn seal(self) {
         self.drained.fetch_or(SEALED, Relaxed);
     }
 
-    /// Returns what became of the events offered so far. What is under way is in `offered` alone.
+    /// Returns the numbers of events offered, lost and drained. An event that is under way is counted in
+    /// `offered` alone.
     #[must_use]
     #[inline]
     pub fn accounting(self) -> RingAccounting {
@@ -261,15 +268,15 @@ impl Tickets<'_> {
         }
     }
 
-    /// Returns the events drained (and the seal) and the events lost. Read before `offered`, the two
-    /// never count a ticket that is not given yet.
+    /// Returns the number of events drained, with the seal, and the number of events lost. If they are
+    /// read before `offered`, they count no ticket that is missing there.
     #[inline]
     fn drained_and_lost(self) -> (u64, u64) {
         let drained = self.drained.load(Acquire);
         (drained, self.lost.load(Acquire))
     }
 
-    /// Returns how many tickets need no place any more.
+    /// Returns the number of tickets that need no place any more, with the seal.
     #[inline]
     fn gone(self) -> u64 {
         let (drained, lost) = self.drained_and_lost();

@@ -1,6 +1,5 @@
-//! The public names of the core and what the compiler promises of them, checked when this file is
-//! compiled: all may be sent to other threads, shared between them, and used after a panic that
-//! was caught, so that a crate that builds on them can promise the same.
+//! The traits of the public types, checked when this file is compiled: all of them can be sent to
+//! other threads, shared between them, and used after a caught panic.
 #![cfg(not(toolmeter_loom))]
 
 use std::error::Error;
@@ -25,7 +24,6 @@ const _: () = {
     copied::<ErrorKind>();
     copied::<EventFacts>();
     copied::<EventKind>();
-    // A view, as a slot is.
     copied::<EventRing<'static>>();
     copied::<Finish>();
     copied::<FixedCounts<8>>();
@@ -36,7 +34,6 @@ const _: () = {
     copied::<OutcomeClass>();
     copied::<RingAccounting>();
     copied::<RingEvent>();
-    // A view: its words are shared between all copies.
     copied::<Slot<'static>>();
     copied::<Ticket>();
     copied::<Tickets<'static>>();
@@ -63,7 +60,7 @@ const _: () = {
     shared::<Reading<Vec<toolmeter_core::reading::BucketCount>>>();
 };
 
-/// With serde, a kind can be named in a snapshot and read back.
+/// With serde, a kind can be serialised and deserialised.
 #[cfg(feature = "serde")]
 const _: () = {
     const fn serialised<T: serde::Serialize + serde::de::DeserializeOwned>() {}

@@ -1,7 +1,7 @@
-//! The ring of events with real threads on a `static`: producers, a drain, and drains that are
-//! refused, under load.
+//! The ring of events under load: producers, a drain, and drains that find another one, on threads.
 //!
-//! The amount of work is set, not the time. A busy machine makes it slower and never less thorough.
+//! The amount of work is fixed, not the time, so a busy machine makes a test slower and not less
+//! thorough.
 #![cfg(not(toolmeter_loom))]
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,7 +13,7 @@ use toolmeter_core::{
 const PRODUCERS: u64 = 3;
 const EVENTS: u64 = 20_000;
 
-/// What a producer offers as its event of this index: each word follows from both.
+/// The event of this index of a producer. Each word depends on both.
 fn facts(producer: u64, index: u64) -> EventFacts {
     let kind = ErrorKind::ALL[index as usize % ErrorKind::COUNT];
     let latency_ns = index ^ producer << 40;
@@ -21,33 +21,33 @@ fn facts(producer: u64, index: u64) -> EventFacts {
     EventFacts::closing(producer as u32, finish)
 }
 
-/// What came out of a ring.
+/// The events that were drained from a ring.
 #[derive(Default)]
-struct Books {
-    /// The number of the event before and its index, by producer.
+struct Drained {
+    /// The number and the index of the last event, by producer.
     last: [Option<(u64, u64)>; PRODUCERS as usize],
-    drained: u64,
-    /// The sum of the numbers, which is known beforehand if none was lost.
+    count: u64,
+    /// The sum of the numbers. Without losses it is known in advance.
     numbers: u64,
 }
 
-impl Books {
+impl Drained {
     fn see(&mut self, event: RingEvent) {
         let producer = u64::from(event.facts.tool);
         let index = event.facts.started_ns;
         assert_eq!(event.facts, facts(producer, index), "a torn event");
-        // What one producer offers comes in its order, and so never twice.
+        // The events of one producer are drained in order, so none is drained twice.
         let before = self.last[producer as usize].replace((event.number, index));
         assert!(before.is_none_or(|(number, at)| number < event.number && at < index));
-        self.drained += 1;
+        self.count += 1;
         self.numbers = self.numbers.wrapping_add(event.number);
     }
 }
 
-/// Lets all producers offer while one thread drains and another asks for drains, too.
-fn run(ring: EventRing<'_>, pause: impl Fn(u64) + Sync) -> (Books, RingAccounting) {
+/// Lets all producers offer while one thread drains, and another one begins drains, too.
+fn run(ring: EventRing<'_>, pause: impl Fn(u64) + Sync) -> (Drained, RingAccounting) {
     let running = Word::new(PRODUCERS);
-    let mut books = Books::default();
+    let mut drained = Drained::default();
     thread::scope(|scope| {
         for producer in 0..PRODUCERS {
             let (running, pause) = (&running, &pause);
@@ -61,14 +61,14 @@ fn run(ring: EventRing<'_>, pause: impl Fn(u64) + Sync) -> (Books, RingAccountin
         }
         scope.spawn(|| {
             while running.load(Relaxed) > 0 {
-                // At once given back: it takes nothing.
+                // It drains nothing.
                 drop(ring.drain());
                 thread::yield_now();
             }
         });
         while running.load(Relaxed) > 0 {
             for event in ring.drain().into_iter().flatten() {
-                books.see(event);
+                drained.see(event);
                 let accounting = ring.accounting();
                 assert!(accounting.offered >= accounting.lost + accounting.drained);
             }
@@ -76,41 +76,41 @@ fn run(ring: EventRing<'_>, pause: impl Fn(u64) + Sync) -> (Books, RingAccountin
         }
     });
     for event in ring.drain().into_iter().flatten() {
-        books.see(event);
+        drained.see(event);
     }
     let accounting = ring.accounting();
     assert_eq!(accounting.offered, PRODUCERS * EVENTS);
     assert_eq!(accounting.offered, accounting.drained + accounting.lost);
-    assert_eq!(accounting.drained, books.drained);
-    (books, accounting)
+    assert_eq!(accounting.drained, drained.count);
+    (drained, accounting)
 }
 
 #[test]
 fn a_small_ring_loses_nothing_uncounted() {
-    const PLACES: usize = 4;
-    static WORDS: [Word; EventRing::words(PLACES)] =
-        [const { Word::new(0) }; EventRing::words(PLACES)];
-    static RING: EventRing<'static> = match EventRing::new(&WORDS, PLACES) {
+    const CAPACITY: usize = 4;
+    static WORDS: [Word; EventRing::words(CAPACITY)] =
+        [const { Word::new(0) }; EventRing::words(CAPACITY)];
+    static RING: EventRing<'static> = match EventRing::new(&WORDS, CAPACITY) {
         Ok(ring) => ring,
         Err(_) => panic!("the ring is out of range"),
     };
-    let (books, accounting) = run(RING, |index| {
+    let (drained, accounting) = run(RING, |index| {
         if index % 8 == 0 {
             thread::yield_now();
         }
     });
-    assert!(books.drained >= PLACES as u64);
-    assert!(accounting.lost > 0, "it was never full");
+    assert!(drained.count >= CAPACITY as u64);
+    assert!(accounting.lost > 0, "the ring was never full");
 }
 
 #[test]
 fn a_ring_with_room_loses_nothing() {
-    let places = (PRODUCERS * EVENTS).next_power_of_two() as usize;
-    let words: Vec<Word> = (0..EventRing::words(places))
+    let capacity = (PRODUCERS * EVENTS).next_power_of_two() as usize;
+    let words: Vec<Word> = (0..EventRing::words(capacity))
         .map(|_| Word::new(0))
         .collect();
-    let (books, accounting) = run(EventRing::new(&words, places).unwrap(), |_| {});
+    let (drained, accounting) = run(EventRing::new(&words, capacity).unwrap(), |_| {});
     assert_eq!(accounting.lost, 0);
     let offered = PRODUCERS * EVENTS;
-    assert_eq!(books.numbers, offered * (offered - 1) / 2);
+    assert_eq!(drained.numbers, offered * (offered - 1) / 2);
 }

@@ -1,9 +1,9 @@
-//! The errors of a layout that is out of range.
+//! The errors of a layout whose arguments are out of range.
 
 use super::Layout;
 use core::fmt;
 
-/// A number of stripes that is not a power of two from 1 to 256.
+/// The error of a number of stripes that is not a power of two from 1 to 256.
 ///
 /// # Examples
 ///
@@ -18,7 +18,7 @@ use core::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StripesError {
-    /// The number of stripes that was asked for.
+    /// The requested number of stripes.
     pub given: usize,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for StripesError {
 
 impl core::error::Error for StripesError {}
 
-/// The reason why [`Layout::new`] refused.
+/// The error of [`Layout::new`]: an argument is out of range.
 ///
 /// # Examples
 ///
@@ -50,11 +50,11 @@ impl core::error::Error for StripesError {}
 pub enum LayoutError {
     /// The precision is not 0 to 7.
     Precision(u8),
-    /// The range does not reach beyond the first group, or is above 63.
+    /// The exponent of the range is not above the precision, or is above 63.
     MaxExponent {
-        /// The exponent that was asked for.
+        /// The requested exponent.
         max_exponent: u8,
-        /// The precision it has to exceed.
+        /// The precision, which the exponent must exceed.
         precision: u8,
     },
     /// The number of stripes is not a power of two from 1 to 256.

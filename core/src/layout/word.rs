@@ -1,4 +1,4 @@
-//! Indices into the header of a stripe.
+//! The index of each counter in the header of a stripe. The head of `layout.rs` has the table.
 
 use crate::error_kind::ErrorKind;
 use crate::outcome::OutcomeClass;
@@ -19,6 +19,7 @@ const FAILURES: usize = 12;
 
 pub(crate) const REJECTED: usize = FAILURES + ErrorKind::COUNT;
 
+/// The sum of the latencies of a class.
 #[inline]
 pub(crate) const fn sum(class: OutcomeClass) -> usize {
     match class {
@@ -28,6 +29,7 @@ pub(crate) const fn sum(class: OutcomeClass) -> usize {
     }
 }
 
+/// One bit for each group of buckets of a class that was ever used.
 #[inline]
 pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
     match class {
@@ -37,6 +39,7 @@ pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
     }
 }
 
+/// The number of failures of a kind.
 #[inline]
 pub(crate) const fn failures(kind: ErrorKind) -> usize {
     FAILURES + kind.index()

@@ -5,11 +5,11 @@ use super::counts::{BucketCount, BucketCounts, CountsFull};
 use core::iter::Peekable;
 
 impl<C: BucketCounts> Reading<C> {
-    /// Takes away what `baseline`, an earlier reading of the same slot, holds already.
+    /// Subtracts `baseline`, an earlier reading of the same slot.
     ///
-    /// Counts are subtracted wrapping. A reading that is taken while calls finish may hold the
-    /// latency or the kind of a call whose bucket it missed: such a call is counted in the
-    /// next difference, its latency in this one. See [`slot`](crate::slot).
+    /// Counts are subtracted wrapping. A reading that is taken while calls finish may have the latency
+    /// or the kind of a call whose bucket it missed. Such a call is counted in the next difference, and
+    /// its latency in this one. See [`slot`](crate::slot).
     ///
     /// # Examples
     ///
@@ -46,14 +46,14 @@ impl<C: BucketCounts> Reading<C> {
         self.forget_lasts_of_none();
     }
 
-    /// Adds what `other`, a reading of a slot of the same layout, holds.
+    /// Adds `other`, a reading of a slot of the same layout.
     ///
     /// Counts are added wrapping, the histograms bucket by bucket. The last finish and the last
     /// failure are the later of both.
     ///
     /// # Errors
     ///
-    /// [`CountsFull`] if this reading has no room for the buckets of both; it is then unchanged.
+    /// [`CountsFull`] if this reading has no room for the buckets of both. It is then unchanged.
     ///
     /// # Examples
     ///
@@ -104,8 +104,8 @@ impl<C: BucketCounts> Reading<C> {
     }
 }
 
-/// Returns the count of this bucket, 0 if there is none, and skips all pairs up to it. Asked for
-/// ascending indices.
+/// Returns the count of the bucket of this index, or 0 if there is none, and skips all pairs up to it.
+/// Must be called with ascending indices.
 fn count_of(pairs: &mut Peekable<impl Iterator<Item = BucketCount>>, index: u32) -> u64 {
     while pairs.next_if(|&(other, _)| other < index).is_some() {}
     pairs
@@ -113,7 +113,7 @@ fn count_of(pairs: &mut Peekable<impl Iterator<Item = BucketCount>>, index: u32)
         .map_or(0, |(_, count)| count)
 }
 
-/// Takes the counts of `before` away, and drops the buckets that are then empty.
+/// Subtracts the counts of `before`, and removes the buckets that are then empty.
 pub(super) fn subtract_counts<C: BucketCounts>(counts: &mut C, before: &[BucketCount]) {
     let mut before = before.iter().copied().peekable();
     for (index, count) in counts.as_mut_slice() {
@@ -122,7 +122,7 @@ pub(super) fn subtract_counts<C: BucketCounts>(counts: &mut C, before: &[BucketC
     drop_empty(counts);
 }
 
-/// Appends a pair to be replaced for each bucket of `more` that `counts` has not.
+/// Appends a placeholder for each bucket of `more` that `counts` lacks.
 pub(super) fn make_room<C: BucketCounts>(
     counts: &mut C,
     more: &[BucketCount],
@@ -140,12 +140,12 @@ pub(super) fn make_room<C: BucketCounts>(
     Ok(())
 }
 
-/// Adds `more` to the first `len` pairs, wrapping. There is room behind them for the buckets that
-/// they have not, from [`make_room`].
+/// Adds `more` to the first `len` pairs, wrapping. The pairs behind them are the placeholders of
+/// [`make_room`].
 pub(super) fn add_counts<C: BucketCounts>(counts: &mut C, len: usize, mut more: &[BucketCount]) {
     let pairs = counts.as_mut_slice();
     let mut left = len;
-    // From the end, so that each pair is moved before its place is taken.
+    // From the end, so that each pair is moved before it is overwritten.
     for place in (0..pairs.len()).rev() {
         let own = pairs[..left].last().copied();
         let other = more.last().copied();
@@ -164,7 +164,7 @@ pub(super) fn add_counts<C: BucketCounts>(counts: &mut C, len: usize, mut more: 
     drop_empty(counts);
 }
 
-/// Drops the pairs whose count is 0.
+/// Removes the pairs whose count is 0.
 fn drop_empty<C: BucketCounts>(counts: &mut C) {
     let pairs = counts.as_mut_slice();
     let mut kept = 0;

@@ -1,11 +1,12 @@
-//! Storage for the buckets of one histogram.
+//! Storage for the buckets of one histogram: [`BucketCounts`], [`FixedCounts`], and `Vec`.
 
 use core::fmt;
 
-/// A bucket's index and its count: `(index, count)`, the count never 0.
+/// The index and the count of a bucket: `(index, count)`. In a [`Reading`](super::Reading) the count is
+/// never 0.
 pub type BucketCount = (u32, u64);
 
-/// Storage for the buckets of one histogram that are not empty, in the order of their index.
+/// Storage for the buckets of one histogram that are not empty, by ascending index.
 ///
 /// # Examples
 ///
@@ -22,26 +23,27 @@ pub type BucketCount = (u32, u64);
 /// # Ok::<(), toolmeter_core::CountsFull>(())
 /// ```
 pub trait BucketCounts: Default {
-    /// Appends a pair whose index is above that of every pair before.
+    /// Appends a pair. Its index must be above that of every pair before.
     ///
     /// # Errors
     ///
-    /// [`CountsFull`] if there is no room; the storage is then unchanged.
+    /// [`CountsFull`] if there is no room. The storage is then unchanged.
     fn push(&mut self, pair: BucketCount) -> Result<(), CountsFull>;
 
-    /// Returns the pairs, in the order of their index.
+    /// Returns the pairs, by ascending index.
     fn as_slice(&self) -> &[BucketCount];
 
-    /// Returns the pairs, to be changed in place.
+    /// Returns the pairs, to change in place.
     fn as_mut_slice(&mut self) -> &mut [BucketCount];
 
-    /// Keeps only the first `len` pairs.
+    /// Keeps the first `len` pairs, or all if there are fewer.
     fn truncate(&mut self, len: usize);
 }
 
-/// A [`BucketCounts`] of at most `N` pairs, without an allocator.
+/// Storage for at most `N` buckets, without an allocator.
 ///
-/// [`Buckets::count`](crate::Buckets::count) pairs are always enough.
+/// An `N` of [`Buckets::count`](crate::Buckets::count) is always enough. Each takes at most
+/// 16 bytes.
 ///
 /// # Examples
 ///
@@ -60,7 +62,7 @@ pub struct FixedCounts<const N: usize> {
 }
 
 impl<const N: usize> FixedCounts<N> {
-    /// Creates storage that holds no pair; it may be part of a `static`.
+    /// Creates empty storage. It may be part of a `static`.
     ///
     /// # Examples
     ///
@@ -129,7 +131,7 @@ impl BucketCounts for std::vec::Vec<BucketCount> {
     }
 }
 
-/// The error of a [`BucketCounts`] that has no room for another bucket; give it more.
+/// The error of a [`BucketCounts`] that has no room for another bucket.
 ///
 /// # Examples
 ///
@@ -141,7 +143,7 @@ impl BucketCounts for std::vec::Vec<BucketCount> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountsFull {
-    /// The number of pairs that it holds.
+    /// The number of buckets that it has room for.
     pub capacity: usize,
 }
 

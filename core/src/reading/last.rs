@@ -1,4 +1,4 @@
-//! The last finish and the last failure.
+//! The last finish and the last failure of a reading.
 
 use super::{Reading, Tally};
 use crate::error_kind::ErrorKind;
@@ -23,19 +23,19 @@ use crate::error_kind::ErrorKind;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LastFinish {
-    /// When it finished, in nanoseconds of the clock.
+    /// The time of the end, in nanoseconds of the clock.
     pub at_ns: u64,
-    /// How long it took, in nanoseconds.
+    /// The duration, in nanoseconds.
     pub latency_ns: u64,
 }
 
-/// The failure that happened last, as a slot keeps it: in one word.
+/// The call that failed last, encoded in one word.
 ///
 /// | bits | content |
 /// | --- | --- |
-/// | 24 to 63 | when, in units of 2^16 ns (65.5 us), modulo 2^40 units (2.28 years) |
+/// | 24 to 63 | the time, in units of 2^16 ns (65.5 us), modulo 2^40 units (2.28 years) |
 /// | 16 to 23 | the index of the error kind |
-/// | 0 to 15 | the attempt, at least 1, so that no failure is encoded as 0 |
+/// | 0 to 15 | the attempt, at least 1, so that a word of 0 encodes that there is no failure |
 ///
 /// # Examples
 ///
@@ -56,7 +56,8 @@ impl LastFailure {
     const AT_SHIFT: u32 = 64 - Self::AT_BITS;
     const AT_MASK: u64 = (1 << Self::AT_BITS) - 1;
 
-    /// Describes a failure of this kind, of this attempt (0 is taken for 1), at this time of the clock.
+    /// Creates a failure of this kind, of this attempt (0 is treated as 1), at this time in nanoseconds
+    /// of the clock.
     ///
     /// # Examples
     ///
@@ -73,16 +74,18 @@ impl LastFailure {
         Self((at << Self::AT_SHIFT) | ((kind as u64) << 16) | attempt as u64)
     }
 
+    /// Returns the word that encodes the failure.
     pub(crate) const fn to_word(self) -> u64 {
         self.0
     }
 
-    /// Returns the failure that a word holds, if it holds one.
+    /// Returns the failure that a word encodes, or `None` for a word of 0.
     pub(crate) fn from_word(word: u64) -> Option<Self> {
         (word != 0).then_some(Self(word))
     }
 
-    /// Returns the kind of the failure.
+    /// Returns the kind of the failure. An index that this version does not know is read as
+    /// [`ErrorKind::Other`].
     ///
     /// # Examples
     ///
@@ -116,9 +119,9 @@ impl LastFailure {
         self.0 as u16
     }
 
-    /// Returns when it failed, in nanoseconds of the clock, cut to a whole unit of 2^16 ns.
+    /// Returns the time of the failure in nanoseconds of the clock, rounded down to a unit of 2^16 ns.
     ///
-    /// `now_ns` is any time after the failure, and less than 2.28 years after.
+    /// `now_ns` is any time from the failure to less than 2.28 years after it.
     ///
     /// # Examples
     ///
@@ -136,13 +139,13 @@ impl LastFailure {
         now.saturating_sub(age) << Self::UNIT_BITS
     }
 
-    /// Returns the later of two that are less than 2^39 units apart, 1.14 years; times are compared
-    /// around the 2.28 years after which they repeat.
+    /// Returns the later of two failures that are less than 2^39 units (1.14 years) apart. Times wrap
+    /// after 2.28 years, and are compared accordingly.
     fn later(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
             (Some(a), Some(b)) => {
                 let ahead = (a.0 >> Self::AT_SHIFT).wrapping_sub(b.0 >> Self::AT_SHIFT);
-                // The sign of the difference, as a number of as many bits as the times have.
+                // The sign bit of the difference, which has as many bits as the times.
                 let a_is_later = (ahead >> (Self::AT_BITS - 1)) & 1 == 0;
                 Some(if a_is_later { a } else { b })
             }
@@ -152,8 +155,8 @@ impl LastFailure {
 }
 
 impl<C: Tally> Reading<C> {
-    /// Returns the last finish among successes and failures; a difference has one only if such a
-    /// call ended since its baseline.
+    /// Returns the last finish among successes and failures, if there is one. A difference has one only
+    /// if such a call ended since its baseline.
     ///
     /// # Examples
     ///
@@ -178,7 +181,8 @@ impl<C: Tally> Reading<C> {
         self.last_finish
     }
 
-    /// Returns the last failure; a difference has one only if a call failed since its baseline.
+    /// Returns the last failure, if there is one. A difference has one only if a call failed since its
+    /// baseline.
     ///
     /// # Examples
     ///
@@ -201,8 +205,7 @@ impl<C: Tally> Reading<C> {
         self.last_failure
     }
 
-    /// Forgets the last failure and the last finish if no call that could have left them is
-    /// counted.
+    /// Removes the last failure and the last finish if no call is counted that could have left them.
     pub(crate) fn forget_lasts_of_none(&mut self) {
         let [success, failure, _] = &self.counts;
         if failure.is_empty() {
@@ -213,7 +216,7 @@ impl<C: Tally> Reading<C> {
         }
     }
 
-    /// Notes a finish that some stripe holds, if it is the latest so far.
+    /// Takes over the finish of a stripe if it is the latest so far.
     pub(crate) fn note_finish(&mut self, finish: LastFinish) {
         if self
             .last_finish
@@ -223,7 +226,7 @@ impl<C: Tally> Reading<C> {
         }
     }
 
-    /// Notes a failure that some stripe holds, if it is the latest so far.
+    /// Takes over the failure of a stripe if it is the latest so far.
     pub(crate) fn note_failure(&mut self, failure: Option<LastFailure>) {
         self.last_failure = LastFailure::later(failure, self.last_failure);
     }

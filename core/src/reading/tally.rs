@@ -1,10 +1,10 @@
-//! Totals of a histogram, with or without its buckets.
+//! The number of calls in a histogram, with or without its buckets: [`Tally`] and [`CountOnly`].
 
 use super::counts::BucketCounts;
 
-/// What a [`Reading`] must know of the buckets of one histogram: how many calls they count.
+/// The total of one histogram, which every [`Reading`](super::Reading) needs.
 ///
-/// Every [`BucketCounts`] tells it by adding up; a [`CountOnly`] keeps nothing else.
+/// Every [`BucketCounts`] computes it from its buckets. A [`CountOnly`] stores nothing else.
 ///
 /// # Examples
 ///
@@ -24,7 +24,7 @@ pub trait Tally: Default {
     /// Returns whether all buckets are empty.
     fn is_empty(&self) -> bool;
 
-    /// Empties all buckets, keeping the storage.
+    /// Empties all buckets and keeps the storage.
     fn clear(&mut self);
 }
 
@@ -44,7 +44,7 @@ impl<C: BucketCounts> Tally for C {
     }
 }
 
-/// How many calls a histogram counts, without its buckets: for [`Slot::visit`](crate::Slot::visit).
+/// The number of calls in a histogram, without its buckets, for [`Slot::visit`](crate::Slot::visit).
 ///
 /// # Examples
 ///
@@ -66,7 +66,7 @@ impl CountOnly {
         any: false,
     };
 
-    /// Counts the calls of one bucket that is not empty.
+    /// Adds the count of a bucket that is not empty.
     pub(crate) fn count(&mut self, count: u64) {
         self.total = self.total.wrapping_add(count);
         self.any = true;

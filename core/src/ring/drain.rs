@@ -1,17 +1,19 @@
-//! The drain of a ring.
+//! The drain of a ring: which places it visits, and in which order.
+//!
+//! The head of `ring.rs` has the invariant and the table of orderings.
 
 use super::place::RingEvent;
 use super::{EventRing, Header};
 use crate::sync::Ordering::{Acquire, Release};
 
-/// In `relay`: there is a drain. The bits below tell the first position to look at.
+/// In `relay`: there is a drain. The bits below are the first position to visit.
 pub(super) const DRAINING: u64 = 1 << 63;
 
-/// The drain of an [`EventRing`]: takes the events that were offered before it began.
+/// An iterator that drains the events that were offered to an [`EventRing`] before it began.
 ///
-/// Each event is counted as drained when it is returned, and makes room for another. Dropping it
-/// leaves the rest for the next drain. While it lives, there is no other; one that is forgotten
-/// (by [`core::mem::forget`]) was the last.
+/// Each event is counted as drained when it is returned, and makes room for another. Dropping the
+/// iterator leaves the remaining events for the next drain. While it lives, there is no other drain.
+/// If it is leaked by [`core::mem::forget`], the ring cannot be drained any more.
 ///
 /// # Examples
 ///
@@ -35,21 +37,22 @@ pub(super) const DRAINING: u64 = 1 << 63;
 #[must_use = "it drains nothing unless it is iterated"]
 pub struct EventRingDrain<'a> {
     ring: EventRing<'a>,
-    /// What the drain before left.
+    /// The first position that the drain before left.
     from: u64,
-    /// The first position of the last turn of the ring, or `from`.
+    /// The first position of the last lap of the ring, or `from` if that is later.
     first: u64,
     /// Whether there may be events of positions below `first`.
     has_older: bool,
-    /// The next position to look at.
+    /// The next position to visit.
     pub(super) at: u64,
+    /// The position after the last to visit.
     end: u64,
-    /// The first position whose place held no event, or the end.
+    /// The first position whose event was not complete, or the end.
     none_at: u64,
 }
 
 impl<'a> EventRingDrain<'a> {
-    /// Begins to drain; `None` while there is another drain.
+    /// Begins to drain. Returns `None` while there is another drain.
     #[inline]
     pub(super) fn begin(ring: EventRing<'a>) -> Option<Self> {
         let Header { tickets, relay } = ring.header();
@@ -58,7 +61,7 @@ impl<'a> EventRingDrain<'a> {
             return None;
         }
         let end = tickets.entered();
-        // In more positions than there are places, each place would come twice.
+        // In more positions than there are places, a place would be visited twice.
         let first = from.max(end.saturating_sub(ring.capacity() as u64));
         Some(Self {
             ring,
@@ -71,7 +74,7 @@ impl<'a> EventRingDrain<'a> {
         })
     }
 
-    /// Takes the event of the lowest position below the last turn of the ring, if there is one.
+    /// Takes the event of the lowest position from before the last lap, if there is one.
     #[cold]
     fn take_oldest(&self) -> Option<RingEvent> {
         let places = 0..self.ring.capacity() as u64;

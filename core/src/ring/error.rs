@@ -1,8 +1,8 @@
-//! The error of a ring that cannot be made.
+//! The error of arguments that make no ring.
 
 use core::fmt;
 
-/// Why [`EventRing::new`] refused.
+/// The error of [`EventRing::new`](super::EventRing::new).
 ///
 /// # Examples
 ///
@@ -10,23 +10,23 @@ use core::fmt;
 /// use toolmeter_core::{EventRing, EventRingError, Word};
 ///
 /// let words: Vec<Word> = (0..EventRing::words(4)).map(|_| Word::new(0)).collect();
-/// assert_eq!(EventRing::new(&words, 3).unwrap_err(), EventRingError::Places { given: 3 });
+/// assert_eq!(EventRing::new(&words, 3).unwrap_err(), EventRingError::Capacity { given: 3 });
 /// let error = EventRing::new(&words, 8).unwrap_err();
 /// assert_eq!(error, EventRingError::TooSmall { words: words.len(), needed: EventRing::words(8) });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventRingError {
-    /// The number of places is no power of two, or out of range.
-    Places {
-        /// The number that was asked for.
+    /// The capacity is not a power of two from 1 to 1,048,576.
+    Capacity {
+        /// The requested capacity.
         given: usize,
     },
-    /// There are fewer words than the places need.
+    /// There are fewer words than a ring of this capacity needs.
     TooSmall {
         /// The number of words that were given.
         words: usize,
-        /// The number that is needed.
+        /// The number of words that are needed.
         needed: usize,
     },
 }
@@ -34,12 +34,12 @@ pub enum EventRingError {
 impl fmt::Display for EventRingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Places { given } => write!(
+            Self::Capacity { given } => write!(
                 f,
-                "{given} places in a ring: the number must be a power of two from 1 to 1,048,576"
+                "capacity {given} is out of range: use a power of two from 1 to 1,048,576"
             ),
             Self::TooSmall { words, needed } => {
-                write!(f, "a ring of {words} words: its places need {needed}")
+                write!(f, "this ring needs {needed} words, but there are {words}")
             }
         }
     }

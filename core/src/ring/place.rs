@@ -1,4 +1,6 @@
-//! One place of a ring.
+//! One place of a ring: its state, and the event in it.
+//!
+//! The head of `ring.rs` has the states, who may change them, and the table of orderings.
 
 use crate::event::EventFacts;
 use crate::sync::{
@@ -6,9 +8,9 @@ use crate::sync::{
     Word,
 };
 
-/// The words of a place: its state, the event's number, its facts.
+/// The number of words of a place: its state, the number of the event, its facts.
 pub(super) const PLACE: usize = 2 + EventFacts::WORDS;
-/// In the state of a place: an offer holds it. The bits above tell the event.
+/// In the state of a place: an offer holds it. The bits above encode the position of the event.
 pub(super) const HELD: u64 = 1;
 
 /// An event that was drained.
@@ -29,22 +31,22 @@ pub(super) const HELD: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RingEvent {
-    /// Which event of its ring it is, counted from 0. Lost events have numbers, too.
+    /// The number of the event in its ring, counted from 0. Lost events have numbers, too.
     pub number: u64,
-    /// What it says.
+    /// The content of the event.
     pub facts: EventFacts,
 }
 
 /// One place of a ring.
 pub(super) struct Place<'a> {
-    /// Twice one more than the position of the event that is complete here, or 0; and the bit [`HELD`].
+    /// Twice (the position of the complete event plus one), or 0 if there is none; and the bit [`HELD`].
     pub(super) state: &'a Word,
     pub(super) number: &'a Word,
     pub(super) facts: &'a [Word; EventFacts::WORDS],
 }
 
 impl<'a> Place<'a> {
-    /// Views the words of a place.
+    /// Creates a view of the words of a place.
     #[inline]
     pub(super) fn of([state, number, facts @ ..]: &'a [Word; PLACE]) -> Self {
         Self {
@@ -54,18 +56,18 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Holds the place; false, and no change, if it is held or full.
+    /// Holds the place. Returns false, and changes nothing, if it is held or full.
     #[inline]
     pub(super) fn hold(&self) -> bool {
         let before = self.state.fetch_or(HELD, Acquire);
         if before & HELD == 0 && before != 0 {
-            // The drain may be emptying it.
+            // The drain may be emptying the place, so this is no store.
             self.state.fetch_add(HELD.wrapping_neg(), Relaxed);
         }
         before == 0
     }
 
-    /// Writes an event. For the offer that holds the place.
+    /// Writes an event. Only the offer that holds the place calls this.
     #[inline]
     pub(super) fn write(&self, number: u64, facts: EventFacts) {
         self.number.store(number, Relaxed);
@@ -74,7 +76,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Leaves the place full with the event of this position. For the offer that holds it.
+    /// Makes the place full with the event of this position. Only the offer that holds it calls this.
     #[inline]
     pub(super) fn fill(&self, position: u64) {
         self.state
@@ -88,7 +90,7 @@ impl<'a> Place<'a> {
         (full_with / (HELD << 1)).checked_sub(1)
     }
 
-    /// Takes the event of this position out, if it is complete. For the drain.
+    /// Takes the event of this position out, if it is complete. Only the drain calls this.
     #[inline]
     pub(super) fn take(&self, position: u64) -> Option<RingEvent> {
         let full_with = full(position);
@@ -100,14 +102,14 @@ impl<'a> Place<'a> {
         for (value, word) in words.iter_mut().zip(self.facts) {
             *value = word.load(Relaxed);
         }
-        // An offer may be taking its bit off.
+        // An offer may be clearing its bit, so this is no store.
         self.state.fetch_add(full_with.wrapping_neg(), Release);
         let facts = EventFacts::from_words(words);
         Some(RingEvent { number, facts })
     }
 }
 
-/// The state of a place that is full with the event of this position.
+/// Returns the state of a place that is full with the event of this position.
 #[inline]
 const fn full(position: u64) -> u64 {
     position.wrapping_add(1).wrapping_mul(HELD << 1)

@@ -23,7 +23,7 @@ impl Words {
     }
 }
 
-/// Facts that differ in each word.
+/// Facts that differ in every word.
 fn facts(of: u64) -> EventFacts {
     let failure = Outcome::Failure(ErrorKind::Network);
     EventFacts::closing(of as u32, Finish::new(failure, 1, of * 10, of + 3))
@@ -60,7 +60,7 @@ struct HalfPut<'a> {
 }
 
 impl<'a> HalfPut<'a> {
-    /// Stops before it looks at its place.
+    /// Stops before it tries to hold its place.
     fn before_its_place(ring: EventRing<'a>) -> Self {
         let tickets = ring.header().tickets;
         let ticket = tickets.take(ring.capacity() as u64);
@@ -91,7 +91,7 @@ impl<'a> HalfPut<'a> {
         self.place().fill(self.position);
     }
 
-    /// Goes on from where it had not looked at its place yet.
+    /// Goes on from before its place.
     fn go_on(&self) {
         if !self
             .ring
@@ -107,14 +107,16 @@ fn ranges_are_checked_and_named() {
     let words = Words::new(4);
     for given in [0, 3, 6, 1 << 21, usize::MAX] {
         let error = EventRing::new(&words.0, given).unwrap_err();
-        assert_eq!(error, EventRingError::Places { given });
-        assert!(error.to_string().starts_with(&format!("{given} places")));
+        assert_eq!(error, EventRingError::Capacity { given });
+        let text =
+            format!("capacity {given} is out of range: use a power of two from 1 to 1,048,576");
+        assert_eq!(error.to_string(), text);
     }
     for missing in [1, words.0.len()] {
         let error = EventRing::new(&words.0[missing..], 4).unwrap_err();
         let (words, needed) = (words.0.len() - missing, 25);
         assert_eq!(error, EventRingError::TooSmall { words, needed });
-        let text = format!("a ring of {words} words: its places need 25");
+        let text = format!("this ring needs 25 words, but there are {words}");
         assert_eq!(error.to_string(), text);
     }
     assert_eq!(EventRing::new(&words.0, 2).unwrap().capacity(), 2);
@@ -178,7 +180,7 @@ fn there_is_one_drain() {
     assert_eq!(counts(ring), [3, 0, 3]);
 }
 
-/// The drain, or an offer of a higher priority, interrupts an offer that has not looked at its place:
+/// The drain, or an offer of a higher priority, interrupts an offer that has not reached its place:
 /// neither waits, the others' events are drained, and its own when it goes on.
 #[test]
 fn an_event_that_is_held_up_is_drained_when_its_offer_goes_on() {
@@ -195,8 +197,8 @@ fn an_event_that_is_held_up_is_drained_when_its_offer_goes_on() {
     assert_eq!(drained(ring), [3, 4, 5, 6]);
 }
 
-/// The same for an offer that has written half of its event, which costs each turn of the ring the
-/// event that comes to its place, and no more.
+/// The same for an offer that has written half of its event. It costs each lap of the ring the event of
+/// its place, and no more.
 #[test]
 fn an_event_that_is_half_written_costs_its_place_alone() {
     let words = Words::new(4);
@@ -216,10 +218,10 @@ fn an_event_that_is_half_written_costs_its_place_alone() {
     assert_eq!(drained(ring), [6, 7, 8, 9]);
 }
 
-/// A start is held up for more than a turn of the ring, and put before its end is offered. Its place
-/// comes after that of its end in the last turn, yet it is drained first.
+/// A start is held up for more than a lap of the ring, and put before its end is offered. Its place
+/// comes after that of its end in the last lap, yet it is drained first.
 #[test]
-fn a_start_from_before_the_last_turn_is_drained_before_its_end() {
+fn a_start_from_before_the_last_lap_is_drained_before_its_end() {
     let words = Words::new(4);
     let ring = words.ring();
     let start = HalfPut::before_its_place(ring);
@@ -229,16 +231,16 @@ fn a_start_from_before_the_last_turn_is_drained_before_its_end() {
     }
     start.go_on();
     let end = ring.offer(facts(7));
-    // The place of this one is that of the start. It is lost, and its position is looked at.
+    // This one finds the place of the start, and is lost. The drain visits its position.
     offer(ring, 1);
     assert_eq!(drained(ring), [start.number, end]);
     assert_eq!(counts(ring), [9, 1, 8]);
 }
 
-/// Of several events from before the last turn, that of the lowest position is drained first, in
+/// Of several events from before the last lap, that of the lowest position is drained first, in
 /// whichever order they were put, and the next drain goes on where one was dropped.
 #[test]
-fn events_from_before_the_last_turn_are_drained_by_position() {
+fn events_from_before_the_last_lap_are_drained_by_position() {
     let words = Words::new(8);
     let ring = words.ring();
     offer(ring, 6);
@@ -259,8 +261,7 @@ fn events_from_before_the_last_turn_are_drained_by_position() {
     assert_eq!(counts(ring), [23, 1, 22]);
 }
 
-/// An offer goes on after a later turn has used its place: full, it loses its event and leaves the
-/// other.
+/// An offer goes on after a later lap has filled its place. It loses its event and leaves the other.
 #[test]
 fn an_offer_that_was_overtaken_leaves_the_later_event() {
     let words = Words::new(2);
@@ -278,7 +279,7 @@ fn an_offer_that_was_overtaken_leaves_the_later_event() {
     assert_eq!(drained(ring), [3, 4]);
 }
 
-/// An offer that looks at a full place is interrupted by the drain: it hides nothing from it.
+/// The drain interrupts an offer that has set the bit of a full place. The event is drained.
 #[test]
 fn the_drain_takes_an_event_at_which_an_offer_looks() {
     let words = Words::new(2);
@@ -293,7 +294,7 @@ fn the_drain_takes_an_event_at_which_an_offer_looks() {
     assert_eq!(drained(ring), [1, 2]);
 }
 
-/// A drain takes nothing of a later position, although it has the same place.
+/// A drain takes no event of a later position from the same place.
 #[test]
 fn what_entered_after_the_look_stays() {
     let words = Words::new(2);
@@ -312,7 +313,7 @@ fn what_entered_after_the_look_stays() {
     assert_eq!(drained(ring), [0]);
 }
 
-/// The next drain begins at the first place that was passed over, or at the end if nothing is
+/// The next drain begins at the first position that was passed over, or at the end if nothing is
 /// under way.
 #[test]
 fn a_drain_looks_at_no_more_than_it_must() {
@@ -385,7 +386,7 @@ fn words_that_were_not_zero_are_no_reason_to_panic() {
 }
 
 #[test]
-fn it_tells_its_account() {
+fn debug_shows_the_accounting() {
     let words = Words::new(2);
     offer(words.ring(), 1);
     assert_eq!(

@@ -1,10 +1,10 @@
-//! The end of a call.
+//! The end of a call, and how much of its latency is added to a sum.
 
 use crate::outcome::Outcome;
 
-/// The most that one call adds to a latency sum: 2^53 ns, 104 days.
+/// The most that one call adds to a sum of latencies: 2^53 ns, 104 days.
 ///
-/// So a clock that errs by centuries cannot make a sum useless.
+/// The bound keeps a sum meaningful if the clock errs by centuries.
 ///
 /// # Examples
 ///
@@ -24,7 +24,7 @@ use crate::outcome::Outcome;
 /// ```
 pub const MAX_SUMMED_LATENCY_NS: u64 = 1 << 53;
 
-/// The end of a call, for [`Slot::finish`].
+/// The end of a call, for [`Slot::finish`](super::Slot::finish).
 ///
 /// # Examples
 ///
@@ -37,18 +37,19 @@ pub const MAX_SUMMED_LATENCY_NS: u64 = 1 << 53;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finish {
-    /// How it ended.
+    /// The way in which the call ended.
     pub outcome: Outcome,
-    /// Which attempt it was, counted from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u16,
-    /// When it ended, in nanoseconds of the clock.
+    /// The time of the end, in nanoseconds of the clock.
     pub finished_at_ns: u64,
-    /// How long it took, in nanoseconds.
+    /// The duration, in nanoseconds.
     pub latency_ns: u64,
 }
 
 impl Finish {
-    /// Describes the end of a call that started at `started_ns` and took `latency_ns`.
+    /// Creates the end of a call that started at `started_ns` and took `latency_ns`. Their sum, the time
+    /// of the end, saturates.
     ///
     /// # Examples
     ///
@@ -56,7 +57,7 @@ impl Finish {
     /// use toolmeter_core::{Finish, Outcome};
     ///
     /// let finish = Finish::new(Outcome::Cancelled, 1, 1_000, u64::MAX);
-    /// assert_eq!(finish.finished_at_ns, u64::MAX); // the sum saturates
+    /// assert_eq!(finish.finished_at_ns, u64::MAX);
     /// ```
     #[must_use]
     #[inline]

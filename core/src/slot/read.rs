@@ -1,4 +1,7 @@
-//! Reading a slot.
+//! The read side of a slot: its histograms first, then its other counters.
+//!
+//! The head of `slot.rs` has the invariant and the table of orderings. The order of the loads below
+//! is part of it: buckets before everything else, and `started` last.
 
 use super::Slot;
 use crate::error_kind::ErrorKind;
@@ -11,10 +14,10 @@ use crate::sync::{Ordering, Word};
 use core::convert::Infallible;
 
 impl Slot<'_> {
-    /// Reads everything into `reading`, replacing what it held.
+    /// Reads all counters into `reading`, replacing its contents.
     ///
-    /// Calls may start and finish meanwhile; the head of [this file](crate::slot) says what is
-    /// then seen. Only groups of buckets that were ever used are visited.
+    /// Calls may start and finish meanwhile; the [module](crate::slot) says what a reader then sees.
+    /// Only groups of buckets that were ever used are visited.
     ///
     /// # Errors
     ///
@@ -55,12 +58,13 @@ impl Slot<'_> {
         Ok(())
     }
 
-    /// Reads everything, telling `visit` of each bucket that is not empty, and keeping the rest in
-    /// `reading`, whose contents it replaces.
+    /// Reads all counters into `reading`, replacing its contents, and calls `visit` with each bucket
+    /// that is not empty instead of storing it.
     ///
-    /// It takes no memory for buckets, neither in the reading nor on the stack. What is read, and in
-    /// which order, is as with [`read`](Self::read): `visit` is called by class, in the order of
-    /// [`OutcomeClass::ALL`], and within one by index. It may start and finish calls of this slot.
+    /// Buckets take no memory in the reading, and eight words on the stack. Calls may start and finish
+    /// meanwhile, with the same guarantees as [`read`](Self::read). `visit` is called class by class, in
+    /// the order of [`OutcomeClass::ALL`], and within a class by ascending index. It may itself start
+    /// and finish calls of this slot.
     ///
     /// # Examples
     ///
@@ -101,7 +105,7 @@ impl Slot<'_> {
         self.read_counters(reading);
     }
 
-    /// Reads all but the histograms, after those.
+    /// Reads all counters except the histograms, which must have been read before.
     fn read_counters<C: Tally>(&self, reading: &mut Reading<C>) {
         for stripe in self.all_stripes() {
             reading.retried = reading.retried.wrapping_add(stripe.get(word::RETRIED));
@@ -125,13 +129,13 @@ impl Slot<'_> {
         for stripe in self.all_stripes() {
             reading.entered = reading.entered.wrapping_add(stripe.get(word::STARTED));
         }
-        // An untouched slot has noted a finish of zeros.
+        // A slot without a finish has noted one of zeros.
         reading.forget_lasts_of_none();
     }
 
     /// Returns the number of calls that started or were rejected, without reading anything else.
     ///
-    /// While it stays the same and nothing was in flight, nothing happened.
+    /// If no call was in flight and this number is unchanged since, no call was counted since.
     ///
     /// # Examples
     ///
@@ -152,9 +156,10 @@ impl Slot<'_> {
             .fold(0, |sum, stripe| sum.wrapping_add(stripe.get(word::STARTED)))
     }
 
-    /// Gives the buckets of a class that are not empty to `push`, in the order of their index.
+    /// Calls `push` with each bucket of a class that is not empty, by ascending index.
     ///
-    /// A few buckets are added up over the stripes at a time, so that no memory for a group is needed.
+    /// [`AT_ONCE`] buckets are added up over the stripes at a time, so no memory for a whole group is
+    /// needed.
     fn read_histogram<E>(
         &self,
         class: OutcomeClass,
@@ -177,7 +182,7 @@ impl Slot<'_> {
                     let words = &stripe.buckets[first * OutcomeClass::COUNT..];
                     let (indices, _) = words.as_chunks();
                     match indices.first_chunk::<AT_ONCE>() {
-                        // Their number is known to the compiler: a load and an addition for each.
+                        // The compiler knows this length and unrolls the loop.
                         Some(indices) if width >= AT_ONCE => add(&mut sums, indices, class),
                         _ => add(&mut sums, indices.iter().take(width), class),
                     }
@@ -196,11 +201,11 @@ impl Slot<'_> {
 /// The buckets of one index, by class.
 type Index = [Word; OutcomeClass::COUNT];
 
-/// The number of buckets that are added up at a time. One at a time takes twice as long; on a
-/// microcontroller there are fewer, because their sums lie on the stack.
+/// The number of buckets that are added up at a time. A reading with one at a time takes twice as
+/// long. On a microcontroller there are fewer, because their sums lie on the stack.
 const AT_ONCE: usize = if cfg!(target_os = "none") { 4 } else { 8 };
 
-/// Adds the buckets of a class to the first sums.
+/// Adds the buckets of a class, one to each of the first sums.
 #[inline(always)]
 fn add<'a>(
     sums: &mut [u64; AT_ONCE],

@@ -1,4 +1,16 @@
-//! Writing a stripe.
+//! The write side of a slot: one stripe of it.
+//!
+//! The head of `slot.rs` has the invariant and the table of orderings. The order of the writes below
+//! is part of it: the bucket last.
+//!
+//! # What a finish costs
+//!
+//! On Zen 4, reading the time-stamp counter waits until the addresses of all earlier stores are
+//! known, and the address of the bucket depends on the latency. So each cycle between the clock's
+//! answer and that address delays the next reading of the clock (6 ns of a call, where calls follow
+//! each other at once), while the locked additions are hidden behind it. Therefore a latency beyond
+//! the range takes a branch to a cold function instead of a conditional move, short latencies take a
+//! branch of their own (see [`Buckets`]), and the address of a bucket is three times its index.
 
 use super::SlotTooSmall;
 use super::finish::{Finish, MAX_SUMMED_LATENCY_NS};
@@ -8,9 +20,10 @@ use crate::outcome::{Outcome, OutcomeClass};
 use crate::reading::LastFailure;
 use crate::sync::{Ordering, Word};
 
-/// A view of the words of one stripe, for a caller that finds them by itself.
+/// One stripe of a slot: a view of its words, for a caller that locates them itself.
 ///
-/// [`Slot::start`] and [`Slot::finish`] do the same for a stripe by its number.
+/// [`Slot::start`](super::Slot::start) and [`Slot::finish`](super::Slot::finish) find a stripe by its
+/// number.
 ///
 /// # Examples
 ///
@@ -36,7 +49,7 @@ pub struct Stripe<'a> {
 }
 
 impl<'a> Stripe<'a> {
-    /// Views the first words of `words`, as many as a stripe of this layout has.
+    /// Creates a view of the first [`Layout::stripe_words`] of `words`.
     ///
     /// # Errors
     ///
@@ -57,7 +70,7 @@ impl<'a> Stripe<'a> {
         }
     }
 
-    /// Counts the start of a call, as [`Slot::start`] does.
+    /// Counts the start of a call, as [`Slot::start`](super::Slot::start) does.
     #[inline(always)]
     pub fn start(&self, attempt: u16) {
         self.add(word::STARTED, 1);
@@ -66,7 +79,7 @@ impl<'a> Stripe<'a> {
         }
     }
 
-    /// Counts the end of a call, as [`Slot::finish`] does.
+    /// Counts the end of a call, as [`Slot::finish`](super::Slot::finish) does.
     #[inline(always)]
     pub fn finish(&self, finish: Finish) {
         let class = match finish.outcome {
@@ -82,8 +95,8 @@ impl<'a> Stripe<'a> {
                 self.header[word::LAST_FAILURE].store(failure.to_word(), Ordering::Relaxed);
                 OutcomeClass::Failure
             }
-            // Told apart in a function of their own: with a fourth arm, every outcome would be
-            // found by an indirect jump.
+            // A function of its own tells these two apart: with a fourth arm the compiler would
+            // choose among all of them by an indirect jump.
             Outcome::Cancelled | Outcome::Rejected => {
                 if self.counted_as_rejected(finish.outcome) {
                     return;
@@ -110,7 +123,7 @@ impl<'a> Stripe<'a> {
         self.buckets[layout::bucket(class, index)].fetch_add(1, Ordering::Release);
     }
 
-    /// Counts a call that was refused before it started, as [`Slot::reject`] does.
+    /// Counts a call that was rejected before it started, as [`Slot::reject`](super::Slot::reject) does.
     ///
     /// # Examples
     ///
@@ -130,7 +143,7 @@ impl<'a> Stripe<'a> {
         self.add_rejected();
     }
 
-    /// Counts the end of a call that was refused, and returns whether it was.
+    /// Counts the end of a rejected call. Returns false, and counts nothing, if it was not rejected.
     #[cold]
     #[inline(never)]
     fn counted_as_rejected(&self, outcome: Outcome) -> bool {
@@ -141,12 +154,13 @@ impl<'a> Stripe<'a> {
         rejected
     }
 
-    /// Counts a rejection; what entered with it was counted before.
+    /// Counts a rejection whose call is counted in `started` already.
     #[inline]
     fn add_rejected(&self) {
         self.header[word::REJECTED].fetch_add(1, Ordering::Release);
     }
 
+    /// Sets the stripe to zero, for [`Slot::clear`](super::Slot::clear).
     pub(super) fn clear(&self) {
         let groups = OutcomeClass::ALL
             .into_iter()
@@ -161,8 +175,8 @@ impl<'a> Stripe<'a> {
         clear(self.header);
     }
 
-    /// A long latency as it is counted and as it is summed. A function of its own, so that the
-    /// address of the bucket does not wait for the comparison.
+    /// Returns a long latency as it is counted and as it is summed. A cold function, so that the
+    /// address of the bucket does not depend on the comparison.
     #[cold]
     fn clamped(&self, latency_ns: u64) -> (u64, u64) {
         (
@@ -182,7 +196,7 @@ impl<'a> Stripe<'a> {
     }
 }
 
-/// Sets the words that are not zero to zero.
+/// Sets to zero the words that are not.
 fn clear(words: &[Word]) {
     for word in words {
         if word.load(Ordering::Relaxed) != 0 {

@@ -221,7 +221,7 @@ fn what_is_beyond_the_range_is_in_the_last_bucket_and_enters_the_sum_clamped() {
 }
 
 #[test]
-fn a_visitor_is_told_the_buckets_that_a_reading_keeps() {
+fn visit_passes_the_buckets_that_a_reading_stores() {
     let words = words();
     let slot = Slot::new(&words, LAYOUT).unwrap();
     for n in 0..40_u64 {
@@ -230,16 +230,16 @@ fn a_visitor_is_told_the_buckets_that_a_reading_keeps() {
     }
     slot.start(1, 1);
     let kept = read(&slot);
-    let mut told: [Vec<BucketCount>; OutcomeClass::COUNT] = Default::default();
+    let mut visited: [Vec<BucketCount>; OutcomeClass::COUNT] = Default::default();
     let mut reading = Reading::without_buckets();
     for _ in 0..2 {
-        told.iter_mut().for_each(Vec::clear);
+        visited.iter_mut().for_each(Vec::clear);
         slot.visit(&mut reading, |class, bucket| {
-            told[class.index()].push(bucket);
+            visited[class.index()].push(bucket);
         });
     }
     for class in OutcomeClass::ALL {
-        assert_eq!(told[class.index()], kept.buckets(class));
+        assert_eq!(visited[class.index()], kept.buckets(class));
         assert_eq!(reading.count(class), kept.count(class));
         assert_eq!(reading.sum_ns(class), kept.sum_ns(class));
     }

@@ -1,4 +1,14 @@
-//! A word in a critical section.
+//! The word of the feature `critical-section`: a `u64` that is used in critical sections only.
+//!
+//! # Invariant
+//!
+//! Each operation reads and writes the value in one critical section. So every operation is atomic, and
+//! all operations on all words are in one order that every thread and every handler agrees on.
+//!
+//! # Orderings
+//!
+//! That order is stronger than any requested ordering. So the argument is accepted, as an atomic does,
+//! and not used, and no operation has a row in a table.
 
 use super::Ordering;
 use core::cell::Cell;
@@ -6,8 +16,8 @@ use core::fmt;
 use core::panic::RefUnwindSafe;
 use critical_section::Mutex;
 
-/// A `u64` that is used in critical sections, with the methods of an atomic that this crate
-/// and those that build on it use.
+/// A `u64` in a critical section, with the methods of an atomic that this crate and those that build on
+/// it use.
 pub struct Word(Mutex<Cell<u64>>);
 
 impl Default for Word {
@@ -32,7 +42,7 @@ impl Word {
         Self(Mutex::new(Cell::new(value)))
     }
 
-    /// Replaces the value by what `change` makes of it, and returns the value before.
+    /// Replaces the value by the result of `change`, and returns the value before.
     #[inline]
     fn change(&self, change: impl FnOnce(u64) -> u64) -> u64 {
         critical_section::with(|section| {
@@ -61,11 +71,11 @@ impl Word {
         self.change(|_| value)
     }
 
-    /// Replaces the value if it is `current`.
+    /// Replaces the value if it is `current`, and returns the value before.
     ///
     /// # Errors
     ///
-    /// The value, if it is another.
+    /// The value, if it is not `current`.
     #[inline]
     pub fn compare_exchange(
         &self,
@@ -82,13 +92,13 @@ impl Word {
         }
     }
 
-    /// Adds, wrapping, and returns the value before.
+    /// Adds `addend`, wrapping, and returns the value before.
     #[inline]
     pub fn fetch_add(&self, addend: u64, _: Ordering) -> u64 {
         self.change(|value| value.wrapping_add(addend))
     }
 
-    /// Subtracts, wrapping, and returns the value before.
+    /// Subtracts `subtrahend`, wrapping, and returns the value before.
     #[inline]
     pub fn fetch_sub(&self, subtrahend: u64, _: Ordering) -> u64 {
         self.change(|value| value.wrapping_sub(subtrahend))
@@ -106,7 +116,7 @@ impl Word {
         self.change(|value| value & mask)
     }
 
-    /// Replaces the value by the greater of both and returns the value before.
+    /// Replaces the value by the higher of both and returns the value before.
     #[inline]
     pub fn fetch_max(&self, value: u64, _: Ordering) -> u64 {
         self.change(|before| before.max(value))

@@ -17,7 +17,7 @@ fn full_storage_says_so_and_stays_as_it_was() {
     );
 }
 
-/// Pushes, cuts and changes in place, and compares with the plain list after each.
+/// Pushes, truncates and changes in place, and compares with a plain list after each.
 #[cfg(feature = "std")]
 fn keeps_what_it_is_given<C: BucketCounts>(given: &[BucketCount], len: usize) {
     let mut counts = C::default();
