@@ -1,37 +1,45 @@
-//! How a registry is set up: [`RegistryBuilder`], its defaults and its limits.
+//! [`RegistryBuilder`]: the settings of a registry, with their defaults and limits.
+//!
+//! [`RegistryBuilder::build`] is in `registry.rs`, above the settings.
 
+use crate::call_env::CallEnv;
 use crate::clock::{ClockSource, HostClock};
-use crate::handle::Meter;
-use crate::instrument::{Hook, Instrument};
+use crate::event_names::EventNames;
+use crate::hook::Hook;
+use crate::instrument::Instrument;
+use crate::origin::Origin;
 use crate::process::{self, Process};
-use crate::pump::{Pump, PumpWorker};
-use crate::reclaim::{Names, Reclaim};
-use crate::registry::Registry;
-use crate::registry_state::{Baselines, RegistryState};
-use crate::running_calls::Listeners;
-use crate::snapshot::{Header, MAX_EXPONENT, PRECISIONS, Snapshot};
+use crate::pump::Pump;
+use crate::reclaim::Reclaim;
+use crate::registry_state::RegistryState;
+use crate::snapshot::{Clocks, MAX_EXPONENT, PRECISIONS};
 use crate::swap::ArcSwap;
 use crate::sync::{self, Mutex, Word};
 use crate::text::{
     DEFAULT_MESSAGE_BYTES, MAX_NAME_BYTES, MESSAGE_BYTES, Redactor, TextPolicy, escaped,
 };
 use crate::tool_map::ToolMap;
+use crate::totals::Baselines;
 use crate::wall_clock::{WallClock, WallSource};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use toolmeter_core::{Layout, StripesError, check_stripes};
-use toolmeter_events::{Hub, HubError, Rings, RingsError};
+use toolmeter_core::{Layout, check_stripes};
+use toolmeter_events::{Hub, Rings};
 
-/// The most tools that a registry can be allowed.
+mod error;
+
+pub use error::BuildError;
+
+/// The largest tool limit.
 const MAX_TOOL_LIMIT: usize = 1_000_000;
 
-/// Sets up a [`Registry`]; see [`Registry::builder`].
+/// The settings of a registry that is about to be built; see
+/// [`Registry::builder`](crate::Registry::builder).
 ///
 /// # Examples
 ///
@@ -64,73 +72,36 @@ pub struct RegistryBuilder {
     wall: WallSource,
     keeps_text: bool,
     message_bytes: usize,
-    redactor: Option<RedactErrors>,
-    instrument: Option<Instruments>,
+    redactor: Option<HostRedactor>,
+    instrument: Option<HostInstrument>,
     max_exponent: u8,
 }
 
 /// The host's redactor.
 #[derive(Clone)]
-struct RedactErrors(Redactor);
+struct HostRedactor(Redactor);
 
 /// A panic of the redactor is caught wherever it is called.
-impl UnwindSafe for RedactErrors {}
-impl RefUnwindSafe for RedactErrors {}
+impl UnwindSafe for HostRedactor {}
+impl RefUnwindSafe for HostRedactor {}
 
-impl fmt::Debug for RedactErrors {
+impl fmt::Debug for HostRedactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedactErrors(..)")
+        f.write_str("HostRedactor(..)")
     }
 }
 
 /// The host's hook.
 #[derive(Clone)]
-struct Instruments(Arc<dyn Instrument>);
+struct HostInstrument(Arc<dyn Instrument>);
 
 /// A panic of the hook is caught wherever it is called.
-impl UnwindSafe for Instruments {}
-impl RefUnwindSafe for Instruments {}
+impl UnwindSafe for HostInstrument {}
+impl RefUnwindSafe for HostInstrument {}
 
-impl fmt::Debug for Instruments {
+impl fmt::Debug for HostInstrument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Instruments(..)")
-    }
-}
-
-impl Registry {
-    /// Creates a registry with the defaults of [`RegistryBuilder`].
-    ///
-    /// # Panics
-    ///
-    /// If the operating system gives no thread for the pump, as [`std::thread::spawn`] does.
-    /// [`RegistryBuilder::build`] returns that as an error.
-    #[must_use]
-    pub fn new() -> Self {
-        match Self::builder().build() {
-            Ok(registry) => registry,
-            Err(error) => panic!("the defaults are in range, but: {error}"),
-        }
-    }
-
-    /// Sets up a registry other than the default.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::{Pump, Registry};
-    ///
-    /// let registry = Registry::builder().instance("host-7").pump(Pump::manual()).build()?;
-    /// assert!(registry.metrics().instances.contains("host-7"));
-    /// # Ok::<(), toolmeter::BuildError>(())
-    /// ```
-    pub fn builder() -> RegistryBuilder {
-        RegistryBuilder::default()
-    }
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
+        f.write_str("HostInstrument(..)")
     }
 }
 
@@ -158,14 +129,15 @@ impl Default for RegistryBuilder {
 }
 
 impl RegistryBuilder {
-    /// Names this host in its snapshots. Default: the process id and the time of building.
-    /// Kept to 256 bytes, with what cannot be seen escaped.
+    /// Sets the name of this host in its snapshots. Default: the process id and the time of building.
+    ///
+    /// It is cut to 256 bytes, and characters that cannot be seen are escaped.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
     }
 
-    /// Sets which clock times the calls. Default: [`ClockSource::Auto`].
+    /// Sets the clock that times the calls. Default: [`ClockSource::Auto`].
     ///
     /// # Examples
     ///
@@ -175,8 +147,10 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the precision of the latency histograms: `2^precision` buckets an octave, so a quantile
-    /// is at most `2^-precision` too high. 3 to 7, default 5 (3%).
+    /// Sets the precision of the latency histograms, from 3 to 7. Default: 5.
+    ///
+    /// There are `2^precision` buckets to an octave, so a quantile is at most `2^-precision` too high:
+    /// 3% by default.
     ///
     /// # Examples
     ///
@@ -191,8 +165,10 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets how many threads can count without disturbing each other. A power of two from 1 to 256;
-    /// default: the number of cores rounded up to one, from 2 to 16.
+    /// Sets the number of stripes, a power of two from 1 to 256. Default: the number of cores, rounded
+    /// up to a power of two from 2 to 16.
+    ///
+    /// As many threads count without sharing a cache line.
     ///
     /// # Examples
     ///
@@ -207,9 +183,10 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets how many tools there may be at once: those registered, and those deregistered of
-    /// which a handle is held. 1 to 1,000,000, default 10,000. As many names of tools that are
-    /// gone are remembered besides; what was counted under others is added up.
+    /// Sets the maximum number of tools, from 1 to 1,000,000. Default: 10,000.
+    ///
+    /// These are the registered tools, and the deregistered ones of which a handle is held. Besides,
+    /// the counts of as many tools that are gone are kept by name; those of all others are added up.
     ///
     /// # Examples
     ///
@@ -224,8 +201,11 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets how many events each stripe's ring holds between two rounds of the pump. 1 to 1,048,576,
-    /// default 4,096; 64 bytes each, taken at the first subscription.
+    /// Sets the number of events for which each stripe's ring has room, from 1 to 1,048,576. Default:
+    /// 4,096.
+    ///
+    /// The rings are drained in each round of the pump. The memory, 64 bytes for each event, is
+    /// allocated at the first subscription.
     ///
     /// # Examples
     ///
@@ -240,7 +220,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets how many events a batch holds at most. 1 to 65,536, default 1,024.
+    /// Sets the maximum number of events in a batch, from 1 to 65,536. Default: 1,024.
     ///
     /// # Examples
     ///
@@ -255,8 +235,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets how many batches wait for a slow subscriber before events are lost to it. 1 to 65,536,
-    /// default 1,024.
+    /// Sets the number of batches that wait for a slow subscriber before events are lost to it, from 1
+    /// to 65,536. Default: 1,024.
     ///
     /// # Examples
     ///
@@ -271,7 +251,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets how often the pump publishes a snapshot, by the registry's clock. Default: each second.
+    /// Sets the interval at which the pump publishes a snapshot, by the registry's clock. Default: one
+    /// second.
     ///
     /// # Examples
     ///
@@ -300,12 +281,13 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets where the time of day comes from, as it stands in snapshots and batches. Default: the
-    /// operating system; with a manual clock, the time of building and that clock from there on.
+    /// Sets the source of the time of day in snapshots and batches. Default: the operating system. With
+    /// a manual clock, the default is the time of building, advanced by that clock.
     ///
-    /// A panic of `now` is caught; the time is then told by the registry's clock. So it is where
-    /// `now` itself asks the registry for something that needs the time. `now` is read at each
-    /// round of the pump and never under a lock; while it does not return, the pump stands still.
+    /// If `now` panics, the panic is caught, and the time of day follows from the registry's clock. It
+    /// does so, too, if `now` itself asks the registry for something that needs the time. `now` is
+    /// called in each round of the pump and never under a lock. While it does not return, the pump
+    /// stands still.
     ///
     /// # Examples
     ///
@@ -324,7 +306,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets who drains events and publishes snapshots. Default: [`Pump::background`].
+    /// Sets the thread that drains events and publishes snapshots. Default: [`Pump::background`].
     ///
     /// # Examples
     ///
@@ -334,8 +316,10 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the longest error message that is kept, in bytes: 64 to 4,096, default 512. Of a
-    /// longer one the head and the tail are kept, as tracebacks and compilers put the cause last.
+    /// Sets the maximum length of error messages, from 64 to 4,096 bytes. Default: 512.
+    ///
+    /// Of a longer message the head and the tail are kept, since tracebacks and compilers put the
+    /// cause last.
     ///
     /// # Examples
     ///
@@ -359,9 +343,9 @@ impl RegistryBuilder {
 
     /// Passes every error message through `redactor` before it is cut to its final length.
     ///
-    /// Of a text of more than 8 KiB it gets the head and the tail. They are cut between words, so
-    /// it never gets a secret that was cut in two, and what is cut off is not kept. If it panics,
-    /// the text is dropped.
+    /// Of a text of more than 8 KiB the redactor gets the head and the tail. They are cut between
+    /// words, so it never gets a secret that was cut in two. What is cut off is not kept. If the
+    /// redactor panics, the text is dropped.
     ///
     /// # Examples
     ///
@@ -382,12 +366,13 @@ impl RegistryBuilder {
         mut self,
         redactor: impl Fn(&str) -> Cow<'_, str> + Send + Sync + 'static,
     ) -> Self {
-        self.redactor = Some(RedactErrors(Arc::new(redactor)));
+        self.redactor = Some(HostRedactor(Arc::new(redactor)));
         self
     }
 
-    /// Keeps no error messages at all, only kinds. A failure whose kind is told by the type of
-    /// its error then allocates nothing.
+    /// Keeps no error messages, only kinds.
+    ///
+    /// A failure whose kind follows from the type of its error then allocates nothing.
     ///
     /// # Examples
     ///
@@ -407,41 +392,31 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the hook that is there while tools run, such as one that opens a span for each call. A
-    /// registry has one; a later one replaces it.
+    /// Sets the hook that is called around each call, such as one that opens spans.
+    ///
+    /// A registry has one hook: setting another replaces it.
     ///
     /// # Examples
     ///
     /// See [`Instrument`].
     pub fn instrument(mut self, instrument: impl Instrument) -> Self {
-        self.instrument = Some(Instruments(Arc::new(instrument)));
+        self.instrument = Some(HostInstrument(Arc::new(instrument)));
         self
     }
 
-    /// A shorter range of latencies, for models that cannot hold thousands of words.
+    /// Sets a shorter range of latencies, for models that cannot hold thousands of words.
     #[doc(hidden)]
     pub fn max_exponent(mut self, max_exponent: u8) -> Self {
         self.max_exponent = max_exponent;
         self
     }
 
-    /// Builds the registry, and starts its pump.
+    /// Checks the settings, and makes the state of the registry.
     ///
     /// # Errors
     ///
-    /// [`BuildError`], naming the setting and its range, or if the operating system gives no
-    /// thread.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::Registry;
-    ///
-    /// let error = Registry::builder().stripes(3).build().unwrap_err();
-    /// assert!(error.to_string().contains("power of two"));
-    /// assert!(Registry::builder().stripes(4).build().is_ok());
-    /// ```
-    pub fn build(self) -> Result<Registry, BuildError> {
+    /// [`BuildError`] for a setting that is out of range.
+    pub(crate) fn build_state(self) -> Result<BuiltState, BuildError> {
         if !PRECISIONS.contains(&self.precision) && !cfg!(toolmeter_loom) {
             return Err(BuildError::Precision {
                 given: self.precision,
@@ -460,24 +435,27 @@ impl RegistryBuilder {
         let stripes = self.stripes.unwrap_or_else(default_stripes);
         check_stripes(stripes)?;
         let Ok(layout) = Layout::new(self.precision, self.max_exponent, stripes) else {
-            unreachable!("precision and stripes were checked, and the exponent is ours")
+            unreachable!("precision and stripes were checked, and hosts do not set the exponent")
         };
         let rings = Rings::new(stripes, self.ring_capacity)?;
         let hub = Hub::new(self.queue_capacity, self.batch_size)?;
         let clock = HostClock::new(self.clock);
         let wall = WallClock::new(self.wall, &clock);
         let now = wall.now(&clock);
-        let (started_at, built_ns) = (now.wall(), now.clock_ns());
         let instance = self.instance.map_or_else(default_instance, |instance| {
             escaped(&instance, MAX_NAME_BYTES)
         });
-        let header = Header {
-            instance: instance.clone(),
-            started_at,
-            taken_at: started_at,
-            uptime: Duration::ZERO,
-            unknown_tool_calls: 0,
+        let origin = Origin {
+            instance,
+            started_at: now.wall(),
+            started_ns: now.clock_ns(),
+            precision: self.precision,
         };
+        let clocks = Clocks {
+            now,
+            timeline: wall.timeline(),
+        };
+        let empty = origin.snapshot(&clocks, 0, BTreeMap::new(), None);
         let text = if self.keeps_text {
             TextPolicy::Keep {
                 max_bytes: self.message_bytes,
@@ -488,39 +466,45 @@ impl RegistryBuilder {
         };
         let hook = self.instrument.map(|instrument| Hook::new(instrument.0));
         let rings = sync::Arc::new(rings);
-        let shared = Arc::new(RegistryState {
-            names: Mutex::new(Names::new(sync::Arc::clone(&rings))),
-            meter: Arc::new(Meter {
+        let state = RegistryState {
+            names: Mutex::new(EventNames::new(sync::Arc::clone(&rings))),
+            env: Arc::new(CallEnv {
                 clock,
                 rings,
                 text,
                 hook,
             }),
-            instance,
+            origin,
             instance_id: random_id(),
-            started_at,
             process: Process::current(),
-            precision: self.precision,
-            built_ns,
             wall,
             tool_limit: self.tool_limit,
             tools: ToolMap::new(self.tool_limit),
             registration: Mutex::new(Reclaim::new(layout, self.tool_limit)),
             unknown_tool_calls: Word::new(0),
             baselines: ArcSwap::from_pointee(Baselines::default()),
-            published: ArcSwap::from_pointee(Snapshot::new(header, BTreeMap::new(), None)),
+            published: ArcSwap::from_pointee(empty),
             hub,
             late: Word::new(0),
             pump_panics: Word::new(0),
-            listeners: Listeners::default(),
-        });
-        let pumping = Arc::new(PumpWorker::new(Arc::clone(&shared), self.publish_every));
-        Registry::start(shared, pumping, self.pump).map_err(BuildError::PumpThread)
+        };
+        Ok(BuiltState {
+            state: Arc::new(state),
+            publish_every: self.publish_every,
+            pump: self.pump,
+        })
     }
 }
 
-/// 128 bits that differ at each start, as hexadecimal digits. The seeds of std's hash maps come
-/// from the operating system.
+/// The state of a registry whose pump has not started yet.
+pub(crate) struct BuiltState {
+    pub(crate) state: Arc<RegistryState>,
+    pub(crate) publish_every: Duration,
+    pub(crate) pump: Pump,
+}
+
+/// Returns 128 bits as hexadecimal digits, which differ at each start: the seeds of std's hash maps
+/// come from the operating system.
 fn random_id() -> Box<str> {
     let half = |salt: u8| RandomState::new().hash_one((salt, SystemTime::now(), process::id()));
     format!("{:016x}{:016x}", half(0), half(1)).into()
@@ -535,82 +519,4 @@ fn default_instance() -> String {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since_epoch.map_or(0, |time| time.as_secs());
     format!("{}-{seconds}", process::id())
-}
-
-/// The reason why [`RegistryBuilder::build`] built nothing.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::{BuildError, Registry};
-///
-/// let error = Registry::builder().precision(2).build().unwrap_err();
-/// assert!(matches!(error, BuildError::Precision { given: 2 }));
-/// assert_eq!(error.to_string(), "precision 2 is out of range: use 3 to 7");
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The precision is out of range.
-    #[error("precision {given} is out of range: use 3 to 7")]
-    Precision {
-        /// The precision that was asked for.
-        given: u8,
-    },
-    /// The number of stripes is out of range.
-    #[error(transparent)]
-    Stripes(#[from] StripesError),
-    /// The longest error message is out of range.
-    #[error("error messages of at most {given} bytes are out of range: use 64 to 4,096")]
-    MessageBytes {
-        /// The number that was asked for.
-        given: usize,
-    },
-    /// The limit of tools is out of range.
-    #[error("a limit of {given} tools is out of range: use 1 to 1,000,000")]
-    ToolLimit {
-        /// The limit that was asked for.
-        given: usize,
-    },
-    /// The ring capacity is out of range.
-    #[error("a ring of {given} events is out of range: use 1 to 1,048,576")]
-    RingCapacity {
-        /// The number that was asked for.
-        given: usize,
-    },
-    /// The size of a batch is out of range.
-    #[error("batches of at most {given} events are out of range: use 1 to 65,536")]
-    BatchSize {
-        /// The number that was asked for.
-        given: usize,
-    },
-    /// The capacity of a subscription's queue is out of range.
-    #[error("a queue of {given} batches is out of range: use 1 to 65,536")]
-    QueueCapacity {
-        /// The number that was asked for.
-        given: usize,
-    },
-    /// The operating system gave no thread for the pump.
-    #[error("no thread for the pump: use Pump::manual(), or allow the process more threads")]
-    PumpThread(#[source] io::Error),
-}
-
-impl From<RingsError> for BuildError {
-    fn from(error: RingsError) -> Self {
-        match error {
-            RingsError::Stripes(error) => Self::Stripes(error),
-            RingsError::Capacity { given } => Self::RingCapacity { given },
-            other => unreachable!("there is no other error of rings: {other}"),
-        }
-    }
-}
-
-impl From<HubError> for BuildError {
-    fn from(error: HubError) -> Self {
-        match error {
-            HubError::QueueCapacity { given } => Self::QueueCapacity { given },
-            HubError::BatchSize { given } => Self::BatchSize { given },
-            other => unreachable!("there is no other error of the hub: {other}"),
-        }
-    }
 }

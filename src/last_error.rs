@@ -1,8 +1,8 @@
-//! The text of a tool's last failure, kept beside the slot, whose words have no room for it.
+//! [`KeptErrors`]: the text of a tool's last failure, which does not fit into the words of the slot.
 //!
-//! The slot says which failure was the last: on one stripe the one that came last, among the
-//! stripes the one of the latest time. The two differ only while the clock steps backwards, so
-//! two records are kept, and whichever is of the slot's failure tells its text.
+//! The slot tells which failure is the last: within a stripe the one that came last, and of all
+//! stripes the one of the latest time. The two differ only if the clock steps backwards. So two
+//! records are kept, and the one that belongs to the slot's last failure has its text.
 //!
 //! # Orderings
 //!
@@ -20,38 +20,38 @@ use toolmeter_events::ErrorMessage;
 pub(crate) struct ErrorRecord {
     pub(crate) kind: ErrorKind,
     pub(crate) attempt: u16,
-    /// When it failed, in nanoseconds of the clock.
+    /// The time of the failure, in nanoseconds of the clock.
     pub(crate) at_ns: u64,
     pub(crate) message: ErrorMessage,
 }
 
 impl ErrorRecord {
-    fn is_of(&self, failure: LastFailure) -> bool {
+    fn belongs_to(&self, failure: LastFailure) -> bool {
         LastFailure::new(self.kind, self.attempt, self.at_ns) == failure
     }
 }
 
-/// The records that are kept.
+/// The records of a tool's last failures.
 #[derive(Debug)]
 pub(crate) struct ErrorRecords {
-    /// The one that came last.
+    /// The record that was kept last.
     last: Arc<ErrorRecord>,
-    /// The one of the latest time.
+    /// The record of the latest time.
     latest: Arc<ErrorRecord>,
 }
 
 impl ErrorRecords {
-    /// The record of this failure, if it is kept.
+    /// Returns the record of this failure, if it is kept.
     pub(crate) fn of(&self, failure: LastFailure) -> Option<&ErrorRecord> {
         let records = [&self.last, &self.latest];
         records
             .into_iter()
-            .find(|record| record.is_of(failure))
+            .find(|record| record.belongs_to(failure))
             .map(|record| &**record)
     }
 }
 
-/// Where a tool's records are kept.
+/// The place of a tool's records.
 #[derive(Debug)]
 pub(crate) struct KeptErrors {
     records: ArcSwapOption<ErrorRecords>,
@@ -79,12 +79,12 @@ impl KeptErrors {
         });
     }
 
-    /// Whether nothing else is kept now.
+    /// Returns whether these are still the records that are kept.
     pub(crate) fn is_same(&self, records: Option<&Arc<ErrorRecords>>) -> bool {
         self.records.load().as_ref().map(Arc::as_ptr) == records.map(Arc::as_ptr)
     }
 
-    /// What is kept now.
+    /// Returns the records that are kept now.
     pub(crate) fn load(&self) -> Option<Arc<ErrorRecords>> {
         self.records.load_full()
     }

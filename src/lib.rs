@@ -1,14 +1,8 @@
-//! toolmeter counts and times the tool calls of an agent host, from inside the process, at a
-//! cost that the host does not notice.
+//! Counters, latency histograms and events of the tool calls of an agent host.
 //!
-//! An agent host runs a loop: a model answers with tool calls, the host runs them and hands the
-//! results back. The people who run such hosts ask which tools fail, how slow they are, whether
-//! retries help, what is in flight, and what went wrong last. This crate answers that.
-//!
-//! # Metering
-//!
-//! Register each tool once and keep its [`ToolHandle`]. Run calls through it, or hold a guard
-//! while they run:
+//! An agent host runs a loop: a model answers with tool calls, the host runs them and returns the
+//! results. This crate tells which tools fail, how slow they are, whether retries help, which calls
+//! run now, and what the last error was.
 //!
 //! ```
 //! use toolmeter::Registry;
@@ -26,66 +20,114 @@
 //! # Ok::<(), toolmeter::RegisterError>(())
 //! ```
 //!
-//! * [`ToolHandle::run`], [`run_async`](ToolHandle::run_async): a closure or a future; its
-//!   result tells how the call ended, through [`Classify`].
-//! * [`ToolHandle::call`]: the same with an attempt, a context, a time limit, or a rule of the
+//! # Metering
+//!
+//! Register each tool once and keep its [`ToolHandle`]:
+//!
+//! * [`ToolHandle::run`] and [`run_async`](ToolHandle::run_async) run a closure or a future. Its
+//!   result is judged through [`Classify`].
+//! * [`ToolHandle::call`] does the same with an attempt, a context, a time limit, or a rule of the
 //!   host's own.
-//! * [`ToolHandle::start`], [`start_owned`](ToolHandle::start_owned): a guard; dropping it
+//! * [`ToolHandle::start`] and [`start_owned`](ToolHandle::start_owned) return a guard. Dropping it
 //!   counts the call as cancelled.
-//! * [`Registry::tool`]: a tool by name, lent for one call of the host's own code.
-//! * [`Registry::invoke`]: a [`Tool`] by name, for hosts that dispatch what the model asked for.
-//! * `AutoRun`: the whole loop, with turns, concurrency, time limits, retries and approval.
+//! * [`Registry::tool`] looks a tool up by name and borrows it for one call.
+//! * [`Registry::invoke`] calls a [`Tool`] by name, for hosts that dispatch what the model asked for.
+//! * `AutoRun` runs the whole loop, with turns, concurrency, time limits, retries and approval.
 //!
 //! # Reading
 //!
-//! * [`Registry::metrics`]: a fresh [`Snapshot`]. [`Registry::published`]: the one that was
-//!   published last, for next to nothing.
-//! * [`Registry::intervals`]: only what is new since the last reading.
-//!   [`Registry::reset_metrics`]: start from zero. Neither ever loses or doubles a call.
-//! * [`Registry::subscribe`]: an [`Event`] for each start and each end, in ordered batches.
-//! * [`RegistryBuilder::instrument`]: a hook that is there while a tool runs, as spans need it.
+//! * [`Registry::metrics`] returns a fresh [`Snapshot`]. [`Registry::published`] borrows the last
+//!   published one, at next to no cost.
+//! * [`Registry::intervals`] reads only what is new since the last reading, and
+//!   [`Registry::reset_metrics`] starts from zero. Neither loses or doubles a call.
+//! * [`Registry::subscribe`] delivers an [`Event`] for each start and each end, in ordered batches.
+//! * [`RegistryBuilder::instrument`] sets a hook that is called around each call, for spans.
 //!
-//! # What a call costs
+//! # Cost of a call
 //!
-//! With no subscriber, two reads of the clock and a few additions to memory that no other
-//! thread writes: no look-up, no lock, no allocation, no system call. See the
-//! [`design`] for how.
+//! Without a subscription, a call costs two reads of the clock and a few additions to memory that no
+//! other thread writes. It takes no lock, makes no look-up, allocates nothing and makes no system call.
+//! [`design`] says how.
 //!
 //! # Features
 //!
-//! | feature | gives | default |
+//! | feature | content | default |
 //! | --- | --- | --- |
 //! | `tokio` | time limits, and tools that block on the runtime's threads | on |
-//! | `auto_run` | `AutoRun`; brings backon and tokio-util | on |
+//! | `auto_run` | `AutoRun`; depends on backon and tokio-util | on |
 //! | `serde` | snapshots to JSON and back, events to JSON | on |
 //! | `table` | the table of a snapshot, as `Display` | on |
 //! | `hdrhistogram` | `LatencyStats::to_hdr` | on |
 //! | `stream` | `ToolHandle::run_stream`, `Subscription::into_stream` | off |
 //!
-//! Everything else needs no runtime; futures run on any.
+//! Everything else needs no runtime: futures run on any.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// The files, from the top down: each uses only files below it.
+//
+// | file | content |
+// | --- | --- |
+// | `auto_run` | the loop of an agent host |
+// | `registry` | the methods of a registry, and how it is built |
+// | `registration` | registering and deregistering tools |
+// | `invoke` | calls by name: the look-up, the tool in the caller's future or on a thread, the answer |
+// | `owner`, `pump_thread` | the end of a registry, and of its background thread |
+// | `running_calls`, `intervals`, `published`, `event_accounting` | what a registry returns to readers |
+// | `pump_worker` | the rounds: drain, deliver, publish, free |
+// | `publisher`, `call_list` | what a round updates: the published snapshot, the lists of running calls |
+// | `builder` | the settings of a registry |
+// | `registry_state` | the state that all parts of a registry share |
+// | `totals`, `origin` | totals, baselines, and the snapshot of their difference |
+// | `reclaim`, `event_names` | the slots and the names of tools that are gone |
+// | `tool_map` | all tools by name |
+// | `tool_ref`, `handle` | a tool that was looked up; the methods of a handle |
+// | `call_builder`, `metered`, `stream`, `judging` | running a closure, a future or a stream as a call |
+// | `call`, `rejection`, `end_message` | the guard of a call; calls that are rejected; the message of an end |
+// | `tool_state`, `tool_slot`, `boxed_tool` | what a handle points to |
+// | `call_env`, `hook`, `instrument` | what the calls of a registry use; the host's hook |
+// | `tool`, `classify`, `known_errors`, `error` | what a tool is; how its result is judged |
+// | `snapshot` | stats as values: JSON, table, merging |
+// | `slab`, `stripe`, `last_error` | the memory of slots; the stripe of a thread; the texts of failures |
+// | `clock`, `wall_clock`, `text`, `contain`, `live_registries`, `process`, `sync`, `swap` | what all use |
+
+mod boxed_tool;
 mod builder;
 mod call;
+mod call_builder;
+mod call_env;
+mod call_list;
+mod call_options;
 pub mod classify;
 mod clock;
 mod contain;
+mod end_message;
 mod error;
+mod event_accounting;
+mod event_names;
 mod handle;
+mod hook;
 mod instrument;
-mod interval;
+mod intervals;
 mod invoke;
+mod judging;
 mod known_errors;
 mod last_error;
 mod live_registries;
+mod metered;
+mod origin;
+mod owner;
 mod process;
-mod publish;
+mod published;
+mod publisher;
 mod pump;
+mod pump_thread;
+mod pump_worker;
 mod reclaim;
+mod registration;
 mod registry;
 mod registry_state;
-mod run;
+mod rejection;
 mod running_calls;
 mod slab;
 mod snapshot;
@@ -98,6 +140,9 @@ mod text;
 mod tool;
 mod tool_map;
 mod tool_ref;
+mod tool_slot;
+mod tool_state;
+mod totals;
 mod wall_clock;
 
 #[cfg(feature = "auto_run")]
@@ -119,22 +164,23 @@ pub mod fleet {}
 pub use auto_run::AutoRun;
 pub use builder::{BuildError, RegistryBuilder};
 pub use call::{Call, CallGuard, OwnedCall};
+pub use call_builder::CallBuilder;
+#[cfg(feature = "tokio")]
+pub use call_builder::LimitedCall;
 #[doc(inline)]
 pub use classify::{Classify, Verdict, classify_mcp, nested};
 pub use clock::{ClockSource, HostClock};
 #[cfg(feature = "tokio")]
 pub use error::TimeLimitExceeded;
 pub use error::{InvokeError, ToolError};
-pub use handle::ToolHandle;
+pub use event_accounting::EventAccounting;
 pub use instrument::{CallBegin, CallEnd, Instrument, Scope};
-pub use interval::Intervals;
+pub use intervals::Intervals;
 pub use invoke::{ByTool, Invoke, Invoking, JudgeAnswer};
-pub use publish::Published;
+pub use published::Published;
 pub use pump::Pump;
-pub use registry::{EventAccounting, NotRegistered, RegisterError, Registry, WeakRegistry};
-pub use run::CallBuilder;
-#[cfg(feature = "tokio")]
-pub use run::LimitedCall;
+pub use registration::{NotRegistered, RegisterError};
+pub use registry::{Registry, WeakRegistry};
 pub use running_calls::{Running, RunningCall, RunningCalls};
 pub use snapshot::{
     BoundsError, LastCall, LastError, LatencyBounds, LatencyByOutcome, LatencyStats, NamelessTools,
@@ -145,6 +191,7 @@ pub use stream::MeteredStream;
 pub use text::{DEFAULT_MESSAGE_BYTES, NameError};
 pub use tool::{Invocation, Tool, ToolFuture, ToolSpec, async_tool, sync_tool};
 pub use tool_ref::ToolRef;
+pub use tool_state::ToolHandle;
 pub use toolmeter_core::{
     Clock, ErrorKind, ManualClock, Outcome, OutcomeClass, StripesError, UnknownErrorKind,
 };

@@ -1,22 +1,22 @@
-//! The registries of this process that live, by number: how a tool that is called by name finds
-//! the registry through which it was called.
+//! [`LiveRegistries`]: the registries of this process by id, so that a tool that is called by name
+//! finds the registry through which it was called.
 //!
-//! Owns that list. A call by name gives its tool a [`RegistryId`], which costs nothing to make and
-//! to drop, where a weak reference costs two additions to a count; the few tools that ask for the
-//! registry look it up here.
+//! A call by name gives its tool a [`RegistryId`]. That costs nothing to copy and to drop, while a
+//! weak reference costs two additions to a shared count. The few tools that ask for the registry look
+//! it up here.
 //!
-//! Promises: a registry is found from before anything can be registered with it until its last
-//! owner goes, and never afterwards; a number is never given again; a look-up waits for no thread,
-//! and the list keeps no registry alive.
+//! Promises: a registry is found from before a tool can be registered with it until its last owner is
+//! dropped, and not afterwards. An id is given only once. A look-up waits for no thread, and the list
+//! keeps no registry alive.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `next` | `fetch_add` | `Relaxed` | orders nothing: only a number of its own | |
+//! | `next` | `fetch_add` | `Relaxed` | orders nothing: each id is only to be unique | |
 //! | `by_id` | arc-swap's `load` and `rcu` | its own | each other | |
 //!
-//! Neither is loom's: a model has one registry, which enters before its threads begin.
+//! Neither is loom's: a model has one registry, which is inserted before its threads begin.
 
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
@@ -28,11 +28,11 @@ use toolmeter_core::Word;
 #[cfg(toolmeter_loom)]
 use std::sync::atomic::AtomicU64 as Word;
 
-/// The number of a registry.
+/// The id of a registry within its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RegistryId(u64);
 
-/// Entries of the process, each a weak reference to a `T`.
+/// Weak references to the owners of all registries, by id.
 pub(crate) struct LiveRegistries<T> {
     next: Word,
     by_id: ArcSwapOption<BTreeMap<RegistryId, Weak<T>>>,
@@ -46,8 +46,8 @@ impl<T> LiveRegistries<T> {
         }
     }
 
-    /// Enters one that is about to be made.
-    pub(crate) fn enter(&self, weak: &Weak<T>) -> RegistryId {
+    /// Inserts an owner that is about to be made. Returns its id.
+    pub(crate) fn insert(&self, weak: &Weak<T>) -> RegistryId {
         let id = RegistryId(self.next.fetch_add(1, Ordering::Relaxed));
         self.change(|by_id| {
             by_id.insert(id, Weak::clone(weak));
@@ -55,14 +55,14 @@ impl<T> LiveRegistries<T> {
         id
     }
 
-    /// Takes one out that ends.
-    pub(crate) fn leave(&self, id: RegistryId) {
+    /// Removes an owner.
+    pub(crate) fn remove(&self, id: RegistryId) {
         self.change(|by_id| {
             by_id.remove(&id);
         });
     }
 
-    /// Returns the reference, if it has not left.
+    /// Returns the owner of this id, unless it was removed.
     pub(crate) fn find(&self, id: RegistryId) -> Option<Weak<T>> {
         self.by_id.load().as_ref()?.get(&id).cloned()
     }
@@ -77,58 +77,4 @@ impl<T> LiveRegistries<T> {
 }
 
 #[cfg(all(test, not(toolmeter_loom)))]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Barrier};
-    use std::thread;
-
-    #[test]
-    fn one_is_found_until_it_leaves_and_its_number_is_no_others() {
-        let living = LiveRegistries::new();
-        let (first, second) = (Arc::new(1), Arc::new(2));
-        let ids = [&first, &second].map(|one| living.enter(&Arc::downgrade(one)));
-        let found = |id| {
-            living
-                .find(id)
-                .and_then(|one| one.upgrade())
-                .as_deref()
-                .copied()
-        };
-        assert_eq!(ids.map(found), [Some(1), Some(2)]);
-        living.leave(ids[0]);
-        assert_eq!(ids.map(found), [None, Some(2)]);
-        let third = living.enter(&Arc::downgrade(&first));
-        assert!(!ids.contains(&third));
-        assert_eq!(ids.map(found), [None, Some(2)]);
-        // It keeps none of them.
-        drop(second);
-        assert_eq!(found(ids[1]), None);
-        for id in [ids[1], third] {
-            living.leave(id);
-        }
-        assert!(living.by_id.load().is_none());
-    }
-
-    /// Threads that enter and leave at the same time do not undo each other's changes.
-    #[test]
-    fn changes_at_the_same_time_are_all_made() {
-        const THREADS: usize = 4;
-        let living = LiveRegistries::new();
-        let begin = Barrier::new(THREADS);
-        thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    begin.wait();
-                    for number in 0..500 {
-                        let one = Arc::new(number);
-                        let id = living.enter(&Arc::downgrade(&one));
-                        assert_eq!(living.find(id).and_then(|one| one.upgrade()), Some(one));
-                        living.leave(id);
-                        assert!(living.find(id).is_none());
-                    }
-                });
-            }
-        });
-        assert!(living.by_id.load().is_none());
-    }
-}
+mod tests;

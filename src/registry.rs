@@ -1,40 +1,39 @@
-//! [`Registry`]: where tools are registered, looked up and deregistered, and where everything
-//! else about them is asked for.
+//! [`Registry`]: the methods by which a host registers tools, calls them by name, and reads their
+//! metrics and events.
 //!
-//! Registering is the only thing that takes memory for a slot and the only one with a lock. It
-//! replaces one shard of the tool map, so look-ups wait for no thread. What becomes of tools that
-//! go is the matter of `reclaim.rs`. Cloning a registry makes another owner; when the last one
-//! goes, the pump delivers what is in the rings and ends.
+//! The methods only delegate: `registration.rs`, `invoke.rs`, `totals.rs` and `pump_worker.rs` do the
+//! work on the state that all clones share (`registry_state.rs`). Two methods of types below are here,
+//! since they return a registry: [`RegistryBuilder::build`] and [`Invocation::registry`].
 
-use crate::call::CallOptions;
+use crate::boxed_tool::BoxedTool;
+use crate::builder::{BuildError, BuiltState, RegistryBuilder};
+use crate::call_options::CallOptions;
 use crate::clock::HostClock;
-use crate::handle::{Body, ToolHandle, ToolSlot, ToolState};
-use crate::instrument::CallBegin;
-use crate::live_registries::{LiveRegistries, RegistryId};
-use crate::publish::Published;
-use crate::pump::{Pump, PumpWorker};
-use crate::reclaim::{IdsExhausted, Reclaim};
-use crate::registry_state::{Baselines, RegistryState};
+use crate::event_accounting::EventAccounting;
+use crate::hook::{CallScope, Hook};
+use crate::intervals::{self, Intervals};
+use crate::invoke::Invoke;
+use crate::owner::Owner;
+use crate::published::Published;
+use crate::pump_worker::PumpWorker;
+use crate::registration::{self, NotRegistered, RegisterError};
+use crate::registry_state::RegistryState;
 use crate::running_calls::RunningCalls;
-use crate::slab::OutOfMemory;
 use crate::snapshot::Snapshot;
-use crate::sync::{Mutex, Ordering, lock};
-use crate::text::{MAX_NAME_BYTES, NameError, escaped, shown};
-use crate::tool::{Tool, ToolSpec};
-use crate::tool_map::Departed;
+use crate::text::shown;
+use crate::tool::{Invocation, Tool, ToolSpec};
 use crate::tool_ref::ToolRef;
+use crate::tool_state::ToolHandle;
+use crate::totals::Baselines;
 use serde_json::Value;
-use std::collections::HashSet;
-use std::io;
-use std::mem;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::future::Future;
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
-use toolmeter_core::{ErrorKind, Outcome};
+use std::time::SystemTime;
 use toolmeter_events::{Filter, SubscribeError, Subscription};
 
-/// The tools of a host, and what is known of them.
+/// The tools of a host, with their metrics and events.
+///
+/// Cloning a registry is cheap: all clones share its tools. The pump ends with the last clone.
 ///
 /// # Examples
 ///
@@ -54,55 +53,9 @@ use toolmeter_events::{Filter, SubscribeError, Subscription};
 #[derive(Clone, Debug)]
 pub struct Registry(Arc<Owner>);
 
-/// What ends with the last owner. In lines of its own: each look-up of a tool reads it.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Owner {
-    shared: Arc<RegistryState>,
-    pumping: Arc<PumpWorker>,
-    thread: Mutex<Option<PumpThread>>,
-    id: RegistryId,
-}
-
-/// Those of this process.
-static LIVING: LiveRegistries<Owner> = LiveRegistries::new();
-
-/// The background thread of the pump.
-#[derive(Debug)]
-struct PumpThread {
-    thread: JoinHandle<()>,
-    /// Disconnected when the thread holds nothing of the registry any more.
-    ended: Receiver<()>,
-}
-
-/// How long the end of a registry waits for the thread of its pump.
-const LAST_ROUND: Duration = Duration::from_secs(1);
-
-impl PumpThread {
-    fn start(pumping: Arc<PumpWorker>) -> io::Result<Self> {
-        let (ends, ended) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("toolmeter-pump".into())
-            .spawn(move || {
-                // Dropped in this order, the last first.
-                let _ends: Sender<()> = ends;
-                let pumping = pumping;
-                pumping.run();
-            })?;
-        Ok(Self { thread, ended })
-    }
-
-    /// Waits until the thread has ended, but not for a clock of the host that does not return.
-    fn join(self) {
-        if self.ended.recv_timeout(LAST_ROUND) == Err(RecvTimeoutError::Disconnected) {
-            // If the pump panicked, what it left is finished here all the same.
-            let _ = self.thread.join();
-        }
-    }
-}
-
-/// A reference to a registry that does not keep it alive, for whatever lives within the registry
-/// itself, as a tool or a redactor does; see [`Registry::downgrade`].
+/// A reference to a registry that does not keep it alive; see [`Registry::downgrade`].
+///
+/// It is for values that the registry itself owns, such as a tool or a redactor.
 ///
 /// # Examples
 ///
@@ -119,7 +72,7 @@ impl PumpThread {
 pub struct WeakRegistry(Weak<Owner>);
 
 impl WeakRegistry {
-    /// Returns the registry, unless its last owner is gone.
+    /// Returns the registry, unless its last clone is gone.
     #[must_use]
     pub fn upgrade(&self) -> Option<Registry> {
         self.0.upgrade().map(Registry)
@@ -127,42 +80,49 @@ impl WeakRegistry {
 }
 
 impl Registry {
-    pub(crate) fn start(
-        shared: Arc<RegistryState>,
-        pumping: Arc<PumpWorker>,
-        pump: Pump,
-    ) -> io::Result<Self> {
-        let thread = if pump.is_background {
-            let thread = PumpThread::start(Arc::clone(&pumping))?;
-            let pump_thread = thread.thread.thread().clone();
-            shared.meter.rings.set_waker(move || pump_thread.unpark());
-            Some(thread)
-        } else {
-            None
-        };
-        Ok(Self(Arc::new_cyclic(|owner| Owner {
-            shared,
-            pumping,
-            thread: Mutex::new(thread),
-            id: LIVING.enter(owner),
-        })))
+    /// Creates a registry with the default settings of [`RegistryBuilder`], and starts its pump.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system gives no thread for the pump. [`RegistryBuilder::build`] returns an
+    /// error then.
+    #[must_use]
+    pub fn new() -> Self {
+        match Self::builder().build() {
+            Ok(registry) => registry,
+            Err(error) => panic!("the defaults are in range, but: {error}"),
+        }
     }
 
-    /// Returns the number by which [`living`](Self::living) finds it.
+    /// Returns a builder for a registry with settings of the host's own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::{Pump, Registry};
+    ///
+    /// let registry = Registry::builder().instance("host-7").pump(Pump::manual()).build()?;
+    /// assert!(registry.metrics().instances.contains("host-7"));
+    /// # Ok::<(), toolmeter::BuildError>(())
+    /// ```
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
+    }
+
     #[inline]
-    pub(crate) fn id(&self) -> RegistryId {
-        self.0.id
+    pub(crate) fn state(&self) -> &Arc<RegistryState> {
+        &self.0.state
     }
 
-    /// Returns the registry of this number, unless its last owner is gone.
-    pub(crate) fn living(id: RegistryId) -> Option<Self> {
-        LIVING.find(id)?.upgrade().map(Self)
+    #[cfg(all(test, not(toolmeter_loom)))]
+    pub(crate) fn pump_worker(&self) -> &PumpWorker {
+        &self.0.worker
     }
 
     /// Returns a reference that does not keep the registry alive.
     ///
-    /// A tool that owned its registry would keep it for ever: the registry owns the tool. See also
-    /// [`Invocation::registry`](crate::Invocation::registry).
+    /// A registry owns its tools. So if a tool owned its registry, neither would ever be dropped. See
+    /// also [`Invocation::registry`].
     ///
     /// # Examples
     ///
@@ -181,23 +141,14 @@ impl Registry {
         WeakRegistry(Arc::downgrade(&self.0))
     }
 
-    pub(crate) fn shared(&self) -> &Arc<RegistryState> {
-        &self.0.shared
-    }
-
-    #[cfg(all(test, not(toolmeter_loom)))]
-    pub(crate) fn pumping(&self) -> &PumpWorker {
-        &self.0.pumping
-    }
-
     /// Registers a tool that the host runs itself.
     ///
-    /// A name under which something was counted before, and that was deregistered, continues its
-    /// counts and keeps its id. Calls that are under way go on.
+    /// A name that was registered before and deregistered continues its counts and keeps its id. Calls
+    /// through handles of the earlier registration go on.
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] if the name cannot be one or is taken, or if there are as many tools as
+    /// [`RegisterError`] if the name is not valid or is registered, or if there are as many tools as
     /// the limit allows. Nothing is registered then.
     ///
     /// # Examples
@@ -215,13 +166,13 @@ impl Registry {
         self.register_one(spec.into(), None)
     }
 
-    /// Returns the tool of this name, and registers it if it is not registered.
+    /// Returns the tool of this name, after registering it if it is not registered.
     ///
-    /// Of several threads that do so at once, one registers it and all get it.
+    /// If several threads do so at once, one of them registers the tool and all of them get it.
     ///
     /// # Errors
     ///
-    /// As [`register`](Self::register), except that the name may be taken.
+    /// As [`register`](Self::register), except that the name may be registered.
     ///
     /// # Examples
     ///
@@ -229,7 +180,7 @@ impl Registry {
     /// use toolmeter::{Registry, ToolSpec};
     ///
     /// let registry = Registry::new();
-    /// // As a server names its tools, whatever that is.
+    /// // The names that a server gives its tools, valid or not.
     /// for name in ["list", "read", "list"] {
     ///     registry.get_or_register(ToolSpec::lossy(name))?.start().succeed();
     /// }
@@ -243,7 +194,7 @@ impl Registry {
                 return Ok(handle);
             }
             match self.register_one(spec.clone(), None) {
-                // Another thread was faster; it may be gone again by now.
+                // Another thread was faster. Its tool may be deregistered by now.
                 Err(RegisterError::Duplicate { .. }) => {}
                 registered => return registered,
             }
@@ -271,7 +222,7 @@ impl Registry {
         specs: impl IntoIterator<Item = S>,
     ) -> Result<Vec<ToolHandle>, RegisterError> {
         let specs = specs.into_iter().map(|spec| (spec.into(), None));
-        self.register_tools(specs.collect())
+        registration::register_all(self.state(), specs.collect())
     }
 
     /// Registers a tool that can be called by name.
@@ -286,49 +237,27 @@ impl Registry {
     ///
     /// See [`Tool`].
     pub fn register_tool(&self, tool: impl Tool) -> Result<ToolHandle, RegisterError> {
-        let (spec, body) = Body::new(tool).map_err(|panicked| RegisterError::Panicked {
-            message: shown(&panicked.text()),
-        })?;
-        self.register_one(spec, Some(body))
+        let (spec, callable) =
+            BoxedTool::new(tool).map_err(|panicked| RegisterError::Panicked {
+                message: shown(&panicked.text()),
+            })?;
+        self.register_one(spec, Some(callable))
     }
 
     fn register_one(
         &self,
         spec: ToolSpec,
-        body: Option<Body>,
+        callable: Option<BoxedTool>,
     ) -> Result<ToolHandle, RegisterError> {
-        let mut handles = self.register_tools(vec![(spec, body)])?;
+        let mut handles = registration::register_all(self.state(), vec![(spec, callable)])?;
         // One spec gives one handle, so this error is never returned.
         handles.pop().ok_or(RegisterError::OutOfMemory)
     }
 
-    fn register_tools(
-        &self,
-        tools: Vec<(ToolSpec, Option<Body>)>,
-    ) -> Result<Vec<ToolHandle>, RegisterError> {
-        let shared = self.shared();
-        for (spec, _) in &tools {
-            spec.check()?;
-        }
-        let now = shared.now().wall();
-        let mut reclaim = lock(&shared.registration);
-        // What is not registered after all is dropped when the lock is released.
-        check_names(&tools, shared)?;
-        let slots = take_slots(&tools, now, shared, &mut reclaim)?;
-        let mut handles = Vec::with_capacity(tools.len());
-        for ((_, body), slot) in tools.into_iter().zip(slots) {
-            handles.push(register_slot(shared, &mut reclaim, slot, body));
-        }
-        // Not before all are registered: a slot that was taken for one of them must not depart.
-        reclaim.depart_some(handles.len(), &shared.tools, &mut lock(&shared.names));
-        drop(reclaim);
-        Ok(handles)
-    }
-
     /// Returns a handle of the registered tool of this name. Waits for no thread.
     ///
-    /// A handle is counted, and all who look the tool up write that count. For a single call,
-    /// [`tool`](Self::tool) lends the tool without that.
+    /// Cloning the handle writes a count that all threads share which look the tool up. For a single
+    /// call, borrow the tool with [`tool`](Self::tool), which does not.
     ///
     /// # Examples
     ///
@@ -346,8 +275,8 @@ impl Registry {
         self.tool(name).map(|tool| tool.to_handle())
     }
 
-    /// Lends the registered tool of this name, for one call. Waits for no thread, and writes
-    /// nothing that threads share.
+    /// Borrows the registered tool of this name, for one call. Waits for no thread, and writes no
+    /// memory that threads share.
     ///
     /// # Examples
     ///
@@ -370,15 +299,15 @@ impl Registry {
     #[must_use]
     #[inline]
     pub fn tool(&self, name: &str) -> Option<ToolRef<'_>> {
-        self.shared().tools.find(name).map(ToolRef::new)
+        self.state().tools.find(name).map(ToolRef::new)
     }
 
-    /// Frees a name.
+    /// Deregisters a tool, which frees its name.
     ///
-    /// Handles that are held go on counting, and nothing that was counted vanishes: the tool stays
-    /// visible, marked as retired, until the last handle is gone and a reset has handed its counts
-    /// back, and [`totals`](Self::totals) shows them after that, too. Registering the name again
-    /// continues its counts.
+    /// Handles that are left go on counting, and nothing that was counted is lost. The tool stays
+    /// visible, marked as retired, until its last handle is gone and a reset has returned its counts.
+    /// [`totals`](Self::totals) shows them after that, too. Registering the name again continues its
+    /// counts.
     ///
     /// # Errors
     ///
@@ -402,21 +331,13 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn deregister(&self, name: &str) -> Result<(), NotRegistered> {
-        let shared = self.shared();
-        let mut reclaim = lock(&shared.registration);
-        let tool = shared.tools.retire(name).ok_or_else(|| NotRegistered {
-            name: escaped(name, MAX_NAME_BYTES),
-        })?;
-        reclaim.retired(Arc::clone(&tool.0.slot));
-        drop(reclaim);
-        // Not under the lock: it may be the last of it, and its body is the host's.
-        drop(tool);
-        Ok(())
+        registration::deregister(self.state(), name)
     }
 
-    /// Returns a fresh snapshot of all tools, since they were registered or last reset.
+    /// Returns a fresh snapshot of all tools since they were registered, or since the last reset.
     ///
-    /// Reads every slot: some microseconds for each tool that is in use. Calls go on meanwhile.
+    /// This reads every slot, which takes some microseconds for each tool that is in use. Calls go on
+    /// meanwhile.
     ///
     /// # Examples
     ///
@@ -434,14 +355,14 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn metrics(&self) -> Snapshot {
-        let shared = self.shared();
         // Before the slots, so that no count is below its baseline.
-        let baselines = shared.baselines.load_full();
-        shared.difference(shared.totals(), &baselines)
+        let state = self.state();
+        let baselines = state.baselines.load_full();
+        state.snapshot_since(state.totals(), &baselines)
     }
 
-    /// Returns a fresh snapshot of all that was counted since the registry was built, whatever was
-    /// reset since, also of tools that are gone: what exporters of cumulative counters read.
+    /// Returns a fresh snapshot of all that was counted since the registry was built, also before
+    /// resets and by tools that are gone. Exporters of cumulative counters read it.
     ///
     /// No count in it ever decreases. A tool's counts begin at
     /// [`registered_at`](crate::ToolStats::registered_at), those of the registry at
@@ -461,18 +382,18 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn totals(&self) -> Snapshot {
-        let shared = self.shared();
-        shared.difference(shared.totals(), &Baselines::default())
+        let state = self.state();
+        state.snapshot_since(state.totals(), &Baselines::default())
     }
 
     /// Returns the time of day when the registry was built.
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
-        self.shared().started_at
+        self.state().origin.started_at
     }
 
-    /// Returns an id that no other registry has, in this process or another: a text of 32
-    /// hexadecimal digits, random at each start.
+    /// Returns an id that no other registry has, in this process or another: 32 random hexadecimal
+    /// digits.
     ///
     /// # Examples
     ///
@@ -485,11 +406,11 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn instance_id(&self) -> &str {
-        &self.shared().instance_id
+        &self.state().instance_id
     }
 
-    /// Returns the snapshot that the pump published last, for the price of two reads of the clock
-    /// or less. It is empty until the first was published.
+    /// Returns the snapshot that the pump published last, at the cost of two reads of the clock or
+    /// less. It is empty until the first one is published.
     ///
     /// # Examples
     ///
@@ -506,10 +427,10 @@ impl Registry {
     #[must_use]
     #[inline]
     pub fn published(&self) -> Published {
-        Published(self.shared().published.load())
+        Published(self.state().published.load())
     }
 
-    /// Publishes a snapshot now, whenever the next is due.
+    /// Publishes a snapshot now. The next one is due after the whole interval.
     ///
     /// # Examples
     ///
@@ -523,12 +444,12 @@ impl Registry {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(&self) {
-        self.0.pumping.publish();
+        self.0.worker.publish();
     }
 
-    /// Subscribes to every event from now on.
+    /// Subscribes to all events from now on.
     ///
-    /// The first subscription takes the memory of the rings.
+    /// The first subscription allocates the rings.
     ///
     /// # Examples
     ///
@@ -546,14 +467,14 @@ impl Registry {
     /// ```
     #[must_use = "events that are not received are lost to the subscription"]
     pub fn subscribe(&self) -> Subscription {
-        match self.shared().subscribe(Filter::new(), None) {
+        match self.state().subscribe(Filter::new(), None) {
             Ok(subscription) => subscription,
             Err(_) => unreachable!("the capacity was checked when the registry was built"),
         }
     }
 
-    /// Subscribes to the events from now on that `filter` lets through, with a queue of
-    /// `queue_capacity` batches, or of as many as the registry was built with.
+    /// Subscribes to the events from now on that pass `filter`, with a queue of `queue_capacity`
+    /// batches. `None` is the capacity that the registry was built with.
     ///
     /// # Errors
     ///
@@ -575,74 +496,64 @@ impl Registry {
         filter: Filter,
         queue_capacity: Option<usize>,
     ) -> Result<Subscription, SubscribeError> {
-        self.shared().subscribe(filter, queue_capacity)
+        self.state().subscribe(filter, queue_capacity)
     }
 
-    /// Returns a listener that knows which calls run now, from now on.
+    /// Returns a list of the calls that run, of those that start from now on.
     ///
-    /// Make it when the host starts; it hears of the calls that start after that. It costs what a
-    /// subscription costs, and a look-up for each event on the pump's thread.
+    /// Create it when the host starts. It costs what a subscription costs, and a look-up for each event
+    /// on the pump's thread.
     ///
     /// # Examples
     ///
     /// See [`RunningCalls`].
-    #[must_use = "it hears of calls only while it lives"]
+    #[must_use = "calls are listed only while the list exists"]
     pub fn running_calls(&self) -> RunningCalls {
-        RunningCalls::new(Arc::clone(self.shared()), Arc::clone(&self.0.pumping))
+        RunningCalls::new(Arc::clone(self.state()), Arc::clone(&self.0.worker))
     }
 
-    /// Makes one round of the pump: drains the rings, delivers batches, and publishes a snapshot
-    /// if one is due. Returns how many events were drained and delivered to all who subscribe.
+    /// Makes one round of the pump: drains the rings, delivers batches, and publishes a snapshot if one
+    /// is due. Returns the number of events that were drained.
     ///
-    /// This is how a registry with [`Pump::manual`] is driven; with a background pump it is
-    /// allowed too, and does at once what would happen within milliseconds.
+    /// A host calls this if it built the registry with [`Pump::manual`]. With a background pump, it does
+    /// at once what would happen within milliseconds.
     ///
     /// # Examples
     ///
     /// See [`Pump::manual`].
     #[allow(
         clippy::must_use_candidate,
-        reason = "the work is the point, not the count"
+        reason = "many callers only want the round"
     )]
     pub fn pump(&self) -> usize {
-        self.0.pumping.round()
+        self.0.worker.round()
     }
 
-    /// Returns the account of all events; at rest, offered = lost in rings + drained.
+    /// Returns the counts of all events. While none is on its way, offered = lost in rings + drained.
     ///
     /// # Examples
     ///
     /// See [`EventAccounting`].
     #[must_use]
     pub fn event_accounting(&self) -> EventAccounting {
-        let shared = self.shared();
-        let late = shared.late.load(Ordering::Relaxed);
-        let rings = shared.meter.rings.accounting();
-        EventAccounting {
-            offered: rings.offered,
-            lost_in_rings: rings.lost,
-            drained: rings.drained,
-            late,
-            waker_panics: shared.hub.waker_panics(),
-            stuck_wakers: shared.hub.stuck_wakers(),
-            pump_panics: shared.pump_panics.load(Ordering::Relaxed),
-        }
+        EventAccounting::of(self.state())
     }
 
     /// Returns the clock that times the calls.
     #[must_use]
     pub fn clock(&self) -> &HostClock {
-        &self.shared().meter.clock
+        &self.state().env.clock
     }
 
     /// Delivers what is in the rings, ends every subscription, and stops the pump.
     ///
-    /// Handles go on counting, and [`metrics`](Self::metrics) shows it; events offered from now
-    /// on are counted as lost. Happens by itself when the last owner goes. Waits at most 100 ms
-    /// for calls that are just offering an event, and at most a second for the pump's thread.
+    /// Handles go on counting, and [`metrics`](Self::metrics) shows that. Events that are offered from
+    /// now on are counted as lost. This is done by itself when the last clone of the registry is
+    /// dropped. It waits for calls that are offering an event, for 100 ms at most, and for the pump's
+    /// thread, for a second at most.
     ///
-    /// In a forked child, where the pump's thread is not, nothing is delivered any more; the child
-    /// may count, read, shut down and drop.
+    /// In a forked child, which has no thread of the pump, nothing is delivered any more. The child may
+    /// count calls, read metrics, and shut down and drop the registry.
     ///
     /// # Examples
     ///
@@ -667,8 +578,7 @@ impl Registry {
     /// Counts a call by a name that no tool has, in
     /// [`unknown_tool_calls`](crate::Snapshot::unknown_tool_calls).
     ///
-    /// [`invoke`](Self::invoke) does so by itself; this is for hosts that look tools up by
-    /// themselves.
+    /// [`invoke`](Self::invoke) does so by itself. Hosts that look tools up call this.
     ///
     /// # Examples
     ///
@@ -686,298 +596,195 @@ impl Registry {
     /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
     /// ```
     pub fn count_unknown_call(&self) {
-        self.count_unknown_call_of("", &CallOptions::new(), None);
+        self.state()
+            .count_unknown_call("", &CallOptions::new(), None);
     }
 
-    /// Counts a call by this name, which is escaped and bounded, and tells the hook.
-    pub(crate) fn count_unknown_call_of(
+    /// Calls a tool by name.
+    ///
+    /// Returns the answer of the tool, also if it has an error flag: [`Tool::classify`] judges it.
+    /// Dropping the future cancels the call. Within a tokio runtime, a tool that blocks runs on the
+    /// runtime's threads for that; elsewhere it runs on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError`](crate::InvokeError) if no tool has the name, if the tool is disabled or was not
+    /// registered by [`register_tool`](Self::register_tool), if it panics, if a time limit is over, or
+    /// if the tool returns an error. The call is counted as the
+    /// [`outcome`](crate::InvokeError::outcome) of the error, or in `unknown_tool_calls` if no tool has
+    /// the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::{Registry, async_tool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// assert_eq!(registry.invoke("echo", json!([1, 2])).await?, json!([1, 2]));
+    /// assert!(registry.invoke("eccho", json!(0)).await.is_err());
+    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn invoke<'a>(&'a self, name: &'a str, args: Value) -> Invoke<'a> {
+        Invoke::new(self.state(), self.0.id, name, args)
+    }
+
+    /// Returns a future that polls `future` within the scope that the registry's hook says is current
+    /// now. Without a hook it only polls `future`.
+    ///
+    /// A spawned task begins without a scope. If its future is made by this, the parent of the calls
+    /// that it makes is the call that spawned it. `AutoRun` does so by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// let search = registry.register("web_search")?;
+    /// let call = async move { search.run_async(async { Ok::<_, String>(3) }).await };
+    /// let task = tokio::spawn(registry.in_current_scope(call));
+    /// assert_eq!(task.await?, Ok(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_current_scope<F: Future>(
         &self,
-        name: &str,
-        options: &CallOptions,
-        arguments: Option<&Value>,
-    ) {
-        let shared = self.shared();
-        shared.unknown_tool_calls.fetch_add(1, Ordering::Relaxed);
-        let Some(hook) = &shared.meter.hook else {
-            return;
-        };
-        let begin = CallBegin {
-            name,
-            tool: None,
-            attempt: options.attempt,
-            context: options.context.as_deref(),
-            arguments,
-        };
-        hook.refused(&begin, Outcome::Failure(ErrorKind::NotFound), None);
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let hook = self.state().env.hook.as_ref();
+        hook.map_or(CallScope::NONE, Hook::current).around(future)
     }
-}
 
-impl Owner {
-    fn shutdown(&self) {
-        if self.shared.process.is_forked() {
-            // The pump's thread is not in this process, and what it had locked stays locked. All
-            // that is left to do is that no event is taken in any more.
-            self.shared.meter.rings.close();
-            return;
-        }
-        let thread = lock(&self.thread).take();
-        if let Some(pump) = thread {
-            self.pumping.stop();
-            pump.thread.thread().unpark();
-            // The pump reads a clock of the host, which could drop a registry.
-            if pump.thread.thread().id() != std::thread::current().id() {
-                pump.join();
-            }
-        }
-        self.pumping.finish();
+    /// Returns a cursor whose first interval begins now.
+    ///
+    /// There may be any number of cursors. They affect neither each other nor
+    /// [`reset_metrics`](Self::reset_metrics).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register("shell")?;
+    /// shell.start().succeed();
+    /// let mut intervals = registry.intervals();
+    /// shell.start().succeed();
+    /// shell.start().succeed();
+    /// assert_eq!(intervals.read().tools["shell"].success(), 2);
+    /// assert_eq!(intervals.read().tools["shell"].success(), 0);
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 3);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn intervals(&self) -> Intervals {
+        Intervals::new(Arc::clone(self.state()))
     }
-}
 
-impl Drop for Owner {
-    fn drop(&mut self) {
-        LIVING.leave(self.id);
-        self.shutdown();
-        if self.shared.process.is_forked() {
-            // Dropping what the pump may have held in the middle of a change is no option.
-            mem::forget((Arc::clone(&self.shared), Arc::clone(&self.pumping)));
-        }
-    }
-}
-
-/// Whether none of these names is registered, and none is there twice.
-fn check_names(
-    tools: &[(ToolSpec, Option<Body>)],
-    shared: &RegistryState,
-) -> Result<(), RegisterError> {
-    let mut names = HashSet::new();
-    for (spec, _) in tools {
-        let name = spec.name();
-        if shared.tools.find(name).is_some() || !names.insert(name) {
-            return Err(RegisterError::Duplicate { name: name.into() });
-        }
-    }
-    Ok(())
-}
-
-/// A slot for a tool that is about to be registered.
-enum Taken {
-    /// It is still visible, since a handle is held.
-    Retired(Arc<ToolSlot>),
-    /// It is new, or has departed.
-    New {
-        slot: Arc<ToolSlot>,
-        was_departed: bool,
-    },
-}
-
-/// A slot for each of these tools; or none, and nothing has changed.
-fn take_slots(
-    tools: &[(ToolSpec, Option<Body>)],
-    now: SystemTime,
-    shared: &RegistryState,
-    reclaim: &mut Reclaim,
-) -> Result<Vec<Taken>, RegisterError> {
-    let map = &shared.tools;
-    // Tools that are not visible yet; looking for room may make more of them depart.
-    let hidden = || {
-        let names = tools.iter().map(|(spec, _)| spec.name());
-        names.filter(|name| map.find_retired(name).is_none())
-    };
-    let limit = shared.tool_limit;
-    if reclaim.room() < hidden().count() {
-        reclaim.depart_all(map, &mut lock(&shared.names));
-    }
-    if let Some(name) = hidden().nth(reclaim.room()) {
-        let name = name.into();
-        return Err(RegisterError::TooManyTools { name, limit });
-    }
-    let mut slots = Vec::with_capacity(tools.len());
-    for (spec, _) in tools {
-        let slot = match map.find_retired(spec.name()) {
-            Some(slot) => Ok(Taken::Retired(slot)),
-            None => {
-                let departed = map.find_departed(spec.name());
-                new_slot(spec.name(), departed.as_deref(), now, reclaim)
-            }
-        };
-        match slot {
-            Ok(slot) => slots.push(slot),
-            Err(error) => {
-                give_back(slots, reclaim);
-                return Err(error);
-            }
-        }
-    }
-    Ok(slots)
-}
-
-/// A slot for a name that is not visible.
-fn new_slot(
-    name: &str,
-    departed: Option<&Departed>,
-    now: SystemTime,
-    reclaim: &mut Reclaim,
-) -> Result<Taken, RegisterError> {
-    let memory = reclaim
-        .take_memory()
-        .map_err(|OutOfMemory| RegisterError::OutOfMemory)?;
-    let slot = match departed {
-        Some(departed) => ToolSlot::continuing(
-            departed.id,
-            Arc::clone(&departed.name),
-            departed.registered_at,
-            memory,
-            Some(Arc::clone(&departed.reading)),
-            departed.errors.clone(),
-        ),
-        None => match reclaim.take_id() {
-            Ok(id) => ToolSlot::new(id, name.into(), now, memory),
-            Err(IdsExhausted) => {
-                reclaim.put_back(memory);
-                return Err(RegisterError::IdsExhausted);
-            }
-        },
-    };
-    Ok(Taken::New {
-        slot: Arc::new(slot),
-        was_departed: departed.is_some(),
-    })
-}
-
-/// Gives the memory of slots back that no tool was registered in.
-fn give_back(slots: Vec<Taken>, reclaim: &mut Reclaim) {
-    for taken in slots {
-        if let Taken::New { slot, .. } = taken
-            && let Ok(slot) = Arc::try_unwrap(slot)
-        {
-            reclaim.put_back(slot.memory);
-        }
-    }
-}
-
-/// Registers a tool in the slot that was taken for it.
-fn register_slot(
-    shared: &RegistryState,
-    reclaim: &mut Reclaim,
-    taken: Taken,
-    body: Option<Body>,
-) -> ToolHandle {
-    let (slot, departed) = match taken {
-        Taken::Retired(slot) => (slot, None),
-        Taken::New { slot, was_departed } => (slot, Some(was_departed)),
-    };
-    let state = ToolState::new(slot, Arc::clone(&shared.meter), body);
-    let handle = ToolHandle(Arc::new(state));
-    lock(&shared.names).insert(&handle.0.slot);
-    shared.tools.register(handle.clone());
-    if let Some(was_departed) = departed {
-        reclaim.registered(was_departed);
-    }
-    handle
-}
-
-/// What became of all events of a registry: counts since it was built.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::Registry;
-///
-/// let registry = Registry::new();
-/// let shell = registry.register("shell")?;
-/// let _events = registry.subscribe();
-/// shell.start().succeed();
-/// registry.shutdown();
-/// let events = registry.event_accounting();
-/// assert_eq!((events.offered, events.lost_in_rings, events.drained), (2, 0, 2));
-/// # Ok::<(), toolmeter::RegisterError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EventAccounting {
-    /// Events that calls offered to the rings.
-    pub offered: u64,
-    /// Events that found no room in their ring, or came after the registry was shut down.
-    pub lost_in_rings: u64,
-    /// Events taken out of the rings. What became of them, each subscription's stats tell.
-    pub drained: u64,
-    /// Events that were delivered after younger ones, since their thread was held up.
-    pub late: u64,
-    /// Wakers of async receivers that panicked when they were called. No event is lost by that,
-    /// but the receiver may not have been woken.
-    pub waker_panics: u64,
-    /// Wakers of async receivers that did not return within 100 ms while others waited, and were
-    /// left alone. Those after them are called on other threads, of which there are 8 at most.
-    pub stuck_wakers: u64,
-    /// Rounds of the pump that panicked. Always 0: anything else is an error in toolmeter, please
-    /// report it. The pump goes on, but the events of such a round may be lost.
-    pub pump_panics: u64,
-}
-
-/// The reason why a tool was not registered.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::{Pump, RegisterError, Registry};
-///
-/// let registry = Registry::builder().tool_limit(1).pump(Pump::manual()).build()?;
-/// registry.register("shell")?;
-/// let one_more = registry.register("index");
-/// assert!(matches!(one_more, Err(RegisterError::TooManyTools { limit: 1, .. })));
-/// assert!(matches!(registry.register(""), Err(RegisterError::Name(_))));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The name cannot be a tool's name.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A tool of this name is registered.
-    #[error("a tool `{name}` is registered already: look it up with `get`, or deregister it")]
-    Duplicate {
-        /// The name.
-        name: String,
-    },
-    /// There are as many tools as the registry's limit allows.
-    #[error(
-        "`{name}` would be a tool above the limit of {limit}: build the registry with a higher `tool_limit`, or drop the handles of deregistered tools"
+    /// Starts counting from zero. Returns what was counted until now.
+    ///
+    /// Every call is either in the snapshot that this returns or in those that
+    /// [`metrics`](Self::metrics) returns from now on, never in both. Calls in flight stay in flight,
+    /// and are counted when they end. All tools are reset at once: no snapshot shows some of them reset
+    /// and others not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register("shell")?;
+    /// shell.start().succeed();
+    /// let running = shell.start();
+    /// let cleared = registry.reset_metrics();
+    /// assert_eq!(cleared.tools["shell"].success(), 1);
+    /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
+    /// running.succeed();
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 1);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "many callers only want to start from zero"
     )]
-    TooManyTools {
-        /// The first tool above the limit.
-        name: String,
-        /// The limit.
-        limit: usize,
-    },
-    /// The operating system gave no memory for the tool's counters.
-    #[error("no memory for the counters of another tool")]
-    OutOfMemory,
-    /// The tool panicked when it was asked for its name, or whether it blocks.
-    #[error("the tool panicked while it was registered: {message}")]
-    Panicked {
-        /// What the panic said, escaped; of more than 8 KiB the head and the tail.
-        message: String,
-    },
-    /// More than four billion tools were registered; build another registry.
-    #[error("the registry has given out all its tool ids: build another")]
-    IdsExhausted,
+    pub fn reset_metrics(&self) -> Snapshot {
+        intervals::reset(self.state())
+    }
 }
 
-/// The error of a name that no tool is registered under.
-///
-/// # Examples
-///
-/// ```
-/// use toolmeter::Registry;
-///
-/// let missing = Registry::new().deregister("shell").unwrap_err();
-/// assert_eq!(missing.name, "shell");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no tool `{name}` is registered")]
-#[non_exhaustive]
-pub struct NotRegistered {
-    /// The name, escaped and cut to 256 bytes.
-    pub name: String,
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RegistryBuilder {
+    /// Builds the registry, and starts its pump.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] for a setting that is out of range, or if the operating system gives no thread
+    /// for the pump.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let error = Registry::builder().stripes(3).build().unwrap_err();
+    /// assert!(error.to_string().contains("power of two"));
+    /// assert!(Registry::builder().stripes(4).build().is_ok());
+    /// ```
+    pub fn build(self) -> Result<Registry, BuildError> {
+        let BuiltState {
+            state,
+            publish_every,
+            pump,
+        } = self.build_state()?;
+        let worker = Arc::new(PumpWorker::new(Arc::clone(&state), publish_every));
+        let owner = Owner::start(state, worker, pump).map_err(BuildError::PumpThread)?;
+        Ok(Registry(owner))
+    }
+}
+
+impl Invocation {
+    /// Returns the registry through which the call was made, for a tool that calls other tools.
+    ///
+    /// Returns `None` if the call was not made through a registry, or if the last clone of the registry
+    /// is gone. A tool must not own its registry, since a registry that one of its tools owns is never
+    /// dropped. See also [`Registry::downgrade`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::{Registry, ToolError, async_tool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("read", |call| async move { Ok(call.args) }))?;
+    /// registry.register_tool(async_tool("read_twice", |call| async move {
+    ///     let registry = call.registry().ok_or(ToolError::cancelled("the host is ending"))?;
+    ///     let mut parts = Vec::new();
+    ///     for part in 0..2 {
+    ///         let read = registry.invoke("read", json!(part));
+    ///         let read = read.context(call.child_context(format!("part_{part}")));
+    ///         parts.push(read.await?);
+    ///     }
+    ///     Ok(parts.into())
+    /// }))?;
+    /// assert_eq!(registry.invoke("read_twice", json!({})).await?, json!([0, 1]));
+    /// assert_eq!(registry.metrics().tools["read"].success(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn registry(&self) -> Option<Registry> {
+        Owner::find(self.registry?).map(Registry)
+    }
 }

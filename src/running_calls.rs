@@ -1,31 +1,19 @@
-//! Which calls run now: a listener over the events, for the question which call hangs.
+//! [`RunningCalls`]: the calls that run now, to find one that hangs.
 //!
-//! Counters tell how many calls are in flight, not which. [`RunningCalls`] hears of each start and
-//! each end on the pump's thread, after each round, so it needs no thread of its own and keeps no
-//! more than the calls that run.
-//!
-//! What it cannot hear of is told: calls that began before it was made, and those whose start was
-//! lost because a ring was full. Their number follows from the counters. An end that was lost
-//! leaves a call behind that is over; once nothing of its tool is in flight, it goes. Until then
-//! at most [`MAX_OVER`] of each tool are kept, some of the oldest and some of the newest, since
-//! nothing tells which of them are over.
-//!
-//! # Orderings
-//!
-//! None of its own: the list is behind a lock, and events come through a subscription.
+//! The counters tell how many calls are in flight, and this tells which. `call_list.rs` says which
+//! calls are missing from it.
 
-use crate::pump::PumpWorker;
+use crate::call_list::CallList;
+use crate::pump_worker::PumpWorker;
 use crate::registry_state::RegistryState;
 use crate::sync::{Mutex, lock};
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use toolmeter_events::{
-    Batch, CallContext, CallId, Event, EventKind, Filter, Subscription, ToolId,
-};
+use toolmeter_events::{CallContext, CallId, Filter};
 
-/// A listener that knows which calls run now; see
+/// A list of the calls that run now; see
 /// [`Registry::running_calls`](crate::Registry::running_calls).
 ///
 /// # Examples
@@ -54,9 +42,9 @@ use toolmeter_events::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RunningCalls {
-    shared: Arc<RegistryState>,
-    pumping: Arc<PumpWorker>,
-    heard: Arc<Mutex<Heard>>,
+    registry: Arc<RegistryState>,
+    worker: Arc<PumpWorker>,
+    list: Arc<Mutex<CallList>>,
 }
 
 /// The calls that run at one moment.
@@ -65,64 +53,62 @@ pub struct RunningCalls {
 pub struct Running {
     /// The calls, oldest first.
     pub calls: Vec<RunningCall>,
-    /// Calls that are in flight and not in the list: they began before the listener was made, or
-    /// their start was lost in a full ring.
+    /// The number of calls that are in flight and not in the list: they began before
+    /// [`Registry::running_calls`](crate::Registry::running_calls), or the event of their start was
+    /// lost in a full ring.
     pub missed_starts: u64,
-    /// Calls in the list that may be over, since their end was lost in a full ring.
+    /// The number of calls in the list that may be over: the event of their end was lost in a full
+    /// ring.
     pub missed_ends: u64,
 }
 
-/// One call that runs.
+/// One running call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RunningCall {
     /// The tool's name.
     pub tool: Arc<str>,
-    /// The call's id, as it stands in its events.
+    /// The id of the call in its events.
     pub call: CallId,
     /// The host's own names for the call, if it gave any.
     pub context: Option<Arc<CallContext>>,
-    /// Which attempt it is, counted from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u16,
-    /// When it began, by the wall clock.
+    /// The time of day when it began.
     pub started_at: SystemTime,
-    /// For how long it has run, by the registry's clock.
+    /// The time for which it has run, by the registry's clock.
     pub age: Duration,
 }
 
 impl RunningCalls {
-    pub(crate) fn new(shared: Arc<RegistryState>, pumping: Arc<PumpWorker>) -> Self {
-        let Ok(subscription) = shared.subscribe(Filter::new(), None) else {
+    pub(crate) fn new(registry: Arc<RegistryState>, worker: Arc<PumpWorker>) -> Self {
+        let Ok(subscription) = registry.subscribe(Filter::new(), None) else {
             unreachable!("the capacity was checked when the registry was built")
         };
-        let heard = Arc::new(Mutex::new(Heard {
-            subscription,
-            calls: HashMap::new(),
-            compare_at: COMPARE_AT,
-        }));
-        shared.listeners.add(&heard);
+        let list = Arc::new(Mutex::new(CallList::new(subscription)));
+        worker.call_lists().add(&list);
         Self {
-            shared,
-            pumping,
-            heard,
+            registry,
+            worker,
+            list,
         }
     }
 
     /// Returns the calls that run now, oldest first.
     ///
-    /// Makes a round of the pump first, and reads the counters, as
-    /// [`metrics`](crate::Registry::metrics) does. Calls go on meanwhile: one that began or ended
-    /// in the last fraction of a millisecond may be told as it was before, and then counts as
+    /// This makes a round of the pump, and reads the counters as
+    /// [`metrics`](crate::Registry::metrics) does. Calls start and end meanwhile: if one did so in
+    /// the last fraction of a millisecond, the list may show it as it was before, and counts it as
     /// missed.
     #[must_use]
     pub fn list(&self) -> Running {
-        self.pumping.round();
-        let read = self.shared.now();
-        let mut heard = lock(&self.heard);
-        heard.hear();
-        let (missed_starts, missed_ends) = heard.compare(&self.shared);
-        let clocks = self.shared.clocks_since(read);
-        let mut calls: Vec<_> = heard
+        self.worker.round();
+        let read = self.registry.now();
+        let mut list = lock(&self.list);
+        list.update();
+        let (missed_starts, missed_ends) = list.compare(&self.registry);
+        let clocks = self.registry.clocks_since(read);
+        let mut calls: Vec<_> = list
             .calls
             .iter()
             .map(|(&id, call)| {
@@ -137,7 +123,7 @@ impl RunningCalls {
                 }
             })
             .collect();
-        calls.sort_by_key(|call| (std::cmp::Reverse(call.age), call.call));
+        calls.sort_by_key(|call| (Reverse(call.age), call.call));
         Running {
             calls,
             missed_starts,
@@ -149,117 +135,5 @@ impl RunningCalls {
 impl fmt::Debug for RunningCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningCalls").finish_non_exhaustive()
-    }
-}
-
-/// How many calls of a tool are kept beyond those in flight.
-const MAX_OVER: usize = 256;
-
-/// At how many calls the list is compared with the counters for the first time.
-const COMPARE_AT: usize = 512;
-
-/// What a listener has heard.
-pub(crate) struct Heard {
-    subscription: Subscription,
-    calls: HashMap<CallId, Started>,
-    /// At how many calls the list is compared with the counters.
-    compare_at: usize,
-}
-
-/// A call whose end has not come.
-struct Started {
-    tool: ToolId,
-    name: Arc<str>,
-    context: Option<Arc<CallContext>>,
-    attempt: u16,
-    started_ns: u64,
-}
-
-impl Heard {
-    /// Hears of everything that was delivered.
-    fn hear(&mut self) {
-        while let Ok(batch) = self.subscription.try_recv() {
-            for event in &batch {
-                if event.kind() == EventKind::Started {
-                    self.calls.insert(event.call(), Started::of(event, &batch));
-                } else {
-                    self.calls.remove(&event.call());
-                }
-            }
-        }
-    }
-
-    /// Compares the list with the counters, and forgets calls that are over. Returns how many calls
-    /// are in flight and not in the list, and how many in the list may be over.
-    ///
-    /// The counters are read after what was heard: of a tool of which nothing is in flight then, no
-    /// call in the list still runs.
-    fn compare(&mut self, shared: &RegistryState) -> (u64, u64) {
-        let mut listed: HashMap<ToolId, Vec<(u64, CallId)>> = HashMap::new();
-        for (&id, call) in &self.calls {
-            let calls = listed.entry(call.tool).or_default();
-            calls.push((call.started_ns, id));
-        }
-        let (mut missed_starts, mut missed_ends) = (0, 0);
-        for total in &shared.totals().tools {
-            let in_flight = total.mark().1;
-            let mut calls = listed.remove(&total.id).unwrap_or_default();
-            missed_starts += in_flight.saturating_sub(calls.len() as u64);
-            let most = match usize::try_from(in_flight) {
-                Ok(0) => 0,
-                Ok(in_flight) => in_flight.saturating_add(MAX_OVER),
-                Err(_) => usize::MAX,
-            };
-            if let Some(over) = calls.len().checked_sub(most)
-                && over > 0
-            {
-                calls.sort_unstable();
-                let oldest = most.min(MAX_OVER / 2);
-                for (_, id) in calls.drain(oldest..oldest + over) {
-                    self.calls.remove(&id);
-                }
-            }
-            missed_ends += (calls.len() as u64).saturating_sub(in_flight);
-        }
-        self.compare_at = COMPARE_AT.max(2 * self.calls.len());
-        (missed_starts, missed_ends)
-    }
-}
-
-impl Started {
-    fn of(event: &Event, batch: &Batch) -> Self {
-        let name = batch.names().shared_name(event.tool());
-        Self {
-            tool: event.tool(),
-            name: name.map_or_else(|| Arc::from("(unnamed)"), Arc::clone),
-            context: event.context().cloned(),
-            attempt: event.attempt(),
-            started_ns: event.started_ns(),
-        }
-    }
-}
-
-/// The listeners of one registry, as the pump knows them.
-#[derive(Default)]
-pub(crate) struct Listeners(Mutex<Vec<Weak<Mutex<Heard>>>>);
-
-impl Listeners {
-    fn add(&self, heard: &Arc<Mutex<Heard>>) {
-        let mut listeners = lock(&self.0);
-        listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(Arc::downgrade(heard));
-    }
-
-    /// Lets all of them hear of what was delivered. One whose list has grown since it was compared
-    /// with the counters compares it again, so that ends that were lost do not make it grow.
-    pub(crate) fn hear(&self, shared: &RegistryState) {
-        let listeners: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
-        for listener in listeners {
-            let mut heard = lock(&listener);
-            heard.hear();
-            if heard.calls.len() >= heard.compare_at {
-                heard.compare(shared);
-            }
-        }
     }
 }

@@ -1,35 +1,33 @@
-//! Where slots live: zeroed chunks of memory, carved into slots that are reused when freed.
+//! [`Slab`]: the allocator of slots, which cuts them from zeroed chunks and reuses them.
 //!
-//! A slot is tens of kilobytes of address space of which a tool touches a page or two. Chunks
-//! are therefore requested zeroed and large, at least 33 MiB: the allocator then maps them
-//! afresh from the operating system, and a page that is never touched costs no memory. (Below
-//! 32 MiB glibc may hand out a used block and zero it by hand, which would make every page
-//! resident.) Only the first chunk is smaller, enough for 64 tools.
+//! A slot takes tens of kilobytes of address space, of which a tool touches a page or two. So chunks
+//! are requested zeroed, and of at least 33 MiB: the allocator then maps them from the operating
+//! system, and a page that is never touched costs no memory. (Below 32 MiB, glibc may return a used
+//! block and write the zeros itself, which makes every page resident.) Only the first chunk is
+//! smaller: it has room for 64 tools.
 //!
-//! A freed slot comes back cleared, and is handed out again before memory is taken that was never
-//! used.
+//! A slot is cleared before it is freed. Freed slots are used before new ones.
 
 use std::sync::Arc;
 use toolmeter_core::{Layout, Slot, Stripe, Word};
 
-/// Slots in the first chunk, so that a small host stays small.
+/// The number of slots in the first chunk, which is small so that a small host takes little memory.
 const FIRST_SLOTS: usize = if cfg!(toolmeter_loom) { 1 } else { 64 };
 
-/// The size of every later chunk, in bytes, at least.
+/// The minimum size of all other chunks, in bytes.
 const CHUNK_BYTES: usize = if cfg!(toolmeter_loom) { 1 } else { 33 << 20 };
 
-/// The words in a cache line, on which each slot begins.
+/// The number of words in a cache line. Each slot begins a cache line.
 const LINE_WORDS: usize = 8;
 
-/// A run of zeroed words, from which slots are carved. In lines of its own, since calls
-/// read it.
+/// Zeroed words, from which slots are cut. It has cache lines of its own, since calls read it.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Chunk {
     words: Box<[Word]>,
 }
 
-/// One slot's words. Cloning it shares them.
+/// The words of a slot. Its clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct SlotMemory {
     chunk: Arc<Chunk>,
@@ -38,7 +36,7 @@ pub(crate) struct SlotMemory {
 }
 
 impl SlotMemory {
-    /// The stripe of the slot that lives here, for threads of this index.
+    /// Returns the stripe of the slot for threads of this index.
     #[inline(always)]
     pub(crate) fn stripe(&self, index: usize) -> Stripe<'_> {
         let words = &self.chunk.words[self.start + self.layout.stripe_start(index)..];
@@ -48,12 +46,12 @@ impl SlotMemory {
         }
     }
 
-    /// The slot that lives here.
+    /// Returns the slot.
     pub(crate) fn slot(&self) -> Slot<'_> {
         let words = &self.chunk.words[self.start..self.start + self.layout.words()];
         match Slot::new(words, self.layout) {
             Ok(slot) => slot,
-            Err(_) => unreachable!("the slice is as long as the layout asks"),
+            Err(_) => unreachable!("the slice is as long as the layout says"),
         }
     }
 }
@@ -67,7 +65,7 @@ pub(crate) struct Slab {
     next: usize,
 }
 
-/// The operating system gave no memory for another chunk.
+/// The error if the operating system gives no memory for another chunk.
 #[derive(Debug)]
 pub(crate) struct OutOfMemory;
 
@@ -81,7 +79,7 @@ impl Slab {
         }
     }
 
-    /// A slot, all zero: one that was put back, else one that was never used.
+    /// Returns a slot, all zero: a freed one, or else a new one.
     pub(crate) fn take(&mut self) -> Result<SlotMemory, OutOfMemory> {
         match self.free.pop() {
             Some(memory) => Ok(memory),
@@ -89,7 +87,7 @@ impl Slab {
         }
     }
 
-    /// A slot that was never used.
+    /// Returns a slot that was never used.
     fn take_fresh(&mut self) -> Result<SlotMemory, OutOfMemory> {
         let words = self.layout.words();
         let chunk = match &self.chunk {
@@ -116,14 +114,15 @@ impl Slab {
         })
     }
 
-    /// Takes a slot back that no thread uses any more, and that was cleared.
+    /// Frees a slot that no thread uses any more, and that was cleared.
     pub(crate) fn put_back(&mut self, memory: SlotMemory) {
         self.free.push(memory);
     }
 }
 
-/// How many words come before the first that begins a cache line. Asking the allocator for
-/// the alignment would make std zero the memory by hand.
+/// Returns the number of words before the first one that begins a cache line.
+///
+/// If the allocator were asked for that alignment, std would write the zeros itself.
 fn to_line(words: &[Word]) -> usize {
     words
         .as_ptr()
@@ -136,7 +135,7 @@ fn zeroed(words: usize) -> Result<Box<[Word]>, OutOfMemory> {
     bytemuck::allocation::try_zeroed_slice_box(words).map_err(|()| OutOfMemory)
 }
 
-/// Words that are not plain integers inside have to be filled in one by one.
+/// Makes words one by one, since these are not plain integers.
 #[cfg(any(toolmeter_loom, toolmeter_locked_word, not(target_has_atomic = "64")))]
 fn zeroed(words: usize) -> Result<Box<[Word]>, OutOfMemory> {
     let mut filled = Vec::new();

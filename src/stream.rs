@@ -1,18 +1,19 @@
-//! Tools whose answer is a stream: metered from the first poll to the end of the stream.
+//! [`MeteredStream`]: a stream that is metered as a call, from its first poll to its end.
 //!
 //! Promises:
 //!
-//! - The items pass as they are, and so does the end.
-//! - The call ends once: with the first item that is judged a failure (or cancelled, or rejected),
-//!   else as a success with the end of the stream, else as cancelled when the stream is dropped.
-//!   Items after that are passed on and not judged.
-//! - A stream that panics is counted as `panic`, and the panic goes on.
+//! - The items are passed on as they are, and so is the end.
+//! - The call ends once: with the first item that is judged as anything but a success, else as a
+//!   success with the end of the stream, else as cancelled when the stream is dropped. Items after
+//!   the end of the call are passed on and not judged.
+//! - If the stream panics, the call is counted as `panic`, and the panic goes on.
 
-use crate::call::{CallGuard, CallOptions, OwnedCall};
-use crate::classify::{ByType, Judge};
+use crate::call::{CallGuard, OwnedCall};
+use crate::call_options::CallOptions;
+use crate::classify::Judge;
 use crate::contain::{Contained, contained};
-use crate::handle::ToolHandle;
-use crate::run::{CallBuilder, judged};
+use crate::judging::verdict;
+use crate::tool_state::ToolHandle;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -23,7 +24,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use toolmeter_core::Outcome;
 
-/// Where a metered stream stands.
+/// The state of a metered stream.
 enum Stage {
     /// It was not polled yet.
     New(ToolHandle, CallOptions),
@@ -32,11 +33,11 @@ enum Stage {
 }
 
 pin_project! {
-    /// A stream that is metered; see [`ToolHandle::run_stream`].
+    /// A stream that is metered as a call; see [`ToolHandle::run_stream`].
     #[must_use = "streams do nothing unless they are polled"]
     pub struct MeteredStream<S, C, M> {
-        // In front of the stream, so that a call that is dropped is counted before its stream is
-        // dropped.
+        // Declared before the stream, so that a call that is dropped is counted before its stream
+        // is dropped.
         stage: Stage,
         rule: C,
         time_to_first_item: Option<Duration>,
@@ -46,92 +47,18 @@ pin_project! {
     }
 }
 
-impl ToolHandle {
-    /// Meters a tool whose answer is a stream.
-    ///
-    /// The call begins at the first poll. It ends with the first item that is an error, else as a
-    /// success with the end of the stream; if the stream is dropped before, it is cancelled. Items
-    /// are judged by their type, as results of [`run`](Self::run) are;
-    /// [`CallBuilder::run_stream`] takes a rule of the host's own.
-    ///
-    /// # Examples
-    ///
-    /// The time to the first item, and that of the whole answer:
-    ///
-    /// ```
-    /// use futures_util::{StreamExt, stream};
-    /// use std::sync::Arc;
-    /// use std::time::Duration;
-    /// use toolmeter::{ClockSource, ManualClock, Pump, Registry};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let clock = Arc::new(ManualClock::new());
-    /// let source = ClockSource::Manual(Arc::clone(&clock));
-    /// let registry = Registry::builder().clock(source).pump(Pump::manual()).build()?;
-    /// let complete = registry.register("complete")?;
-    ///
-    /// let words = stream::iter(["to", "be"]).map(|word| {
-    ///     clock.advance(Duration::from_millis(200));
-    ///     Ok::<_, String>(word)
-    /// });
-    /// let mut words = std::pin::pin!(complete.run_stream(words));
-    /// assert_eq!(words.next().await, Some(Ok("to")));
-    /// assert_eq!(words.time_to_first_item(), Some(Duration::from_millis(200)));
-    /// assert_eq!(words.next().await, Some(Ok("be")));
-    /// assert_eq!(words.next().await, None);
-    /// let metrics = registry.metrics();
-    /// assert_eq!(metrics.tools["complete"].last_latency(), Some(Duration::from_millis(400)));
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run_stream<S, M>(&self, stream: S) -> MeteredStream<S, ByType, M>
-    where
-        S: Stream,
-        ByType: Judge<S::Item, M>,
-    {
-        self.call().run_stream(stream)
-    }
-}
-
-impl<C> CallBuilder<'_, C> {
-    /// Meters a tool whose answer is a stream; see [`ToolHandle::run_stream`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use futures_util::{StreamExt, stream};
-    /// use toolmeter::{ErrorKind, Registry, Verdict};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// let complete = registry.register("complete")?;
-    /// let judge = |word: &&str| match *word {
-    ///     "[error]" => Verdict::failure(ErrorKind::Provider),
-    ///     _ => Verdict::success(),
-    /// };
-    /// let words = stream::iter(["to", "be", "[error]"]);
-    /// let words: Vec<_> = complete.call().classify(judge).run_stream(words).collect().await;
-    /// assert_eq!(words.len(), 3);
-    /// assert_eq!(registry.metrics().tools["complete"].failure(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub fn run_stream<S, M>(self, stream: S) -> MeteredStream<S, C, M>
-    where
-        S: Stream,
-        C: Judge<S::Item, M> + Clone,
-    {
-        let (handle, options, rule) = self.into_parts();
-        MeteredStream {
-            stage: Stage::New(handle.clone(), options),
+impl<S, C, M> MeteredStream<S, C, M> {
+    pub(crate) fn new(handle: ToolHandle, options: CallOptions, rule: C, stream: S) -> Self {
+        Self {
+            stage: Stage::New(handle, options),
             rule,
             time_to_first_item: None,
             stream: Contained::new(stream),
             marker: PhantomData,
         }
     }
-}
 
-impl<S, C, M> MeteredStream<S, C, M> {
-    /// Returns the time from the first poll to the first item; `None` before it came.
+    /// Returns the time from the first poll to the first item; `None` before the first item.
     #[must_use]
     pub fn time_to_first_item(&self) -> Option<Duration> {
         self.time_to_first_item
@@ -153,7 +80,7 @@ where
             *this.stage = Stage::Running(CallGuard::begin(handle, options));
         }
         let Some(stream) = this.stream.get() else {
-            unreachable!("the stream is dropped with this");
+            unreachable!("the stream is dropped with its metered stream");
         };
         let next = || stream.poll_next(context);
         let polled = match &*this.stage {
@@ -172,7 +99,7 @@ where
         let Stage::Running(call) = &*this.stage else {
             return Poll::Ready(item);
         };
-        let verdict = match &item {
+        let judged = match &item {
             None => {
                 if let Stage::Running(call) = mem::replace(this.stage, Stage::Ended) {
                     call.succeed();
@@ -182,12 +109,12 @@ where
             Some(item) => {
                 this.time_to_first_item
                     .get_or_insert_with(|| call.elapsed());
-                contained(|| this.rule.clone()).and_then(|rule| judged(call, rule, item))
+                contained(|| this.rule.clone()).and_then(|rule| verdict(call, rule, item))
             }
         };
-        let goes_on = matches!(&verdict, Ok(verdict) if verdict.outcome() == Outcome::Success);
+        let goes_on = matches!(&judged, Ok(verdict) if verdict.outcome() == Outcome::Success);
         if !goes_on && let Stage::Running(call) = mem::replace(this.stage, Stage::Ended) {
-            match verdict {
+            match judged {
                 Ok(verdict) => {
                     call.finish(verdict);
                 }

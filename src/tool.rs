@@ -1,14 +1,14 @@
-//! What a tool is to toolmeter: its [`ToolSpec`], and for hosts that call tools by name the
-//! [`Tool`] trait with its input.
+//! [`ToolSpec`], what a tool is registered by, and [`Tool`], a tool that can be called by name.
 //!
-//! A host that runs its tools itself needs only a spec. One that wants
-//! [`Registry::invoke`](crate::Registry::invoke) or `AutoRun` hands the tool over as a [`Tool`];
-//! [`sync_tool`] and [`async_tool`] make one of a closure.
+//! A host that runs its tools itself only needs a spec. A host that uses
+//! [`Registry::invoke`](crate::Registry::invoke) or `AutoRun` implements [`Tool`], or makes a tool of
+//! a closure with [`sync_tool`] or [`async_tool`].
+//!
+//! [`Invocation::registry`] is in `registry.rs`, since a registry is made of what is here.
 
 use crate::classify::{Verdict, classify_mcp};
 use crate::error::ToolError;
 use crate::live_registries::RegistryId;
-use crate::registry::Registry;
 use crate::text::{NameError, check_name, lossy_name};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use toolmeter_events::CallContext;
 
-/// What to register: so far, a name. Any text converts into one.
+/// The description of a tool to register: its name. Any text converts into one.
 ///
 /// # Examples
 ///
@@ -38,16 +38,18 @@ pub struct ToolSpec {
 }
 
 impl ToolSpec {
-    /// Creates the spec of a tool of this name: 1 to 256 bytes of visible text, checked when it
-    /// is registered.
+    /// Creates the spec of a tool of this name.
+    ///
+    /// A name is 1 to 256 bytes of visible text, which is checked when the tool is registered.
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into() }
     }
 
-    /// Creates the spec of a tool whose name comes from outside, as from an MCP server, and may be
-    /// anything: what cannot be seen is escaped, what is too long is cut, and an empty name
-    /// becomes `(unnamed)`. A valid name stays as it is.
+    /// Creates the spec of a tool whose name comes from outside, for example from an MCP server.
+    ///
+    /// A valid name stays as it is. In any other, characters that cannot be seen are escaped, a
+    /// text that is too long is cut, and an empty name becomes `(unnamed)`.
     ///
     /// # Examples
     ///
@@ -71,7 +73,7 @@ impl ToolSpec {
         &self.name
     }
 
-    /// Checks whether the name can be registered.
+    /// Checks whether the name is valid.
     ///
     /// # Errors
     ///
@@ -96,22 +98,23 @@ impl<N: Into<Cow<'static, str>>> From<N> for ToolSpec {
     }
 }
 
-/// What a [`Tool`] is given for one call.
+/// The input of a [`Tool`] for one call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Invocation {
     /// The arguments, as the model gave them.
     pub args: Value,
-    /// Which attempt this is, counted from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u16,
     /// The host's own names for the call, if it gave any.
     pub context: Option<Arc<CallContext>>,
-    registry: Option<RegistryId>,
+    pub(crate) registry: Option<RegistryId>,
 }
 
 impl Invocation {
-    /// Creates a first attempt with these arguments: what a tool's own tests call it with. It has
-    /// no context and no registry.
+    /// Creates a first attempt with these arguments, without a context or a registry.
+    ///
+    /// Tests of a tool can call it with this.
     #[must_use]
     pub fn new(args: Value) -> Self {
         Self {
@@ -136,42 +139,8 @@ impl Invocation {
         }
     }
 
-    /// Returns the registry through which the call was made, for a tool that calls tools.
-    ///
-    /// A tool need not own its registry for that, and must not: a registry that one of its tools
-    /// owns never ends. `None` if the call was not made through a registry, or if the registry's
-    /// last owner is gone. See also [`Registry::downgrade`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use serde_json::json;
-    /// use toolmeter::{Registry, ToolError, async_tool};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// registry.register_tool(async_tool("read", |call| async move { Ok(call.args) }))?;
-    /// registry.register_tool(async_tool("read_twice", |call| async move {
-    ///     let registry = call.registry().ok_or(ToolError::cancelled("the host is ending"))?;
-    ///     let mut parts = Vec::new();
-    ///     for part in 0..2 {
-    ///         let read = registry.invoke("read", json!(part));
-    ///         let read = read.context(call.child_context(format!("part_{part}")));
-    ///         parts.push(read.await?);
-    ///     }
-    ///     Ok(parts.into())
-    /// }))?;
-    /// assert_eq!(registry.invoke("read_twice", json!({})).await?, json!([0, 1]));
-    /// assert_eq!(registry.metrics().tools["read"].success(), 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    #[must_use]
-    pub fn registry(&self) -> Option<Registry> {
-        Registry::living(self.registry?)
-    }
-
-    /// Returns the context of a call that this one makes: of the same session and turn, with this
-    /// call as its parent.
+    /// Returns the context of a call that this call makes. It has the same session and turn, and
+    /// this call as its parent.
     ///
     /// # Examples
     ///
@@ -196,9 +165,9 @@ impl Invocation {
     }
 }
 
-/// What a [`Tool`] gives back: its output, some time later.
+/// The future of a [`Tool`]'s answer.
 ///
-/// It borrows nothing of the tool; clone into it what it needs.
+/// It borrows nothing of the tool: clone into it what it needs.
 pub type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Send>>;
 
 /// A tool that can be called by name.
@@ -229,23 +198,24 @@ pub type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Se
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Tool: Send + Sync + 'static {
-    /// Returns the name under which it is registered.
+    /// Returns the spec by which the tool is registered.
     ///
-    /// If this panics, or [`is_blocking`](Self::is_blocking) does, nothing is registered, and
-    /// whoever registers the tool gets [`RegisterError::Panicked`](crate::RegisterError::Panicked).
+    /// This is called once, when the tool is registered. If it panics, or
+    /// [`is_blocking`](Self::is_blocking) does, nothing is registered, and registering returns
+    /// [`RegisterError::Panicked`](crate::RegisterError::Panicked).
     fn spec(&self) -> ToolSpec;
 
     /// Runs the tool once.
     ///
-    /// The call is counted from just before this is called to the end of the future. If the
-    /// future is dropped before, the call is cancelled; if this or the future panics, the call
-    /// fails as `panic` and the panic goes no further.
+    /// The call lasts from just before this is called to the end of the future. If the future is
+    /// dropped before its end, the call is cancelled. If this or the future panics, the call is a
+    /// failure of kind `panic`, and the panic goes no further.
     fn call(&self, invocation: Invocation) -> ToolFuture;
 
     /// Judges an answer. The default is MCP's rule for answers in JSON, [`classify_mcp`].
     ///
-    /// The answer is given back whatever the verdict is. A panic in here is counted as one of the
-    /// tool.
+    /// The caller gets the answer whatever the verdict is. If this panics, the call is a failure of
+    /// kind `panic`, and the caller gets [`InvokeError::Panicked`](crate::InvokeError::Panicked).
     ///
     /// # Examples
     ///
@@ -284,16 +254,18 @@ pub trait Tool: Send + Sync + 'static {
         classify_mcp(answer)
     }
 
-    /// Returns whether [`call`](Self::call) blocks its thread. Within a tokio runtime it then runs
-    /// on the runtime's threads for blocking work, as under `spawn_blocking`: it may block on the
-    /// runtime, own one, and receive blocking. Elsewhere it runs where it is called. It is asked
-    /// once, when the tool is registered.
+    /// Returns whether [`call`](Self::call) blocks its thread.
+    ///
+    /// Within a tokio runtime, such a tool runs on the runtime's threads for blocking work, as under
+    /// `spawn_blocking`: it may block on the runtime, own a runtime, and call blocking methods of
+    /// channels. Elsewhere it runs on the caller's thread. This is called once, when the tool is
+    /// registered.
     fn is_blocking(&self) -> bool {
         false
     }
 }
 
-/// Creates a [`Tool`] of a closure that blocks its thread until it is done.
+/// Creates a [`Tool`] from a closure that blocks its thread until it is done.
 ///
 /// # Examples
 ///
@@ -317,7 +289,7 @@ where
     }
 }
 
-/// Creates a [`Tool`] of a closure that gives a future.
+/// Creates a [`Tool`] from a closure that returns a future.
 ///
 /// # Examples
 ///

@@ -1,34 +1,35 @@
-//! [`ToolMap`]: which tools there are, registered, retired and departed.
+//! [`ToolMap`]: all tools of a registry, registered, retired and departed.
 //!
-//! A tool map is cut into shards by the hash of the name. What a shard holds is never changed:
-//! registering or deregistering makes another and publishes it, so a look-up and a reading wait
-//! for no thread, and the cost of a change does not depend on how many tools there are. Changes are
-//! made under the registry's lock (`reclaim.rs`).
+//! A tool map is divided into shards by the hash of the name. The contents of a shard are never
+//! changed: registering or deregistering a tool makes new contents and publishes them. So look-ups
+//! and readings wait for no thread, and the cost of a change does not depend on the number of tools.
+//! Changes are made under the registration lock (`reclaim.rs`).
 //!
-//! Each shard has two parts. The *table* leads from a name to its registration, with the tool's
-//! body, which is the host's; the *listing* is what readers read. So a reader, who may hold a lock
-//! of ours, never is the last to hold a body, and never drops one. A tool is listed before it can
-//! be found, and is found no more before it is listed as retired.
+//! Each shard has two parts. The *table* leads from a name to its registration, which owns the
+//! host's tool; the *listing* is what readers read. So a reader, which may hold a lock of ours,
+//! never drops a tool of the host. A tool is listed before it can be found, and can no longer be
+//! found when it is listed as retired.
 //!
-//! All that is listed of one name lies in one listing, so a reader sees each name once,
-//! as it was at one moment:
+//! All entries of one name are in one listing, so a reader sees each name once, as it was at one
+//! moment:
 //!
 //! | state | what it means | where its counts are |
 //! | --- | --- | --- |
-//! | registered | the name leads to it | in a slot, on top of what it departed with before |
-//! | retired | the name is free, but a handle is left | the same |
+//! | registered | the name leads to it | in a slot, on top of the reading it departed with before |
+//! | retired | the name is free, but a handle may be left | the same |
 //! | departed | no handle is left | in a compact reading |
-//! | nameless | as many names departed as the limit allows | added up with others of its shard |
+//! | nameless | departed when as many names had departed as the limit allows | added up with others of its shard |
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `table`, `listing` | `store` under the registry's lock, arc-swap's own | its own | `load`: a tool that is found is complete, and listed | `a_handle_that_is_found_counts`, on the stand-in |
+//! | `table`, `listing` | `store` under the registration lock, arc-swap's own | its own | `load`: a tool that is found is complete, and listed | `a_handle_that_is_found_counts`, on the stand-in |
 
-use crate::handle::{ToolHandle, ToolReading, ToolSlot};
 use crate::last_error::ErrorRecords;
 use crate::swap::{ArcSwap, Guard};
+use crate::tool_slot::{ToolReading, ToolSlot};
+use crate::tool_state::ToolHandle;
 use foldhash::fast::RandomState;
 use hash_table::HashTable;
 use std::hash::BuildHasher;
@@ -39,12 +40,12 @@ use toolmeter_events::ToolId;
 
 mod hash_table;
 
-/// How many tools a shard is made for.
+/// The number of tools for which a shard is made.
 const TOOLS_PER_SHARD: usize = 32;
-/// The most shards.
+/// The largest number of shards.
 const MAX_SHARDS: usize = if cfg!(toolmeter_loom) { 1 } else { 4_096 };
 
-/// What is left of a tool that nothing counts into any more.
+/// A tool that has no handle any more.
 #[derive(Debug)]
 pub(crate) struct Departed {
     pub(crate) id: ToolId,
@@ -55,14 +56,15 @@ pub(crate) struct Departed {
     pub(crate) errors: Option<Arc<ErrorRecords>>,
 }
 
-/// Departed tools that are not told apart any more, added up.
+/// Departed tools without their names, added up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Nameless {
     pub(crate) tools: u64,
     pub(crate) reading: Arc<ToolReading>,
 }
 
-/// The tools of one part of all names. In lines of its own, as all that a look-up reads.
+/// The tools of one part of all names. It has cache lines of its own, as has all that a look-up
+/// reads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
@@ -70,7 +72,7 @@ struct Shard {
     listing: ArcSwap<Listing>,
 }
 
-/// What readers read.
+/// The tools of a shard as readers see them.
 #[derive(Clone, Debug, Default)]
 struct Listing {
     registered: Vec<Arc<ToolSlot>>,
@@ -79,7 +81,7 @@ struct Listing {
     nameless: Nameless,
 }
 
-/// One tool, or what is left of some, as a reader finds it.
+/// One tool, or the nameless tools of one shard, as a reader sees them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry<'a> {
     Registered(&'a Arc<ToolSlot>),
@@ -88,7 +90,7 @@ pub(crate) enum Entry<'a> {
     Nameless(&'a Nameless),
 }
 
-/// See the head of this file. In lines of its own, as all that a look-up reads.
+/// All tools of a registry. It has cache lines of its own, as has all that a look-up reads.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct ToolMap {
@@ -97,10 +99,10 @@ pub(crate) struct ToolMap {
 }
 
 impl ToolMap {
-    /// An empty tool map, for about this many tools.
+    /// Creates an empty tool map for about this many tools.
     pub(crate) fn new(tools: usize) -> Self {
         let shards = tools.div_ceil(TOOLS_PER_SHARD).next_power_of_two();
-        // All begin with the same empty parts.
+        // All shards begin with the same empty parts.
         let (table, listing) = (Arc::default(), Arc::default());
         let shards = (0..shards.min(MAX_SHARDS)).map(|_| Shard {
             table: ArcSwap::new(Arc::clone(&table)),
@@ -112,19 +114,19 @@ impl ToolMap {
         }
     }
 
-    /// The hash of a name, and the shard that the name belongs to.
+    /// Returns the hash of a name, and the shard of the name.
     #[inline]
     fn place(&self, name: &str) -> (u64, &Shard) {
         let hash = self.hasher.hash_one(name);
-        // A table uses the lowest bits.
+        // A table uses the low bits.
         let shard = (hash >> 32) as usize & (self.shards.len() - 1);
         (hash, &self.shards[shard])
     }
 
-    /// The registered tool of this name.
+    /// Returns the registered tool of this name.
     ///
-    /// NB: inlined always, as the path of a call is: a program that also registers tools in another
-    /// place left this as a call of its own, and a look-up then took 8 ns more (Intel Xeon under
+    /// NB: always inlined, as the path of a call is: in a program that registers tools in another
+    /// place, the compiler left this as a call, and a look-up then took 8 ns more (Intel Xeon under
     /// KVM, floor of two clock reads 17.5).
     #[inline(always)]
     pub(crate) fn find(&self, name: &str) -> Option<Found> {
@@ -134,14 +136,14 @@ impl ToolMap {
         Some(Found { table, at })
     }
 
-    /// The retired tool of this name.
+    /// Returns the retired tool of this name.
     pub(crate) fn find_retired(&self, name: &str) -> Option<Arc<ToolSlot>> {
         let listing = self.place(name).1.listing.load();
         let mut retired = listing.retired.iter();
         retired.find(|slot| *slot.name == *name).map(Arc::clone)
     }
 
-    /// What is left of the tool of this name.
+    /// Returns the departed tool of this name.
     pub(crate) fn find_departed(&self, name: &str) -> Option<Arc<Departed>> {
         let listing = self.place(name).1.listing.load();
         let mut departed = listing.departed.iter();
@@ -156,8 +158,8 @@ impl ToolMap {
     }
 }
 
-/// A registered tool, on loan from the table in which it was found. As long as it is held, the tools
-/// of that table do not depart.
+/// A registered tool, borrowed from the table in which it was found. While this is held, no tool of
+/// that table departs.
 pub(crate) struct Found {
     table: Guard<Arc<HashTable>>,
     at: hash_table::Entry,
@@ -170,15 +172,15 @@ impl Deref for Found {
     fn deref(&self) -> &ToolHandle {
         match self.table.get(self.at) {
             Some(tool) => tool,
-            None => unreachable!("it was found there, and a table does not change"),
+            None => unreachable!("the tool was found there, and a table does not change"),
         }
     }
 }
 
-/// Changes; the caller holds the registry's lock.
+/// Changes, for which the caller holds the registration lock.
 impl ToolMap {
-    /// Registers a tool whose name is not registered; it takes the place of the retired or
-    /// departed one of this name.
+    /// Registers a tool whose name is not registered. It replaces the retired or departed tool of
+    /// this name.
     pub(crate) fn register(&self, tool: ToolHandle) {
         let slot = Arc::clone(&tool.0.slot);
         let (hash, shard) = self.place(&slot.name);
@@ -191,8 +193,8 @@ impl ToolMap {
         shard.table.store(Arc::new(table));
     }
 
-    /// Frees a name; the tool is retired. What was registered is returned, to be dropped when the
-    /// lock is released: its body is the host's.
+    /// Frees a name, and lists its tool as retired. Returns the registration, to be dropped after the
+    /// lock is released: its tool is the host's.
     pub(crate) fn retire(&self, name: &str) -> Option<ToolHandle> {
         let (hash, shard) = self.place(name);
         let table = shard.table.load();
@@ -206,7 +208,7 @@ impl ToolMap {
         Some(tool)
     }
 
-    /// Puts what is left of a retired tool in its place, under its name.
+    /// Replaces a retired tool by its departed one.
     pub(crate) fn depart(&self, departed: Arc<Departed>) {
         self.place(&departed.name).1.change_listing(|listing| {
             listing.retired.retain(|slot| slot.id != departed.id);
@@ -214,7 +216,7 @@ impl ToolMap {
         });
     }
 
-    /// Adds what is left of a retired tool to what has no name.
+    /// Adds the reading of a retired tool to the nameless tools, and removes the tool.
     pub(crate) fn depart_nameless(&self, slot: &ToolSlot, reading: &ToolReading) {
         self.place(&slot.name).1.change_listing(|listing| {
             listing.retired.retain(|retired| retired.id != slot.id);
@@ -230,8 +232,8 @@ impl ToolMap {
 }
 
 impl Shard {
-    /// Replaces the listing. The one before is dropped by its last reader; there is nothing of the
-    /// host's in it.
+    /// Replaces the listing. The last reader of the one before drops it; it holds nothing of the
+    /// host's.
     fn change_listing(&self, change: impl FnOnce(&mut Listing)) {
         let mut changed = Listing::clone(&self.listing.load());
         change(&mut changed);

@@ -1,21 +1,22 @@
-//! [`ToolRef`]: a registered tool on loan from its registry, found by name for one call.
+//! [`ToolRef`]: a registered tool that was looked up by name and is borrowed for one call.
 //!
-//! Promise: to look a tool up and to give it back writes nothing that another thread writes, as a
-//! handle's count is. What is lent is one version of a part of the tool map (`tool_map.rs`), through
-//! arc-swap, whose loans each thread notes in memory of its own. (A thread that holds more than
-//! eight loans of any kind at once counts the others in the version, which is shared.)
+//! Promise: looking a tool up and dropping the reference writes no memory that another thread
+//! writes, while cloning a handle writes the count that all handles share. The reference borrows one
+//! version of a shard of the tool map (`tool_map.rs`) through arc-swap. Each thread records such
+//! loans in memory of its own; if it has more than eight at once, the others are counted in the
+//! version, which is shared.
 
-use crate::handle::ToolHandle;
 use crate::tool_map::Found;
+use crate::tool_state::ToolHandle;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// A registered tool on loan, from [`Registry::tool`](crate::Registry::tool): everything that a
-/// [`ToolHandle`] can do, for one call.
+/// A borrowed tool, from [`Registry::tool`](crate::Registry::tool). It has all methods of a
+/// [`ToolHandle`].
 ///
-/// Hold it for a call, not longer: while it is held, a tool that was deregistered may go on being
-/// shown as retired, and its body be kept. To keep the tool, take a handle with
+/// Hold it for one call only. While it is held, a tool that was deregistered may stay visible as
+/// retired, and is not dropped. To keep the tool, take a handle with
 /// [`to_handle`](Self::to_handle).
 ///
 /// # Examples
@@ -45,7 +46,7 @@ impl ToolRef<'_> {
         }
     }
 
-    /// Returns a handle of the tool, to keep.
+    /// Returns a handle of the tool.
     #[must_use]
     pub fn to_handle(&self) -> ToolHandle {
         (**self).clone()

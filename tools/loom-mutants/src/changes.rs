@@ -229,8 +229,8 @@ pub(crate) const CHANGES: [Change; 61] = [
         "a call whose start was told ends without an event once the last subscriber has left",
         "src/call.rs",
         [
-            "let is_heard = self.id.is_some() || state.meter.rings.is_open();",
-            "let is_heard = state.meter.rings.is_open();",
+            "let is_offered = self.id.is_some() || state.env.rings.is_open();",
+            "let is_offered = state.env.rings.is_open();",
         ],
         In::Tests("events"),
         "a_start_that_was_offered_is_followed_by_its_end_although_the_subscriber_left",
@@ -271,51 +271,51 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a tool that is registered again while a handle is left stays disabled",
-        "src/handle.rs",
-        ["        slot.enabled.store(true, Ordering::Relaxed);\n", ""],
+        "src/tool_slot.rs",
+        ["        self.enabled.store(true, Ordering::Relaxed);\n", ""],
         In::Tests("registry"),
         "a_tool_that_is_registered_again_is_enabled_whether_or_not_it_departed",
     ),
     seen(
         "a tool that panics while it is registered unwinds into the host",
-        "src/handle.rs",
+        "src/boxed_tool.rs",
         [
-            "let spec = contained(|| body.tool().spec())?;",
-            "let spec = body.tool().spec();",
+            "let spec = contained(|| boxed.tool().spec())?;",
+            "let spec = boxed.tool().spec();",
         ],
         In::Tests("foreign_code"),
         "a_tool_that_panics_while_it_is_registered_is_not_registered_at_all",
     ),
     seen(
         "the end of a call that the hook itself ends is not told",
-        "src/instrument.rs",
+        "src/hook.rs",
         [
-            "drop(while_told(true, || contained(|| scope.end(&end))));",
-            "let _ = told(|| scope.end(&end));",
+            "drop(mark_in_hook(true, || contained(|| scope.end(&end))));",
+            "let _ = call_hook(|| scope.end(&end));",
         ],
         In::Tests("instrument"),
         "a_call_that_the_hook_ends_is_told_its_end",
     ),
     seen(
         "arguments are lent to a hook that did not ask for them",
-        "src/instrument.rs",
+        "src/hook.rs",
         [
-            "arguments: arguments.filter(|_| self.wants_content),\n        };\n        CallScope",
-            "arguments,\n        };\n        CallScope",
+            "arguments: begin.arguments.filter(|_| self.wants_content),",
+            "arguments: begin.arguments,",
         ],
         In::Tests("instrument"),
         "arguments_and_answers_are_lent_to_a_hook_that_wants_them",
     ),
     seen(
         "calls that a tool makes are treated as the hook's own",
-        "src/instrument.rs",
-        ["while_told(false, || contained(code))", "contained(code)"],
+        "src/hook.rs",
+        ["mark_in_hook(false, || contained(code))", "contained(code)"],
         In::Tests("instrument"),
         "calls_within_calls_are_nested",
     ),
     seen(
         "a rejected call is not told to the hook",
-        "src/call.rs",
+        "src/rejection.rs",
         [
             "hook.refused(&begin, outcome, message);",
             "let _ = (hook, begin, outcome, message);",
@@ -325,11 +325,11 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "an interval holds what the one before it held",
-        "src/interval.rs",
+        "src/intervals.rs",
         [
-            "let before = std::mem::replace(&mut self.baselines, next);",
+            "let before = mem::replace(&mut self.baselines, next);",
             "drop(next);
-        let before = std::mem::take(&mut self.baselines);",
+        let before = mem::take(&mut self.baselines);",
         ],
         In::Tests("intervals"),
         "intervals_add_up_to_the_total",
@@ -338,8 +338,8 @@ pub(crate) const CHANGES: [Change; 61] = [
         "a disabled tool runs",
         "src/invoke.rs",
         [
-            "Some(body) if tool.is_enabled() => Ok(body),",
-            "Some(body) if !tool.name().is_empty() => Ok(body),",
+            "Some(callable) if tool.0.slot.is_enabled() => Ok(callable),",
+            "Some(callable) if !self.name.is_empty() => Ok(callable),",
         ],
         In::Tests("invoke"),
         "a_disabled_tool_is_rejected_by_name_only",
@@ -391,14 +391,14 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a reset is not seen in what is published of idle tools",
-        "src/publish.rs",
+        "src/publisher.rs",
         ["if same_baselines && last.source", "if last.source"],
         In::Tests("intervals"),
         "the_published_snapshot_shares_the_stats_of_tools_that_did_nothing",
     ),
     seen(
         "the pump never sleeps",
-        "src/pump.rs",
+        "src/pump_worker.rs",
         [
             "sleep.map_or(rest, |sleep| sleep.max(REST))",
             "sleep.map_or(rest, |sleep| sleep.min(REST))",
@@ -408,17 +408,17 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "the pump rests beyond the next snapshot",
-        "src/pump.rs",
+        "src/pump_worker.rs",
         [
             "park(sleep.map_or(rest, |sleep| sleep.max(REST)));",
             "park(sleep.map_or(rest, |sleep| sleep.max(SLEEP / 10)));",
         ],
         In::Library,
-        "pump::tests::the_pump_sleeps_until_a_snapshot_is_due_and_no_longer",
+        "pump_worker::tests::the_pump_sleeps_until_a_snapshot_is_due_and_no_longer",
     ),
     seen(
         "a waker that has no thread of its own is called under the pump's lock",
-        "src/pump.rs",
+        "src/pump_worker.rs",
         [
             "drop(state);\n        wake(wakeups);\n        reclaim(",
             "wake(wakeups);\n        drop(state);\n        reclaim(",
@@ -429,7 +429,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     unseen(
         seen(
             "the pump keeps the mark that it sleeps after it woke up by itself",
-            "src/pump.rs",
+            "src/pump_worker.rs",
             ["                rings.stay_awake();\n", ""],
             In::Tests("idle"),
             "an_idle_registry_wakes_its_pump_once_a_second_at_most",
@@ -438,9 +438,9 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "nothing is published at the end",
-        "src/pump.rs",
+        "src/pump_worker.rs",
         [
-            "        state.publisher.publish(&self.shared, read);\n        drop(state);\n        wake(wakeups);\n        ended.wake();",
+            "        state.publisher.publish(&self.registry, read);\n        drop(state);\n        wake(wakeups);\n        ended.wake();",
             "        drop(state);\n        wake(wakeups);\n        ended.wake();",
         ],
         In::Tests("intervals"),
@@ -449,7 +449,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     unseen(
         seen(
             "the last drain does not wait for events that are under way",
-            "src/pump.rs",
+            "src/pump_worker.rs",
             [
                 "|| began.elapsed() >= LAST_DRAIN",
                 "|| began.elapsed() >= Duration::ZERO",
@@ -466,7 +466,7 @@ pub(crate) const CHANGES: [Change; 61] = [
         [
             "            if !slot.retired.load(Ordering::Relaxed) {
                 // It was registered again.
-                slot.in_line.store(false, Ordering::Relaxed);
+                slot.in_queue.store(false, Ordering::Relaxed);
                 continue;
             }
             if !slot.is_released() {",
@@ -479,7 +479,7 @@ pub(crate) const CHANGES: [Change; 61] = [
         "memory is used again while a reader holds it",
         "src/reclaim.rs",
         [
-            "Err(slot) => self.read.push_back(slot),",
+            "Err(slot) => self.departed_slots.push_back(slot),",
             "Err(slot) => { slot.memory.slot().clear(); self.slab.put_back(slot.memory.clone()); }",
         ],
         In::Library,
@@ -489,18 +489,18 @@ pub(crate) const CHANGES: [Change; 61] = [
         "a snapshot is less than nothing, as it is compared with a reset that came after it",
         "src/registry.rs",
         [
-            "        let baselines = shared.baselines.load_full();
-        shared.difference(shared.totals(), &baselines)",
-            "        let totals = shared.totals();
-        let baselines = shared.baselines.load_full();
-        shared.difference(totals, &baselines)",
+            "        let baselines = state.baselines.load_full();
+        state.snapshot_since(state.totals(), &baselines)",
+            "        let totals = state.totals();
+        let baselines = state.baselines.load_full();
+        state.snapshot_since(totals, &baselines)",
         ],
         In::Models("loom_facade"),
         "a_snapshot_is_never_less_than_nothing",
     ),
     seen(
         "a list in which a name stands twice is registered",
-        "src/registry.rs",
+        "src/registration.rs",
         [
             "|| !names.insert(name)",
             "|| (names.insert(name) && name.is_empty())",
@@ -510,8 +510,8 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a shutdown waits until the pump wakes up by itself",
-        "src/registry.rs",
-        ["            pump.thread.thread().unpark();\n", ""],
+        "src/pump_thread.rs",
+        ["        thread.unpark();\n", ""],
         In::Tests("lifetimes"),
         "a_shutdown_wakes_a_pump_that_sleeps",
     ),
@@ -524,7 +524,7 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a call that exceeds its time limit is told as cancelled",
-        "src/run.rs",
+        "src/metered.rs",
         [
             "        if let Stage::Running(call, _) = mem::replace(this.stage, Stage::Ended) {
             call.fail(ErrorKind::Timeout, error);
@@ -539,7 +539,7 @@ pub(crate) const CHANGES: [Change; 61] = [
         "the calls that run are listed youngest first",
         "src/running_calls.rs",
         [
-            "(std::cmp::Reverse(call.age), call.call)",
+            "(Reverse(call.age), call.call)",
             "(call.age, call.call)",
         ],
         In::Tests("running_calls"),
@@ -547,28 +547,24 @@ pub(crate) const CHANGES: [Change; 61] = [
     ),
     seen(
         "a reset does not clear the calls of unknown tools",
-        "src/registry_state.rs",
+        "src/totals.rs",
         [
             "            unknown_tool_calls: self.unknown_tool_calls,
         }
     }
-}
-
-impl Baselines {",
+",
             "            unknown_tool_calls: 0,
         }
     }
-}
-
-impl Baselines {",
+",
         ],
         In::Tests("intervals"),
         "unknown_calls_are_reset_and_read_in_intervals",
     ),
     seen(
         "what a tool counted before a reset comes back when it loses its name",
-        "src/registry_state.rs",
-        ["if !is_there(id) {", "if is_there(id) {"],
+        "src/totals.rs",
+        ["if !is_named(id) {", "if is_named(id) {"],
         In::Tests("registry"),
         "what_loses_its_name_after_a_reset_is_handed_back_once",
     ),
