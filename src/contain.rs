@@ -1,13 +1,11 @@
-//! Running code of the host, of a tool or of a model's making, so that its panics stay its own.
+//! Containment of panics: code of the host and of its tools is run, polled and dropped here.
 //!
-//! [`contained`] runs a closure, [`Contained`] a future; both give the panic as a value, a
-//! [`Panicked`]. What such code leaves behind is dropped here as well: a payload, or a future,
-//! whose destructor panics changes no count and unwinds nowhere. [`discard`] drops any other
-//! value in that way.
+//! [`contained`] runs a closure and [`Contained`] polls a future; both return a panic as a value, a
+//! [`Panicked`]. Futures and payloads of panics are dropped here, too, so that a panic of their
+//! destructors changes no count and does not unwind. [`discard`] drops any other value in that way.
 //!
-//! Nothing of toolmeter's is seen half changed after such a panic: the code runs between two
-//! statements of ours, never within one. What it did to its own state is its own concern, as it
-//! would be without metering.
+//! Foreign code runs between two statements of ours, so a panic leaves nothing of toolmeter half
+//! changed. Its own state is left as it would be without metering.
 
 use pin_project_lite::pin_project;
 use std::any::Any;
@@ -19,9 +17,9 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-/// What a panic carried.
+/// The payload of a panic.
 pub(crate) struct Panicked {
-    // In a lock only so that errors which keep one are `Sync`; it is never contended.
+    // In a lock only so that errors which hold one are `Sync`; it is never contended.
     payload: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -37,7 +35,7 @@ impl Panicked {
         payload.unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// What the panic said.
+    /// Returns the text of the panic.
     pub(crate) fn text(&self) -> String {
         const NOT_TEXT: &str = "the tool panicked with something other than text";
         let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +51,7 @@ impl Panicked {
         }
     }
 
-    /// Goes on unwinding.
+    /// Resumes the panic.
     pub(crate) fn resume(mut self) -> ! {
         match self.take() {
             Some(payload) => resume_unwind(payload),
@@ -74,11 +72,11 @@ impl fmt::Debug for Panicked {
     }
 }
 
-/// Runs `code`.
+/// Runs `code` and returns its value.
 ///
 /// # Errors
 ///
-/// [`Panicked`] if it panicked.
+/// Returns [`Panicked`] if it panics.
 #[inline]
 pub(crate) fn contained<R>(code: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
@@ -86,8 +84,8 @@ pub(crate) fn contained<R>(code: impl FnOnce() -> R) -> Result<R, Panicked> {
 
 /// Drops a value whose destructor may panic.
 ///
-/// The payload of such a panic is dropped in the same way; one whose own destructor panics, too,
-/// is leaked, so that this ends.
+/// The payload of such a panic is dropped, too. If that panics as well, the payload of the second
+/// panic is leaked, so that this ends.
 #[inline]
 pub(crate) fn discard<T>(value: T) {
     if mem::needs_drop::<T>() {
@@ -107,7 +105,7 @@ fn drop_contained<T>(value: T) {
 }
 
 pin_project! {
-    /// A future that gives its panic as a value, and whose destructor unwinds nowhere.
+    /// A future that returns its panic as a value, and whose destructor does not unwind.
     pub(crate) struct Contained<F> {
         #[pin]
         future: Option<F>,
@@ -127,19 +125,19 @@ impl<F> Contained<F> {
         }
     }
 
-    /// What is inside, unless it was discarded.
+    /// Returns the future, unless it was discarded.
     #[cfg(feature = "stream")]
     pub(crate) fn get(self: Pin<&mut Self>) -> Option<Pin<&mut F>> {
         self.project().future.as_pin_mut()
     }
 
-    /// What is inside, to be looked at.
+    /// Returns a reference to the future, unless it was discarded.
     #[cfg(feature = "stream")]
     pub(crate) fn peek(&self) -> Option<&F> {
         self.future.as_ref()
     }
 
-    /// Drops the future, if it is not gone yet.
+    /// Drops the future, unless it was discarded before.
     #[inline]
     pub(crate) fn discard(self: Pin<&mut Self>) {
         let mut future = self.project().future;

@@ -1,14 +1,14 @@
-//! The errors of calls: [`ToolError`], what a tool answers instead of an output; [`InvokeError`],
-//! what a call by name gives; and those of time limits and of the loop.
+//! The errors of calls: [`ToolError`] of tools, [`InvokeError`] of calls by name, and those of time
+//! limits and of `AutoRun`.
 //!
-//! Each knows the [`Outcome`] with which its call was counted, so that an error that is handed on
+//! Each stands for the [`Outcome`] with which its call was counted, so an error that is passed
 //! through several layers keeps its kind.
 
 use std::sync::Arc;
 use std::time::Duration;
 use toolmeter_core::{ErrorKind, Outcome};
 
-/// The reason why a tool did not do what it was asked.
+/// The error of a tool, with the outcome with which the call is counted.
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ pub struct ToolError {
     message: String,
 }
 
-/// The kind of a failure, else how the call ended.
+/// Returns the name of the kind of a failure, or of another outcome.
 fn name(outcome: Outcome) -> &'static str {
     outcome
         .error_kind()
@@ -43,15 +43,15 @@ impl ToolError {
         }
     }
 
-    /// Creates a failure of this kind. The text may be long; what is kept of it is bounded and
-    /// escaped.
+    /// Creates a failure of this kind. The text may be long: a registry keeps a bounded and escaped
+    /// part of it.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::with_outcome(Outcome::Failure(kind), message)
     }
 
-    /// Creates the error of a tool that noticed that it should stop: the call is counted as
-    /// cancelled and not as a failure.
+    /// Creates the error of a tool that noticed that it should stop. The call is counted as
+    /// cancelled.
     ///
     /// # Examples
     ///
@@ -74,8 +74,8 @@ impl ToolError {
         Self::with_outcome(Outcome::Cancelled, message)
     }
 
-    /// Creates the error of a tool that refuses to do what it was asked and did nothing: the call
-    /// is counted as rejected, without a latency.
+    /// Creates the error of a tool that refuses what it was asked and did nothing. The call is
+    /// counted as rejected, without a latency.
     #[must_use]
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::with_outcome(Outcome::Rejected, message)
@@ -87,21 +87,20 @@ impl ToolError {
         self.outcome.error_kind()
     }
 
-    /// Returns how a call that gives this error is counted: never as a success.
+    /// Returns the outcome with which a call with this error is counted, which is never a success.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Returns the text, as the tool gave it.
+    /// Returns the text of the error, uncut.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 }
 
-/// The error of a call that took longer than its time limit; give it more time, or ask the tool
-/// for less.
+/// The error of a call that took longer than its time limit.
 ///
 /// # Examples
 ///
@@ -115,7 +114,7 @@ pub struct TimeLimitExceeded {
     pub limit: Duration,
 }
 
-/// The reason why a call by name gave no output.
+/// The error of a call by name that returned no output.
 ///
 /// # Examples
 ///
@@ -151,7 +150,7 @@ pub enum InvokeError {
         /// The tool.
         name: Arc<str>,
     },
-    /// The call was not done in time. It was dropped, or, if the tool blocks, left alone.
+    /// The call exceeded its time limit. It was dropped; a tool that blocks runs on by itself.
     #[error("the tool `{name}` was not done after its time limit of {limit:?}")]
     TimedOut {
         /// The tool.
@@ -164,7 +163,7 @@ pub enum InvokeError {
     Panicked {
         /// The tool.
         name: Arc<str>,
-        /// What the panic said, escaped; of more than 8 KiB the head and the tail.
+        /// The text of the panic, escaped; of more than 8 KiB the head and the tail.
         message: String,
     },
     /// The runtime shut down before a tool that blocks could run. Counted as rejected.
@@ -173,8 +172,8 @@ pub enum InvokeError {
         /// The tool.
         name: Arc<str>,
     },
-    /// The runtime has no thread for a tool that blocks, and the operating system gives it none.
-    /// Counted as a failure of kind `other`.
+    /// The runtime could start no thread for a tool that blocks. Counted as a failure of kind
+    /// `other`.
     #[error("the tool `{name}` did not run: no thread could be started for it")]
     NoThread {
         /// The tool.
@@ -186,7 +185,8 @@ pub enum InvokeError {
 }
 
 impl InvokeError {
-    /// Returns how the call was counted, and for an unknown tool the failure that it is.
+    /// Returns the outcome with which the call was counted; for an unknown tool, which is counted
+    /// apart, a failure of kind `not_found`.
     ///
     /// # Examples
     ///
@@ -225,7 +225,7 @@ impl InvokeError {
     }
 }
 
-/// The reason why a call of [`AutoRun`](crate::AutoRun) gave no answer.
+/// The error of a call of [`AutoRun`](crate::AutoRun) that returned no answer.
 ///
 /// # Examples
 ///
@@ -245,20 +245,20 @@ pub enum CallError {
     /// The last attempt failed.
     #[error(transparent)]
     Failed(#[from] InvokeError),
-    /// It was not approved. Counted as rejected.
+    /// The call was not approved. Counted as rejected.
     #[error("the call was not approved: {reason}")]
     Denied {
-        /// Why, as the approver put it.
+        /// The approver's reason.
         reason: String,
     },
-    /// It was dropped before it ended.
+    /// The call was cancelled: it was dropped before it ended.
     #[error("the call was cancelled")]
     Cancelled,
 }
 
 #[cfg(feature = "auto_run")]
 impl CallError {
-    /// Returns how the call was counted.
+    /// Returns the outcome with which the call was counted.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {

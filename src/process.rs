@@ -1,38 +1,38 @@
-//! Which process this is, so that a forked child knows that it is one.
+//! [`Process`]: the identity of the process, by which a forked child is recognised.
 //!
-//! A fork copies the memory of a process and one of its threads. What other threads had locked
-//! stays locked in the child for ever, and the pump's thread is not there. So the child counts and
-//! reads, which takes no lock, and leaves alone what the pump may have held.
+//! A fork copies the memory of a process but only one of its threads. Locks of other threads stay
+//! locked in the child for ever, and the pump's thread does not exist there. So the child counts and
+//! reads, which takes no lock, and does not touch what the pump may have locked.
 
 /// The process in which something was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// The process that calls this.
+    /// Returns the current process.
     pub(crate) fn current() -> Self {
         Self(id())
     }
 
-    /// Another process.
+    /// Returns another process.
     #[cfg(all(test, not(toolmeter_loom)))]
     pub(crate) fn other() -> Self {
         Self(id() ^ 1)
     }
 
-    /// Whether the caller is in another process, a forked child of this one.
+    /// Returns whether the caller is in another process, which is a forked child of this one.
     pub(crate) fn is_forked(self) -> bool {
         self != Self::current()
     }
 }
 
-/// The id of the process, where there are processes.
+/// Returns the id of the current process.
 #[cfg(any(unix, windows))]
 pub(crate) fn id() -> u32 {
     std::process::id()
 }
 
-/// There is one process only.
+/// Returns 0, since there is only one process.
 #[cfg(not(any(unix, windows)))]
 pub(crate) fn id() -> u32 {
     0

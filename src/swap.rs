@@ -1,4 +1,4 @@
-//! The switch between arc-swap and its stand-in for models, as `sync` is for the primitives below it.
+//! The switch between arc-swap and its stand-in for loom's models.
 
 #[cfg(toolmeter_loom)]
 mod model;

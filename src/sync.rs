@@ -1,9 +1,8 @@
-//! The facade's one switch between the real primitives and loom's.
+//! The switch between the real synchronisation primitives and loom's.
 //!
-//! Every file of this crate that synchronises takes its primitives from here, so a model checks
-//! the very code that a host runs. Everything here only renames, except [`lock`], which takes a
-//! mutex whether or not a panic poisoned it: what is kept behind a lock is valid after each
-//! statement.
+//! Files of this crate that loom checks import their primitives from here, so a model checks the
+//! code that a host runs. [`lock`] ignores poisoning, since what is behind a lock is valid after
+//! each statement.
 
 pub(crate) use toolmeter_core::Word;
 
@@ -18,7 +17,7 @@ pub(crate) use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// Takes the lock, poisoned or not.
+/// Locks the mutex, poisoned or not.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

@@ -1,24 +1,23 @@
-//! The time of day, next to the registry's clock.
+//! The time of day of a registry.
 //!
-//! Owns the [`Timeline`] of a registry: the pairings of both clocks by which everything that was
-//! recorded in nanoseconds of the one is told as a time of the other. A time that was told once
-//! stays what it was, however often it is told again and whatever the clocks do in between:
-//! each record is placed by the pairing that held when it was made.
+//! Owns the registry's [`Timeline`]: pairings of the time of day with the registry's clock, by which
+//! times in nanoseconds of that clock are converted to the time of day. Each record is placed by the
+//! pairing that held when it was made, so a time once reported does not change while the
+//! [`Timeline`] keeps that pairing.
 //!
-//! The pairing is renewed whenever both clocks are read, which the pump does in each round. It is
-//! replaced only if the clocks moved apart, as after a suspend, or when somebody set the time.
+//! Both clocks are read in each round of the pump. A new pairing is added only if they moved apart,
+//! as after a suspend, or when the time is set.
 //!
-//! The host's clock is the host's code: it may take any time, panic, and ask the registry for
-//! whatever it likes, also for something that needs the time of day. So it is read while no lock of
-//! ours is held, never again while it is being read on the same thread, and not at the end of the
-//! registry. Under a lock the time follows from a reading that was made before, and the
-//! registry's clock.
+//! The host's clock is the host's code. It may take any time, panic, and use the registry, even for
+//! something that needs the time of day. So it is not read under a lock of ours, not again while it
+//! is being read on the same thread, and not at the end of the registry. In these cases the time of
+//! day follows from the pairings and the registry's clock.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | pairs with | model |
 //! | --- | --- | --- | --- | --- |
-//! | `timeline` | arc-swap's `rcu` and `load` | its own | each other; a reader that sees an older timeline places what it read by that | |
+//! | `timeline` | arc-swap's `rcu` and `load` | its own | each other; a reader that sees an older timeline converts times by that one | |
 
 use crate::clock::HostClock;
 use crate::contain::{contained, discard};
@@ -31,20 +30,21 @@ use std::time::SystemTime;
 use toolmeter_core::Clock;
 use toolmeter_events::{Moment, Timeline};
 
-/// Reads the time of day.
+/// The host's clock: a closure that reads the time of day.
 pub(crate) type ReadWall = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// Where the time of day comes from.
+/// The source of the time of day.
 #[derive(Clone, Default)]
 pub(crate) enum WallSource {
-    /// The operating system; or with a manual clock, that clock from the time of building on.
+    /// The operating system; with a manual clock, the time when the registry was built plus the time
+    /// of that clock since.
     #[default]
     Default,
-    /// The host.
+    /// The host's clock.
     Host(ReadWall),
 }
 
-/// A panic of the host's closure is caught wherever it is called.
+/// A panic of the host's closure is contained wherever it is called.
 impl UnwindSafe for WallSource {}
 impl RefUnwindSafe for WallSource {}
 
@@ -57,7 +57,7 @@ impl fmt::Debug for WallSource {
     }
 }
 
-/// What the host's clock says, unless it panics, or is just being read on this thread.
+/// Reads the host's clock; `None` if it panics or is already being read on this thread.
 fn read_host(read: &ReadWall) -> Option<SystemTime> {
     thread_local! {
         static IS_READ: Cell<bool> = const { Cell::new(false) };
@@ -65,9 +65,9 @@ fn read_host(read: &ReadWall) -> Option<SystemTime> {
     if IS_READ.replace(true) {
         return None;
     }
-    let told = contained(|| read()).ok();
+    let wall = contained(|| read()).ok();
     IS_READ.set(false);
-    told
+    wall
 }
 
 /// The time of day of one registry.
@@ -79,7 +79,7 @@ pub(crate) struct WallClock {
     timeline: ArcSwap<Timeline>,
 }
 
-/// Dropping the host's closure runs the host's code.
+/// Drops the host's closure, which may panic.
 impl Drop for WallClock {
     fn drop(&mut self) {
         discard(std::mem::take(&mut self.source));
@@ -87,7 +87,7 @@ impl Drop for WallClock {
 }
 
 impl WallClock {
-    /// A time of day that is paired with `clock` now.
+    /// Creates a time of day that is paired with `clock` now.
     pub(crate) fn new(source: WallSource, clock: &HostClock) -> Self {
         let wall = match &source {
             WallSource::Default => SystemTime::now(),
@@ -102,8 +102,9 @@ impl WallClock {
         }
     }
 
-    /// Reads both clocks, and renews the pairing if they moved apart. Not for whom holds a lock: it
-    /// runs the host's code.
+    /// Reads both clocks, and adds a pairing if they moved apart.
+    ///
+    /// It runs the host's code, so the caller must hold no lock.
     pub(crate) fn now(&self, clock: &HostClock) -> Moment {
         let wall = match &self.source {
             WallSource::Host(read) => read_host(read),
@@ -112,15 +113,16 @@ impl WallClock {
         self.renewed(wall, clock)
     }
 
-    /// The same without the host's clock: its time follows from what it said last.
+    /// Does the same as [`now`](Self::now) without reading the host's clock, whose time follows from
+    /// the pairings.
     pub(crate) fn now_without_the_host(&self, clock: &HostClock) -> Moment {
         self.renewed(None, clock)
     }
 
-    fn renewed(&self, told_by_host: Option<SystemTime>, clock: &HostClock) -> Moment {
+    fn renewed(&self, host_time: Option<SystemTime>, clock: &HostClock) -> Moment {
         let clock_ns = clock.now_ns();
         let timeline = self.timeline.load();
-        let wall = match (told_by_host, &self.source) {
+        let wall = match (host_time, &self.source) {
             (Some(wall), _) => wall,
             (None, WallSource::Default) if !self.is_derived => SystemTime::now(),
             (None, _) => timeline.wall_time(clock_ns),
@@ -135,7 +137,7 @@ impl WallClock {
         now
     }
 
-    /// The pairings so far.
+    /// Returns the pairings so far.
     pub(crate) fn timeline(&self) -> Arc<Timeline> {
         self.timeline.load_full()
     }

@@ -30,20 +30,7 @@ mod tests {
     use std::time::Duration;
     use toolmeter_events::Moment;
 
-    #[test]
-    fn times_are_told_on_both_sides_of_the_pair() {
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let pair = Moment::new(wall, 500);
-        assert_eq!(pair.wall_time(500), wall);
-        assert_eq!(pair.wall_time(400), wall - Duration::from_nanos(100));
-        assert_eq!(pair.wall_time(501), wall + Duration::from_nanos(1));
-        assert_eq!(
-            pair.wall_time(u64::MAX),
-            wall + Duration::from_nanos(u64::MAX - 500)
-        );
-    }
-
-    /// The last second that this system can tell.
+    /// Returns the last second that this system can represent.
     fn end_of_time() -> SystemTime {
         (0..64).rev().fold(SystemTime::UNIX_EPOCH, |time, bit| {
             time.checked_add(Duration::from_secs(1 << bit))
@@ -52,10 +39,10 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_cannot_be_told_is_that_of_the_pair() {
+    fn a_time_that_the_system_cannot_represent_is_that_of_the_pairing() {
         let wall = end_of_time();
-        let pair = Moment::new(wall, 0);
-        assert_eq!(pair.wall_time(u64::MAX), wall);
+        let pairing = Moment::new(wall, 0);
+        assert_eq!(pairing.wall_time(u64::MAX), wall);
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! A stand-in for arc-swap, which loom does not know: an `Arc` that is loaded and replaced.
+//! A stand-in for arc-swap in loom's models: an `Arc` that is loaded and replaced.
 //!
 //! # Coverage limit
 //!
-//! A model that uses this checks the code around it, never arc-swap itself. What that leaves out
-//! is arc-swap's own code: that a load waits for no thread, and that what it lends stays alive.
-//! The stress tests of the facade cover that, on the real one.
+//! loom does not know arc-swap, so a model checks the code around it, but not that arc-swap's own
+//! loads wait for no thread and that what they lend stays alive. The facade's stress tests run the
+//! real arc-swap.
 //!
 //! # Orderings
 //!
 //! | field | operation | ordering | as in arc-swap |
 //! | --- | --- | --- | --- |
-//! | `current` | read-modify-write of nothing, for a load | Acquire | its loads: ordered after the store that they read, and no more |
+//! | `current` | addition of 0, for a load | Acquire | its loads: ordered after the store that they read, and no more |
 //! | `current` | compare and exchange, for a store | `AcqRel` | its stores |
 
 use loom::sync::atomic::{
@@ -26,10 +26,10 @@ use std::{
 
 /// A shared pointer (`P` is a std `Arc`, or an `Option` of one) that is loaded and replaced.
 pub(crate) struct ArcSwapAny<P> {
-    /// The number of the pointer that is current. Every access reads and writes it in one step,
-    /// so each sees the latest, as arc-swap's do.
+    /// The number of the current pointer. Every access is a read-modify-write, so it sees the latest
+    /// number, as arc-swap's accesses do.
     current: AtomicUsize,
-    /// The current pointer under its number, and none that was replaced.
+    /// The current pointer by its number.
     pointers: Unseen<HashMap<usize, P>>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) type ArcSwap<T> = ArcSwapAny<Arc<T>>;
 pub(crate) type ArcSwapOption<T> = ArcSwapAny<Option<Arc<T>>>;
 
 impl<P: Clone> ArcSwapAny<P> {
-    /// Holds this pointer.
+    /// Creates a shared pointer with this value.
     pub(crate) fn new(pointer: P) -> Self {
         Self {
             current: AtomicUsize::new(0),
@@ -48,12 +48,12 @@ impl<P: Clone> ArcSwapAny<P> {
         }
     }
 
-    /// Never held across a step of the model.
+    /// Locks the map. The guard is never held across a step of the model.
     fn pointers(&self) -> UnseenGuard<'_, HashMap<usize, P>> {
         self.pointers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current number and a clone of its pointer.
+    /// Returns the current number and a clone of its pointer.
     fn numbered(&self) -> (usize, P) {
         let number = self.current.fetch_add(0, Acquire);
         (number, self.pointers()[&number].clone())
@@ -64,7 +64,7 @@ impl<P: Clone> ArcSwapAny<P> {
         Guard(self.load_full())
     }
 
-    /// A clone of the pointer.
+    /// Returns a clone of the pointer.
     pub(crate) fn load_full(&self) -> P {
         self.numbered().1
     }
@@ -79,8 +79,8 @@ impl<P: Clone> ArcSwapAny<P> {
         self.rcu(|_| pointer.clone())
     }
 
-    /// Replaces the pointer by what `update` makes of it, and returns the one before. As in
-    /// arc-swap, `update` runs again if the pointer was replaced meanwhile.
+    /// Replaces the pointer by the result of `update`, and returns the one before. As in arc-swap,
+    /// `update` runs again if the pointer was replaced meanwhile.
     pub(crate) fn rcu<R: Into<P>>(&self, mut update: impl FnMut(&P) -> R) -> P {
         loop {
             let (number, before) = self.numbered();
@@ -91,7 +91,7 @@ impl<P: Clone> ArcSwapAny<P> {
         }
     }
 
-    /// Replaces the pointer of this number, unless it was replaced meanwhile.
+    /// Replaces the pointer if its number is still current, and returns whether it did.
     fn replaced(&self, number: usize, pointer: impl FnOnce() -> P) -> bool {
         let replaced = self
             .current
@@ -121,7 +121,7 @@ impl<T> ArcSwap<T> {
         }
     }
 
-    /// Holds a new `Arc` of this value.
+    /// Creates a shared pointer to this value.
     pub(crate) fn from_pointee(value: T) -> Self {
         Self::new(Arc::new(value))
     }
@@ -141,12 +141,12 @@ impl<P: Clone + Default> Default for ArcSwapAny<P> {
     }
 }
 
-/// A pointer on loan.
+/// A borrowed pointer.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard<P>(P);
 
 impl<P> Guard<P> {
-    /// The pointer, to keep.
+    /// Returns the pointer.
     #[must_use]
     pub(crate) fn into_inner(guard: Self) -> P {
         guard.0
