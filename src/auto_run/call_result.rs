@@ -1,11 +1,11 @@
-//! [`CallResult`]: what the model is told about a call.
+//! [`CallResult`]: the result of a call, which the model gets.
 
 use super::tool_call::ToolCall;
 use crate::error::CallError;
 use serde_json::Value;
 use toolmeter_core::Outcome;
 
-/// How a call of the last turn ended, as the model is told.
+/// The result of a call, which the model gets in its next turn.
 ///
 /// # Examples
 ///
@@ -15,7 +15,7 @@ use toolmeter_core::Outcome;
 /// use toolmeter::auto_run::{AutoRun, CallResult, Model, StopReason, ToolCall, Turn};
 /// use toolmeter::{ErrorKind, Outcome, Registry};
 ///
-/// /// Calls a tool that is not there, and tells what came of it.
+/// /// Calls an unknown tool, and answers with the number of the attempt.
 /// struct Guess;
 ///
 /// impl Model for Guess {

@@ -112,7 +112,7 @@ pub struct Report<E> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason<E> {
-    /// The model gave its final answer.
+    /// The model returned its final answer.
     Done(Value),
     /// The model asked for calls beyond the turn limit; they were not run.
     TurnLimit,

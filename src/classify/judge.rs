@@ -12,7 +12,7 @@ mod sealed {
 
 /// The rule for a call's result: its type ([`ByType`]), or a rule of the host's own ([`ByRule`]).
 #[diagnostic::on_unimplemented(
-    message = "nothing tells whether a call that gives `{R}` succeeded",
+    message = "no rule says whether a call that returns `{R}` succeeded",
     note = "judge it by a rule of your own with `.classify(|result: &{R}| ...)` in front of `run`"
 )]
 pub trait Judge<R, M>: sealed::Sealed {

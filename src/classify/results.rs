@@ -1,4 +1,4 @@
-//! [`Classify`]: results whose type tells how the call ended.
+//! [`Classify`]: results that are judged by their type.
 
 use super::verdict::Verdict;
 use crate::known_errors;
@@ -50,7 +50,7 @@ where
 /// Where `Ok` may hold an error as well, use [`nested`], or a rule of your own
 /// ([`CallBuilder::classify`](crate::CallBuilder::classify)).
 ///
-/// The parameter `M` only tells the implementations for different errors apart. It is inferred;
+/// The parameter `M` only keeps the implementations for different errors apart. It is inferred;
 /// implement `Classify` without it for a type of your own.
 ///
 /// # Examples
@@ -65,7 +65,7 @@ where
 /// assert_eq!(failed.outcome(), Outcome::Failure(ErrorKind::Other));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not tell whether a call succeeded",
+    message = "`{Self}` does not say whether a call succeeded",
     note = "judge it by a rule of your own with `.call().classify(|result: &{Self}| ...)`"
 )]
 pub trait Classify<M = ()> {
