@@ -9,7 +9,7 @@
 //! | `Result<T, E>` | `Ok` is a success whatever it holds; `Err` by its error |
 //! | an error, or a `Box<dyn Error>` | by the first error on its chain of sources whose kind is known ([`Verdict::from_error`]) |
 //! | text as an error | a failure of kind `other` |
-//! | [`ExitStatus`], [`Output`] | a failure of kind `tool_error` unless the exit status is 0 |
+//! | [`ExitStatus`](std::process::ExitStatus), [`Output`](std::process::Output) | a failure of kind `tool_error` unless the exit status is 0 |
 //! | a result within a result | by both ([`nested`]) |
 //! | an answer of an MCP server | by its `isError` ([`classify_mcp`]) |
 //!

@@ -6,7 +6,7 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `known_errors/chain.rs` | the chain of sources, and its text |
-//! | `known_errors/tool_error.rs` | the conversions into a [`ToolError`](crate::ToolError) |
+//! | `known_errors/tool_error.rs` | the conversions into a [`ToolError`] |
 
 mod chain;
 #[cfg(all(test, not(toolmeter_loom)))]

@@ -170,7 +170,6 @@ impl LatencyBounds {
     /// assert_eq!(counts, [(7e-9, 3), (15e-9, 0), (f64::INFINITY, 1)]);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    #[must_use]
     pub fn counts(&self, latency: &LatencyStats) -> impl Iterator<Item = (f64, u64)> {
         let greatest_ns = |index| {
             // A histogram holds no index without bounds, and no bound of 2^64 ns.
