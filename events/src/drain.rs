@@ -48,10 +48,10 @@
 //!   up may take as long as the step was wide; or
 //! - was held in [`MAX_ROUNDS`] rounds: the clock stands still, or began below the hold-back.
 //!
-//! A round releases every eligible event, not that one alone: an end may have a time after that limit
-//! while its start has not. (The limit is not `T` itself, since calls go on during the round: an
-//! event that is offered between steps 1 and 3 has a time after `T` even if the clock is
-//! right. Such an event is held until the next rounds.)
+//! A round releases every eligible event, not that one alone: an end may have a time after that
+//! limit while its start has not. (The limit is not `T` itself, since calls go on during the round:
+//! an event that is offered between steps 1 and 3 has a time after `T` even if the clock is right.
+//! Such an event is held until the next rounds.)
 //!
 //! So once nothing is offered any more, nothing is held after [`MAX_ROUNDS`] further rounds, and
 //! the pump can fall asleep.
@@ -257,6 +257,27 @@ impl Drain {
     /// If `true`, every event so far is delivered or lost, and the next event that enters a ring
     /// calls the [waker](Rings::set_waker): sleep, then call [`Rings::stay_awake`]. If `false`, do
     /// another round first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use toolmeter_events::{Drain, Draft, Rings, ToolId};
+    ///
+    /// let rings = Arc::new(Rings::new(1, 64)?);
+    /// rings.allocate();
+    /// let pump = std::thread::current();
+    /// rings.set_waker(move || pump.unpark());
+    /// let mut drain = Drain::new(&rings, 0);
+    ///
+    /// assert!(drain.fall_asleep());
+    /// rings.offer(0, Draft::started(ToolId::new(0), 1, 500, None), None);
+    /// std::thread::park(); // the offer unparked it
+    /// rings.stay_awake();
+    /// assert!(!drain.fall_asleep());
+    /// assert_eq!(drain.round(|| 1_000).events.len(), 1);
+    /// # Ok::<(), toolmeter_events::RingsError>(())
+    /// ```
     #[must_use]
     pub fn fall_asleep(&self) -> bool {
         self.held.is_empty() && self.rings.fall_asleep()
@@ -268,6 +289,25 @@ impl Drain {
     /// rings, yielding in between, until none is. It calls `expired` after each pass that leaves
     /// one, and stops once that returns `true`; events that are not in by then are counted as lost.
     /// No pass waits. Every later round is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use toolmeter_events::{Drain, Draft, Rings, ToolId};
+    ///
+    /// let rings = Arc::new(Rings::new(1, 64)?);
+    /// rings.allocate();
+    /// let started = || Draft::started(ToolId::new(0), 1, 500, None);
+    /// rings.offer(0, started(), None);
+    ///
+    /// let mut drain = Drain::new(&rings, 0);
+    /// assert_eq!(drain.finish(|| false).events.len(), 1);
+    /// rings.offer(0, started(), None);
+    /// let accounting = rings.accounting();
+    /// assert_eq!((accounting.offered, accounting.drained, accounting.lost), (2, 1, 1));
+    /// # Ok::<(), toolmeter_events::RingsError>(())
+    /// ```
     pub fn finish(&mut self, mut expired: impl FnMut() -> bool) -> Round {
         if self.finished {
             return Round::default();

@@ -174,6 +174,25 @@ impl Rings {
     ///
     /// Never waits. If no room is left the event is dropped and counted as lost; the id is still
     /// valid. An event that enters its ring while the pump sleeps wakes the pump.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter_core::{Finish, Outcome};
+    /// use toolmeter_events::{Draft, Rings, ToolId};
+    ///
+    /// let rings = Rings::new(1, 2)?;
+    /// rings.allocate();
+    /// let tool = ToolId::new(0);
+    /// let call = rings.offer(0, Draft::started(tool, 1, 100, None), None);
+    /// let end = Draft::closing(tool, Finish::new(Outcome::Success, 1, 100, 50), None, None);
+    /// assert_eq!(rings.offer(0, end, Some(call)), call);
+    ///
+    /// // The ring is full.
+    /// rings.offer(0, Draft::started(tool, 1, 200, None), None);
+    /// assert_eq!((rings.waiting(), rings.accounting().lost), (2, 1));
+    /// # Ok::<(), toolmeter_events::RingsError>(())
+    /// ```
     #[inline]
     pub fn offer(&self, stripe: usize, draft: Draft, call: Option<CallId>) -> CallId {
         let index = stripe & (self.stripes.len() - 1);

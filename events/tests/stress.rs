@@ -72,12 +72,12 @@ impl Ends {
 }
 
 fn receive(subscription: &Subscription) -> (u64, u64) {
-    let (mut ends, mut events, mut told) = (Ends::default(), 0, 0);
+    let (mut ends, mut events, mut lost) = (Ends::default(), 0, 0);
     for batch in subscription.iter() {
-        told += batch.lost_before();
+        lost += batch.lost_before();
         events += ends.see(&batch);
     }
-    (events, told)
+    (events, lost)
 }
 
 /// Four threads, one pump, one subscription that is read and one that is not, closed under load.
@@ -141,13 +141,13 @@ fn every_event_is_accounted_for(stripes: usize, capacity: usize, hold_back_ns: O
             "{accounting:?}"
         );
 
-        let (events, told) = received.join().unwrap();
+        let (events, lost) = received.join().unwrap();
         for stats in [good.stats(), slow.stats()] {
             assert_eq!(stats.drained, accounting.drained);
             assert_eq!(stats.drained, stats.delivered + stats.filtered + stats.lost);
         }
         assert_eq!(events, good.stats().delivered);
-        assert!(told <= good.stats().lost);
+        assert!(lost <= good.stats().lost);
         println!("{accounting:?}\n{:?}\n{:?}", good.stats(), slow.stats());
     });
 }

@@ -11,7 +11,7 @@ use crate::{
 use std::{sync::Arc, time::SystemTime};
 use toolmeter_core::{ErrorKind, Finish, Outcome};
 
-/// Events of so many tools: a start, a failure and the start of a retry of each.
+/// Returns a start, a failure and the start of a retry for each of this many tools.
 fn events(tools: u32) -> Vec<Event> {
     let mut events = Vec::new();
     for tool in 0..tools {

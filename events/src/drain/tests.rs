@@ -51,7 +51,7 @@ fn at_the_same_time_a_start_comes_before_its_end() {
 }
 
 #[test]
-fn the_young_are_held_and_told() {
+fn young_events_are_held_and_counted() {
     let (rings, mut drain) = drain(1, 50);
     assert!(
         drain.round(|| 10).events.is_empty(),
@@ -179,7 +179,7 @@ fn a_round_passes_over_what_is_half_put() {
     assert_eq!(times(&drain.round(|| 100)), [10, 30, 40]);
     assert!(drain.round(|| 100).events.is_empty());
     assert!(!drain.fall_asleep(), "an event is under way");
-    // More than there are places, in several rounds.
+    // More events than there are places, in several rounds.
     for _ in 0..5 {
         for _ in 0..4 {
             start(&rings, 0, 50);
@@ -197,7 +197,7 @@ fn a_round_passes_over_what_is_half_put() {
         accounting.lost + accounting.drained,
         "{accounting:?}"
     );
-    // It had a place of eight: of the 20 later events two came to it.
+    // Its place is one of eight: of the 20 later events, two came to it.
     assert_eq!(accounting.lost, 2);
 }
 
@@ -269,8 +269,7 @@ fn what_comes_after_the_second_reading_waits_for_the_next_round() {
     assert_eq!(times(&drain.round(|| 10)), [3, 3]);
 }
 
-/// Rounds at these times, until one delivers something or there is no time more; what each
-/// delivered.
+/// Does a round at each of these times. Returns how many events each of them delivered.
 fn delivered(drain: &mut Drain, times_ns: impl IntoIterator<Item = u64>) -> Vec<usize> {
     let round = |now_ns| drain.round(|| now_ns).events.len();
     times_ns.into_iter().map(round).collect()
@@ -286,7 +285,7 @@ fn a_clock_that_steps_backwards_holds_nothing() {
         let call = start(&rings, 0, 100 * SECOND + time);
         end(&rings, 1, 100 * SECOND + time, 1_000, call);
     }
-    // Young by the clock as it was, in the future as it is.
+    // Young by the clock before its step, in the future after it.
     assert_eq!(delivered(&mut drain, [100 * SECOND]), [0]);
     assert_eq!(drain.held(), 200);
     let round = drain.round(|| SECOND);
@@ -294,7 +293,7 @@ fn a_clock_that_steps_backwards_holds_nothing() {
     assert!(round.events.is_sorted_by_key(Event::time_ns));
     assert!(drain.fall_asleep());
     rings.stay_awake();
-    // What comes by the new clock is late, and is held and delivered as ever.
+    // Events with times of the new clock are late, and are held and delivered as before.
     start(&rings, 0, SECOND);
     assert_eq!(delivered(&mut drain, [SECOND, SECOND + 50_000]), [0, 1]);
     let accounting = rings.accounting();
@@ -309,14 +308,14 @@ fn an_end_in_the_future_does_not_overtake_its_start() {
         let stripes = if end_first { [1, 0] } else { [0, 1] };
         let call = start(&rings, stripes[0], 100);
         end(&rings, stripes[1], 100, 900, call);
-        // By this clock the start is young and the end far ahead.
+        // By this clock the start is young, and the end is far in the future.
         let kinds: Vec<_> = drain.round(|| 120).events.iter().map(Event::kind).collect();
         assert_eq!(kinds, [EventKind::Started, EventKind::Succeeded]);
     }
 }
 
 #[test]
-fn an_end_that_may_not_go_yet_neither_goes_nor_lets_others_go() {
+fn an_end_that_is_not_eligible_is_held_and_releases_no_others() {
     let (rings, mut drain) = drain(2, 50);
     let call_between = || {
         let call = start(&rings, 0, 100);
@@ -343,7 +342,7 @@ fn what_is_offered_while_the_round_looks_is_held() {
     );
 }
 
-/// In the round that takes it and 63 more; then it goes.
+/// Asserts that an event is held in the round that takes it and in 63 more, and is then delivered.
 fn assert_held_for_64_rounds(drain: &mut Drain, times_ns: impl Fn(u64) -> u64) {
     let rounds = u64::from(MAX_ROUNDS);
     let mut expected = vec![0; MAX_ROUNDS as usize];
@@ -370,7 +369,7 @@ fn a_clock_that_begins_below_the_hold_back_holds_nothing_for_ever() {
 }
 
 #[test]
-fn a_round_that_lets_go_lets_go_of_the_young_too() {
+fn a_round_that_releases_delivers_young_events_too() {
     let (rings, mut drain) = drain(1, 50);
     start(&rings, 0, 100);
     assert_eq!(delivered(&mut drain, [100; 64]), [0; 64]);
@@ -381,8 +380,8 @@ fn a_round_that_lets_go_lets_go_of_the_young_too() {
 }
 
 #[test]
-fn the_old_do_not_count_as_held() {
-    // Each event is held for two rounds of a clock that goes on: none is ever let go early.
+fn old_events_do_not_count_as_held() {
+    // Each event is held for two rounds of a clock that advances: none is released early.
     let (rings, mut drain) = drain(1, 2);
     for now_ns in 10..200 {
         start(&rings, 0, now_ns);

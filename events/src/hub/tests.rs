@@ -19,7 +19,7 @@ use std::{
 };
 use toolmeter_core::{EventKind, Finish, Outcome};
 
-/// Both clocks, at every round.
+/// The reading of both clocks at every round.
 const NOW: Moment = Moment::new(SystemTime::UNIX_EPOCH, 1_000);
 
 struct Fixture {

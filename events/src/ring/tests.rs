@@ -15,14 +15,14 @@ fn allocated(stripes: usize, capacity: usize) -> Rings {
     rings
 }
 
-/// All positions that a stripe gave.
+/// Returns all positions that a stripe gave.
 fn given(rings: &Rings, stripe: usize) -> Range<u64> {
     let mut entered = Vec::new();
     rings.entered(&mut entered);
     0..entered[stripe]
 }
 
-/// Takes and counts what waits in a stripe.
+/// Takes and counts the events of a stripe. Returns their tickets.
 fn empty(rings: &Rings, stripe: usize) -> Vec<u64> {
     let mut taken = Vec::new();
     rings.take(stripe, given(rings, stripe), |_, event| {
@@ -64,7 +64,7 @@ fn before_the_first_subscription_events_are_lost_and_counted() {
 }
 
 #[test]
-fn a_full_ring_loses_the_new_and_a_gap_tells() {
+fn a_full_ring_loses_new_events_and_their_numbers_are_missing() {
     let rings = allocated(1, 2);
     for ticket in 0..4 {
         assert_eq!(rings.offer(0, started(), None), CallId::new(0, ticket));
@@ -180,8 +180,8 @@ fn closed_rings_let_the_pump_sleep() {
     assert!(rings.fall_asleep());
 }
 
-/// A producer is held up with its event half put: the others' events are drained, its own place
-/// costs the event of each round of tickets that comes to it, and no more than that.
+/// A producer is held up with its event half put. The events of others are drained; in each turn of
+/// the ring, the event that comes to that place is lost, and no other.
 #[test]
 fn an_event_that_is_half_put_costs_its_place_alone() {
     let rings = allocated(1, 4);
@@ -205,7 +205,7 @@ fn an_event_that_is_half_put_costs_its_place_alone() {
     assert_eq!(rings.settled(0), Some(6));
 }
 
-/// Losses shift nothing: what is admitted finds its place free, wherever the drain stands.
+/// Losses take no position: an event that is admitted finds its place free, wherever the drain is.
 #[test]
 fn there_is_room_for_as_many_as_were_counted() {
     let rings = allocated(1, 4);
@@ -246,6 +246,6 @@ fn the_first_position_without_an_event_is_returned() {
     }
     assert_eq!(first_skipped(1..3), 3);
     assert_eq!(first_skipped(0..4), 1);
-    // Of positions that have no place of their own any more the last ones are told.
+    // Of more positions than there are places, only the last ones are visited.
     assert_eq!(first_skipped(0..9), 5);
 }

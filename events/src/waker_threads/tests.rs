@@ -1,4 +1,4 @@
-//! The threads: when they start and end, what is queued, and what happens without them.
+//! Tests of the threads: when they start and end, what is queued, and what happens without them.
 
 use super::*;
 use crate::{async_receivers::AsyncReceiver, wakeups::Wakeups};

@@ -1,8 +1,8 @@
-//! The memory of batches: what they share, and what is copied.
+//! Tests of the memory of batches: what they share, and what is copied.
 
 use super::*;
 
-/// The address of each batch's events, their number, and the capacity of their allocation.
+/// Returns the address of each batch's events, their number, and the capacity of their allocation.
 fn received(subscription: &Subscription) -> Vec<(*const Event, usize, usize)> {
     let batches = std::iter::from_fn(|| subscription.try_recv().ok());
     batches
