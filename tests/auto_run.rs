@@ -2,6 +2,9 @@
 //! manual clock, so that nothing waits for real time to pass.
 #![cfg(all(feature = "auto_run", not(toolmeter_loom)))]
 
+mod common;
+
+use common::registry;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +18,8 @@ use toolmeter::auto_run::{
     StopReason, ToolCall, Turn,
 };
 use toolmeter::{
-    AutoRun, ClockSource, ErrorKind, Event, EventKind, InvokeError, ManualClock, Outcome, Pump,
-    Registry, ToolError, async_tool, sync_tool,
+    AutoRun, ErrorKind, Event, EventKind, InvokeError, Outcome, Registry, ToolError, async_tool,
+    sync_tool,
 };
 
 /// Far longer than a tool that blocks has to wait: it passes only where the test hangs.
@@ -53,16 +56,6 @@ impl Model for Script {
             None => Turn::Done(json!("done")),
         })
     }
-}
-
-fn registry() -> (Registry, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .pump(Pump::manual())
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .build()
-        .unwrap();
-    (registry, clock)
 }
 
 /// `wait` sleeps for the milliseconds it is given and answers with them.

@@ -2,6 +2,9 @@
 //! ends.
 #![cfg(all(feature = "stream", feature = "tokio", not(toolmeter_loom)))]
 
+mod common;
+
+use common::host;
 use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, StreamExt, future, stream};
 use std::pin::Pin;
@@ -10,8 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use toolmeter::{
-    Batch, BatchStream, ClockSource, EventKind, Filter, ManualClock, Pump, Registry, ToolHandle,
-    ToolId, TryRecvError,
+    Batch, BatchStream, EventKind, Filter, ManualClock, Registry, ToolHandle, ToolId, TryRecvError,
 };
 
 struct Host {
@@ -22,13 +24,7 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let clock = Arc::new(ManualClock::new());
-        let registry = Registry::builder()
-            .clock(ClockSource::Manual(Arc::clone(&clock)))
-            .pump(Pump::manual())
-            .build()
-            .unwrap();
-        let tool = registry.register("tool").unwrap();
+        let (registry, tool, clock) = host();
         Self {
             registry,
             tool,

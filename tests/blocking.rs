@@ -4,6 +4,9 @@
 //! What a tool waits for is a channel; the clock is turned by hand, and tokio's time is advanced.
 #![cfg(all(feature = "tokio", not(toolmeter_loom)))]
 
+mod common;
+
+use common::{counts, kinds, received, registry, stats};
 use serde_json::{Value, json};
 use std::future::{Future, IntoFuture};
 use std::panic::panic_any;
@@ -13,36 +16,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use toolmeter::{
-    ClockSource, ErrorKind, Event, EventKind, Invocation, InvokeError, ManualClock, Pump, Registry,
-    Subscription, ToolError, ToolStats, sync_tool,
+    ErrorKind, EventKind, Invocation, InvokeError, Registry, Subscription, ToolError, sync_tool,
 };
 
 const LIMIT: Duration = Duration::from_millis(30);
 
 /// Far longer than a tool has to wait for a test: it passes only where the test hangs.
 const STUCK: Duration = Duration::from_secs(60);
-
-fn registry() -> (Registry, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2)
-        .build()
-        .unwrap();
-    (registry, clock)
-}
-
-fn stats(registry: &Registry) -> Arc<ToolStats> {
-    Arc::clone(&registry.metrics().tools["tool"])
-}
-
-/// Successes, failures, cancelled calls and calls in flight.
-fn counts(registry: &Registry) -> (u64, u64, u64, u64) {
-    let stats = stats(registry);
-    let (success, failure) = (stats.success(), stats.failure());
-    (success, failure, stats.cancelled(), stats.in_flight)
-}
 
 // ---------------------------------------------------------------------------------------------
 // What a tool that blocks may do.
@@ -262,11 +242,7 @@ fn paused() -> Runtime {
 /// The events that were delivered, by their kind.
 fn heard(registry: &Registry, events: &Subscription) -> Vec<EventKind> {
     registry.pump();
-    let mut kinds = Vec::new();
-    while let Ok(batch) = events.try_recv() {
-        kinds.extend(batch.iter().map(Event::kind));
-    }
-    kinds
+    kinds(&received(events))
 }
 
 /// Whatever a tool does after its time limit, the call was a time-out, once.

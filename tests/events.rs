@@ -4,49 +4,21 @@
 //! The pump is turned by hand but where its thread is what is tested.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::{host, host_with, kinds, poll_once, received};
 use std::collections::HashSet;
-use std::future::{Future, IntoFuture};
-use std::pin::{Pin, pin};
+use std::future::IntoFuture;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    CallContext, CallId, ClockSource, ErrorKind, Event, EventKind, Filter, ManualClock, Pump,
-    RecvTimeoutError, Registry, RegistryBuilder, Subscription, ToolHandle, TryRecvError, Verdict,
+    CallContext, CallId, ClockSource, ErrorKind, Event, EventKind, Filter, Pump, RecvTimeoutError,
+    Registry, TryRecvError, Verdict,
 };
 
 const MS: Duration = Duration::from_millis(1);
 use EventKind::{Cancelled, Failed, Rejected, Started, Succeeded};
-
-fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
-    host_with(|builder| builder)
-}
-
-fn host_with(
-    set_up: impl FnOnce(RegistryBuilder) -> RegistryBuilder,
-) -> (Registry, ToolHandle, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let builder = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(4);
-    let registry = set_up(builder).build().unwrap();
-    let tool = registry.register("tool").unwrap();
-    (registry, tool, clock)
-}
-
-/// What waits in the queue of a subscription.
-fn received(events: &Subscription) -> Vec<Event> {
-    let mut received = Vec::new();
-    while let Ok(batch) = events.try_recv() {
-        received.extend(batch.iter().cloned());
-    }
-    received
-}
-
-fn kinds(events: &[Event]) -> Vec<EventKind> {
-    events.iter().map(Event::kind).collect()
-}
 
 #[test]
 fn each_event_tells_its_call() {
@@ -119,10 +91,6 @@ fn each_outcome_has_its_kind() {
             "tool.rejected"
         ]
     );
-}
-
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// One event that is no end of a call that started, since none did.

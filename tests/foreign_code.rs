@@ -5,6 +5,9 @@
 //! changes a count. Each scenario runs on a thread of its own, so that one that hangs fails.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::poll_once;
 use serde_json::json;
 use std::fmt::{self, Display};
 use std::future::Future;
@@ -469,11 +472,6 @@ async fn never<R>() -> R {
     std::future::pending().await
 }
 
-/// Polls it once.
-fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
 /// Success, failure, cancelled and rejected.
 fn outcomes(registry: &Registry) -> [u64; 4] {
     let metrics = registry.metrics();
@@ -500,7 +498,7 @@ fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
         tool.call().classify(rule(Verdict::success)).run(|| ());
         let call = tool.call().classify(rule(Verdict::success));
         let mut running = Box::pin(call.run_async(never::<()>()));
-        assert!(poll(running.as_mut()).is_pending());
+        assert!(poll_once(running.as_mut()).is_pending());
         drop(running);
         assert_eq!(outcomes(&registry), [1, 0, 1, 0]);
         // The tool panics: its panic goes on, and no other one meets it.
@@ -515,7 +513,7 @@ fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             let call = tool.call().classify(rule::<()>(Verdict::success));
             let mut running = Box::pin(call.run_async(async { panic!("the tool's own") }));
-            let _ = poll(running.as_mut());
+            let _ = poll_once(running.as_mut());
         }));
         assert_eq!(
             panicked.unwrap_err().downcast_ref(),
@@ -559,7 +557,7 @@ fn a_rule_of_a_stream_that_panics_when_it_is_cloned_or_dropped_is_a_panic_once()
             let mut items =
                 Box::pin(call.run_stream(stream::iter([1_u8, 2]).chain(stream::empty())));
             let mut next = || {
-                let item = AssertUnwindSafe(|| poll(pin!(items.next())));
+                let item = AssertUnwindSafe(|| poll_once(pin!(items.next())));
                 catch_unwind(item)
             };
             let first = next();
@@ -1057,7 +1055,7 @@ mod with_tokio {
                 if !is_blocking {
                     let mut running = Box::pin(invoke(json!("never")).into_future());
                     let _entered = runtime.enter();
-                    assert!(poll(running.as_mut()).is_pending());
+                    assert!(poll_once(running.as_mut()).is_pending());
                     drop(running);
                     let late = invoke(json!("never")).within(Duration::from_secs(1));
                     let answer = runtime.block_on(async { late.await });

@@ -2,9 +2,12 @@
 //! run and however they end.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
 use allocation_counter::measure;
+use common::at_once;
 use serde_json::Value;
-use std::future::{Future, IntoFuture, ready};
+use std::future::{Future, ready};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,12 +25,6 @@ fn host(builder: RegistryBuilder) -> (Registry, ToolHandle) {
     tool.start().succeed();
     tool.start().fail(ErrorKind::Other, "warm-up");
     (registry, tool)
-}
-
-fn poll_once(future: impl Future) {
-    let future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(future.poll(&mut context).is_ready());
 }
 
 /// How many allocations `calls` makes on this thread.
@@ -63,8 +60,8 @@ fn neither_options_nor_a_rule_nor_a_future_allocate() {
         for n in 0..CALLS / 10 {
             let call = tool.call().attempt(2).context(Arc::clone(&context));
             assert_eq!(call.classify(by_number).run(|| n % 2), n % 2);
-            poll_once(tool.run_async(ready(Ok::<_, String>(n))));
-            poll_once(tool.call().classify(by_number).run_async(ready(0)));
+            let _ = at_once(tool.run_async(ready(Ok::<_, String>(n))));
+            let _ = at_once(tool.call().classify(by_number).run_async(ready(0)));
             tool.start_owned().succeed();
         }
     });
@@ -80,7 +77,7 @@ fn a_call_by_name_allocates_the_future_of_the_tool() {
     let registry = Registry::builder().pump(Pump::manual()).build().unwrap();
     let ready = async_tool("ready", |call| async move { Ok(call.args) });
     registry.register_tool(ready).unwrap();
-    let call = || poll_once(registry.invoke("ready", Value::Null).into_future());
+    let call = || assert!(at_once(registry.invoke("ready", Value::Null)).is_ok());
     // What the first call of a thread needs.
     call();
     let counted = allocations(|| (0..CALLS / 10).for_each(|_| call()));
@@ -163,7 +160,7 @@ fn an_error_that_is_judged_without_its_text_allocates_nothing() {
             assert!(missing.is_err());
             assert!(tool.run(|| "x".parse::<u8>()).is_err());
             assert!(tool.run(|| Err::<(), _>("text")).is_err());
-            poll_once(tool.run_async(ready("x".parse::<f64>())));
+            let _ = at_once(tool.run_async(ready("x".parse::<f64>())));
             let call = tool.start();
             call.record(&Err::<(), _>(io::Error::from(io::ErrorKind::TimedOut)));
             tool.start().finish(Verdict::failure(ErrorKind::Provider));

@@ -4,6 +4,9 @@
 //! The clock is turned by hand, and tokio's time is paused.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::builder_on;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -14,8 +17,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use toolmeter::{
-    CallBegin, CallContext, CallEnd, ClockSource, ErrorKind, Instrument, ManualClock, Outcome,
-    Pump, Registry, RegistryBuilder, Scope, Verdict, WeakRegistry, async_tool,
+    CallBegin, CallContext, CallEnd, ErrorKind, Instrument, ManualClock, Outcome, Pump, Registry,
+    RegistryBuilder, Scope, Verdict, WeakRegistry, async_tool,
 };
 
 thread_local! {
@@ -174,13 +177,6 @@ struct Host {
     book: Arc<Book>,
 }
 
-fn builder(clock: &Arc<ManualClock>) -> RegistryBuilder {
-    Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(clock)))
-        .pump(Pump::manual())
-        .stripes(2)
-}
-
 impl Host {
     fn new() -> Self {
         Self::with(false, |builder| builder)
@@ -193,7 +189,7 @@ impl Host {
             book: Arc::clone(&book),
             wants_content,
         };
-        let registry = set(builder(&clock)).instrument(notes).build().unwrap();
+        let registry = set(builder_on(&clock)).instrument(notes).build().unwrap();
         book.registry.set(registry.downgrade()).unwrap();
         Self {
             registry,
@@ -820,7 +816,7 @@ fn the_end_is_told_after_the_event() {
     });
     let clock = Arc::new(ManualClock::new());
     let hook = Hook(Arc::clone(&looks));
-    let registry = builder(&clock).instrument(hook).build().unwrap();
+    let registry = builder_on(&clock).instrument(hook).build().unwrap();
     looks.registry.set(registry.downgrade()).unwrap();
     let tool = registry.register("tool").unwrap();
     let _events = registry.subscribe();
@@ -949,7 +945,7 @@ fn a_hook_that_panics_changes_no_count_and_harms_no_call() {
     ];
     for at in all {
         let clock = Arc::new(ManualClock::new());
-        let registry = builder(&clock).instrument(Panics(at)).build().unwrap();
+        let registry = builder_on(&clock).instrument(Panics(at)).build().unwrap();
         let echo = async_tool("echo", |call| async move { Ok(call.args) });
         let echo = registry.register_tool(echo).unwrap();
         let mut runs = 0;
@@ -1035,7 +1031,7 @@ fn a_hook_may_use_the_registry_and_its_own_calls_are_not_told() {
     }
     let calls = Arc::new(Calls(OnceLock::new(), Mutex::default()));
     let clock = Arc::new(ManualClock::new());
-    let registry = builder(&clock)
+    let registry = builder_on(&clock)
         .instrument(Hook(Arc::clone(&calls)))
         .build()
         .unwrap();
@@ -1077,7 +1073,7 @@ fn calls_that_a_hook_makes_are_told_to_no_other_hook() {
     let other = Host::new();
     let log = other.registry.register("log").unwrap();
     let clock = Arc::new(ManualClock::new());
-    let registry = builder(&clock)
+    let registry = builder_on(&clock)
         .instrument(Calls(log.clone()))
         .build()
         .unwrap();
@@ -1107,7 +1103,7 @@ fn a_hook_goes_with_the_last_owner_of_its_registry() {
     let here = Arc::new(());
     let clock = Arc::new(ManualClock::new());
     let hook = Goes(Arc::clone(&here));
-    let registry = builder(&clock).instrument(hook).build().unwrap();
+    let registry = builder_on(&clock).instrument(hook).build().unwrap();
     let tool = registry.register("tool").unwrap();
     tool.run(|| assert_eq!(Arc::strong_count(&here), 3));
     let call = tool.start_owned();
@@ -1128,7 +1124,7 @@ fn a_hook_that_wants_no_scope_is_not_told_the_end() {
         }
     }
     let clock = Arc::new(ManualClock::new());
-    let registry = builder(&clock).instrument(Nothing).build().unwrap();
+    let registry = builder_on(&clock).instrument(Nothing).build().unwrap();
     let tool = registry.register("tool").unwrap();
     assert_eq!(tool.run(|| Ok::<_, Infallible>(current())), Ok(None));
     tool.call().reject("no");
@@ -1167,7 +1163,7 @@ fn a_call_that_the_hook_ends_is_told_its_end() {
     }
     let ends = Arc::new(Ends(Mutex::default(), Mutex::default()));
     let clock = Arc::new(ManualClock::new());
-    let registry = builder(&clock)
+    let registry = builder_on(&clock)
         .instrument(Hook(Arc::clone(&ends)))
         .build()
         .unwrap();

@@ -4,6 +4,9 @@
 //! The clock is turned by hand, and tokio's time is paused.
 #![cfg(all(feature = "auto_run", feature = "stream", not(toolmeter_loom)))]
 
+mod common;
+
+use common::builder_on;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -16,8 +19,8 @@ use std::task::Poll;
 use std::time::Duration;
 use toolmeter::auto_run::{Approval, AutoRun, CallResult, Model, ToolCall, Turn};
 use toolmeter::{
-    CallBegin, CallEnd, ClockSource, ErrorKind, Instrument, ManualClock, Outcome, Pump, Registry,
-    Scope, ToolError, Verdict, WeakRegistry, async_tool, sync_tool,
+    CallBegin, CallEnd, ErrorKind, Instrument, ManualClock, Outcome, Registry, Scope, ToolError,
+    Verdict, WeakRegistry, async_tool, sync_tool,
 };
 
 /// Where the hook panics.
@@ -235,10 +238,7 @@ impl Host {
     fn new(at: At, ending: Ending) -> Self {
         let clock = Arc::new(ManualClock::new());
         let book = Arc::new(Book::default());
-        let registry = Registry::builder()
-            .clock(ClockSource::Manual(Arc::clone(&clock)))
-            .pump(Pump::manual())
-            .stripes(2)
+        let registry = builder_on(&clock)
             .instrument(Hook(at, clock, Arc::clone(&book)))
             .build()
             .unwrap();

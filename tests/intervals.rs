@@ -2,41 +2,15 @@
 //! call, never count one twice, and never go back in time.
 #![cfg(not(toolmeter_loom))]
 
-use std::future::{Future, IntoFuture};
-use std::pin::pin;
+mod common;
+
+use common::{at_once, counts_in, host, stats_in};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Waker};
 use std::time::Duration;
-use toolmeter::{
-    ClockSource, ErrorKind, LatencyStats, ManualClock, Pump, Registry, Snapshot, ToolHandle,
-    ToolStats,
-};
+use toolmeter::{ErrorKind, LatencyStats, ManualClock, Registry, Snapshot, ToolHandle, ToolStats};
 
 const MS: Duration = Duration::from_millis(1);
-
-fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2)
-        .build()
-        .unwrap();
-    let tool = registry.register("tool").unwrap();
-    (registry, tool, clock)
-}
-
-fn stats(snapshot: &Snapshot) -> Arc<ToolStats> {
-    Arc::clone(&snapshot.tools["tool"])
-}
-
-/// Successes, failures, cancelled calls and calls in flight.
-fn counts(snapshot: &Snapshot) -> (u64, u64, u64, u64) {
-    let stats = stats(snapshot);
-    let (success, failure) = (stats.success(), stats.failure());
-    (success, failure, stats.cancelled(), stats.in_flight)
-}
 
 /// One call of each outcome, of 1, 2 and 4 ms, and one that is rejected.
 fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
@@ -54,9 +28,7 @@ fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
 
 /// A call by a name that no tool has.
 fn unknown_call(registry: &Registry) {
-    let call = pin!(registry.invoke("no_such_tool", 0.into()).into_future());
-    let answer = call.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(answer.is_ready());
+    assert!(at_once(registry.invoke("no_such_tool", 0.into())).is_err());
 }
 
 #[test]
@@ -65,18 +37,18 @@ fn a_reset_hands_back_what_it_cleared() {
     one_of_each(&tool, &clock);
     let before = registry.metrics();
     let cleared = registry.reset_metrics();
-    assert_eq!(counts(&cleared), (1, 1, 1, 0));
-    assert_eq!(stats(&cleared).latency, stats(&before).latency);
+    assert_eq!(counts_in(&cleared), (1, 1, 1, 0));
+    assert_eq!(stats_in(&cleared).latency, stats_in(&before).latency);
     assert_eq!(
-        stats(&cleared).failures_by_kind,
-        stats(&before).failures_by_kind
+        stats_in(&cleared).failures_by_kind,
+        stats_in(&before).failures_by_kind
     );
     assert_eq!(
-        (stats(&cleared).recovered, stats(&cleared).rejected),
+        (stats_in(&cleared).recovered, stats_in(&cleared).rejected),
         (1, 1)
     );
 
-    let after = stats(&registry.metrics());
+    let after = stats_in(&registry.metrics());
     assert_eq!(
         (after.finished(), after.retried, after.recovered),
         (0, 0, 0)
@@ -88,8 +60,8 @@ fn a_reset_hands_back_what_it_cleared() {
     assert!(after.latency.cancelled.buckets().is_empty());
 
     one_of_each(&tool, &clock);
-    assert_eq!(counts(&registry.reset_metrics()), (1, 1, 1, 0));
-    assert_eq!(counts(&registry.reset_metrics()), (0, 0, 0, 0));
+    assert_eq!(counts_in(&registry.reset_metrics()), (1, 1, 1, 0));
+    assert_eq!(counts_in(&registry.reset_metrics()), (0, 0, 0, 0));
 }
 
 #[test]
@@ -102,13 +74,16 @@ fn intervals_add_up_to_the_total() {
             one_of_each(&tool, &clock);
         }
         let interval = cursor.read();
-        assert_eq!(counts(&interval), (calls, calls, calls, 0));
+        assert_eq!(counts_in(&interval), (calls, calls, calls, 0));
         sum.merge(&interval);
     }
     let total = registry.metrics();
-    assert_eq!(stats(&sum).latency, stats(&total).latency);
-    assert_eq!((stats(&sum).retried, stats(&sum).rejected), (4, 4));
-    assert_eq!(stats(&sum).failures_by_kind, stats(&total).failures_by_kind);
+    assert_eq!(stats_in(&sum).latency, stats_in(&total).latency);
+    assert_eq!((stats_in(&sum).retried, stats_in(&sum).rejected), (4, 4));
+    assert_eq!(
+        stats_in(&sum).failures_by_kind,
+        stats_in(&total).failures_by_kind
+    );
 }
 
 #[test]
@@ -119,13 +94,13 @@ fn cursors_and_resets_do_not_disturb_each_other() {
     let mut once = registry.intervals();
     for _ in 0..3 {
         one_of_each(&tool, &clock);
-        assert_eq!(counts(&often.read()), (1, 1, 1, 0));
+        assert_eq!(counts_in(&often.read()), (1, 1, 1, 0));
     }
     registry.reset_metrics();
     one_of_each(&tool, &clock);
-    assert_eq!(counts(&once.read()), (4, 4, 4, 0));
-    assert_eq!(counts(&often.read()), (1, 1, 1, 0));
-    assert_eq!(counts(&registry.metrics()), (1, 1, 1, 0));
+    assert_eq!(counts_in(&once.read()), (4, 4, 4, 0));
+    assert_eq!(counts_in(&often.read()), (1, 1, 1, 0));
+    assert_eq!(counts_in(&registry.metrics()), (1, 1, 1, 0));
 }
 
 #[test]
@@ -133,17 +108,17 @@ fn calls_in_flight_stay_so_across_resets_and_intervals() {
     let (registry, tool, clock) = host();
     let mut cursor = registry.intervals();
     let (first, second) = (tool.start(), tool.start());
-    assert_eq!(counts(&registry.reset_metrics()), (0, 0, 0, 2));
-    assert_eq!(counts(&registry.metrics()), (0, 0, 0, 2));
-    assert_eq!(counts(&cursor.read()), (0, 0, 0, 2));
-    assert_eq!(counts(&cursor.read()), (0, 0, 0, 2));
+    assert_eq!(counts_in(&registry.reset_metrics()), (0, 0, 0, 2));
+    assert_eq!(counts_in(&registry.metrics()), (0, 0, 0, 2));
+    assert_eq!(counts_in(&cursor.read()), (0, 0, 0, 2));
+    assert_eq!(counts_in(&cursor.read()), (0, 0, 0, 2));
     clock.advance(MS);
     first.succeed();
-    assert_eq!(counts(&registry.metrics()), (1, 0, 0, 1));
-    assert_eq!(stats(&registry.metrics()).total_latency(), MS);
-    assert_eq!(counts(&cursor.read()), (1, 0, 0, 1));
+    assert_eq!(counts_in(&registry.metrics()), (1, 0, 0, 1));
+    assert_eq!(stats_in(&registry.metrics()).total_latency(), MS);
+    assert_eq!(counts_in(&cursor.read()), (1, 0, 0, 1));
     drop(second);
-    assert_eq!(counts(&cursor.read()), (0, 0, 1, 0));
+    assert_eq!(counts_in(&cursor.read()), (0, 0, 1, 0));
 }
 
 #[test]
@@ -157,25 +132,25 @@ fn the_last_error_and_latency_show_only_if_they_are_new() {
         call.fail(ErrorKind::Network, text);
     };
     let last_error = |snapshot: &Snapshot| {
-        let error = stats(snapshot).last_error.clone()?;
+        let error = stats_in(snapshot).last_error.clone()?;
         error.message
     };
     fail("first");
     let interval = cursor.read();
     assert_eq!(last_error(&interval).as_deref(), Some("first"));
-    assert_eq!(stats(&interval).last_latency(), Some(MS));
+    assert_eq!(stats_in(&interval).last_latency(), Some(MS));
     let interval = cursor.read();
-    assert_eq!(stats(&interval).last_error, None);
-    assert_eq!(stats(&interval).last_latency(), None);
+    assert_eq!(stats_in(&interval).last_error, None);
+    assert_eq!(stats_in(&interval).last_latency(), None);
     assert_eq!(last_error(&registry.metrics()).as_deref(), Some("first"));
 
     clock.advance(MS);
     tool.start().succeed();
     let interval = cursor.read();
-    assert_eq!(stats(&interval).last_error, None);
-    assert_eq!(stats(&interval).last_latency(), Some(Duration::ZERO));
+    assert_eq!(stats_in(&interval).last_error, None);
+    assert_eq!(stats_in(&interval).last_latency(), Some(Duration::ZERO));
     registry.reset_metrics();
-    assert_eq!(stats(&registry.metrics()).last_error, None);
+    assert_eq!(stats_in(&registry.metrics()).last_error, None);
     fail("second");
     assert_eq!(last_error(&registry.metrics()).as_deref(), Some("second"));
     assert_eq!(last_error(&cursor.read()).as_deref(), Some("second"));
@@ -234,7 +209,7 @@ fn under_load_every_call_is_counted_once_on_each_side() {
                 let cleared = registry.reset_metrics();
                 sum.merge(&cleared);
                 // A snapshot on one side of a reset never shows less than nothing.
-                assert!(stats(&registry.metrics()).success() <= RECORDERS * ROUNDS);
+                assert!(stats_in(&registry.metrics()).success() <= RECORDERS * ROUNDS);
             }
             sum
         });
@@ -251,7 +226,7 @@ fn under_load_every_call_is_counted_once_on_each_side() {
     resets.merge(&registry.metrics());
 
     let all = RECORDERS * ROUNDS;
-    let sum = stats(&intervals);
+    let sum = stats_in(&intervals);
     assert_eq!(
         (sum.success(), sum.failure(), sum.cancelled()),
         (all, all, all)
@@ -260,9 +235,9 @@ fn under_load_every_call_is_counted_once_on_each_side() {
     assert_eq!(sum.rejected, all);
     assert_eq!(sum.failures_by_kind[&ErrorKind::Timeout], all);
     assert!(sum.latency.success.sum() >= MS * u32::try_from(all).unwrap());
-    assert_eq!(sums(&sum), sums(&stats(&resets)));
-    assert_eq!(stats(&cursor.read()).finished(), 0);
-    assert_eq!(stats(&registry.metrics()).in_flight, 0);
+    assert_eq!(sums(&sum), sums(&stats_in(&resets)));
+    assert_eq!(stats_in(&cursor.read()).finished(), 0);
+    assert_eq!(stats_in(&registry.metrics()).in_flight, 0);
 }
 
 /// A cursor keeps its own baseline, which goes with it.
@@ -320,7 +295,7 @@ fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
         |a: &Snapshot, b: &Snapshot, name: &str| Arc::ptr_eq(&a.tools[name], &b.tools[name]);
     assert!(shares(&first, &second, "idle"));
     assert!(!shares(&first, &second, "tool"));
-    assert_eq!((counts(&first).0, counts(&second).0), (0, 1));
+    assert_eq!((counts_in(&first).0, counts_in(&second).0), (0, 1));
 
     // What is in flight may end without a start, so it is read anew each time.
     let call = idle.start();
@@ -362,10 +337,10 @@ fn the_pump_publishes_when_it_is_time() {
     tool.start().succeed();
     clock.advance(Duration::from_millis(999));
     registry.pump();
-    assert_eq!(counts(&registry.published()).0, 0);
+    assert_eq!(counts_in(&registry.published()).0, 0);
     clock.advance(MS);
     registry.pump();
-    assert_eq!(counts(&registry.published()).0, 1);
+    assert_eq!(counts_in(&registry.published()).0, 1);
 }
 
 #[test]
@@ -374,9 +349,9 @@ fn what_was_counted_before_a_shutdown_is_published_by_it() {
     registry.pump();
     tool.start().succeed();
     registry.pump();
-    assert_eq!(counts(&registry.published()).0, 0, "it is not due");
+    assert_eq!(counts_in(&registry.published()).0, 0, "it is not due");
     registry.shutdown();
-    assert_eq!(counts(&registry.published()).0, 1);
+    assert_eq!(counts_in(&registry.published()).0, 1);
 }
 
 /// The real arc-swap under readers that hold more loans than it has fast slots for.
@@ -397,11 +372,11 @@ fn readers_never_see_an_older_snapshot_after_a_newer_one() {
                         let is_last = done.load(Ordering::Acquire);
                         let loans: Vec<_> = (0..12).map(|_| registry.published()).collect();
                         for loan in loans {
-                            let seen = counts(&loan).0;
+                            let seen = counts_in(&loan).0;
                             assert!(seen >= newest, "{seen} after {newest}");
                             newest = seen;
                             // What is lent does not change while newer ones are published.
-                            assert_eq!(counts(&loan.into_arc()).0, seen);
+                            assert_eq!(counts_in(&loan.into_arc()).0, seen);
                             reads += 1;
                         }
                         if is_last {
@@ -417,7 +392,7 @@ fn readers_never_see_an_older_snapshot_after_a_newer_one() {
         for snapshot in 1..=SNAPSHOTS {
             tool.start().succeed();
             registry.publish();
-            assert_eq!(counts(&registry.published()).0, snapshot);
+            assert_eq!(counts_in(&registry.published()).0, snapshot);
         }
         done.store(true, Ordering::Release);
         for reader in readers {

@@ -2,6 +2,9 @@
 //! for and whatever a tool does.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::{Counts, at_once, counts, invoke, registry, stats};
 use serde_json::{Value, json};
 use std::future::{Future, IntoFuture, pending};
 use std::pin::pin;
@@ -9,36 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use toolmeter::{
-    CallContext, ClockSource, ErrorKind, Invocation, Invoke, InvokeError, JudgeAnswer, ManualClock,
-    Outcome, Pump, Registry, Tool, ToolError, ToolFuture, ToolSpec, ToolStats, Verdict, async_tool,
-    sync_tool,
+    CallContext, ErrorKind, Invocation, InvokeError, Outcome, Registry, Tool, ToolError,
+    ToolFuture, ToolSpec, Verdict, async_tool, sync_tool,
 };
 
 const MS: Duration = Duration::from_millis(1);
-
-fn host() -> (Registry, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2)
-        .build()
-        .unwrap();
-    (registry, clock)
-}
-
-fn stats(registry: &Registry) -> Arc<ToolStats> {
-    Arc::clone(&registry.metrics().tools["tool"])
-}
-
-/// Successes, failures, cancelled calls and calls in flight.
-type Counts = (u64, u64, u64, u64);
-
-fn counts(registry: &Registry) -> Counts {
-    let stats = stats(registry);
-    let (success, failure) = (stats.success(), stats.failure());
-    (success, failure, stats.cancelled(), stats.in_flight)
-}
 
 /// That the tool failed once and in this way.
 fn assert_failed_once(registry: &Registry, kind: ErrorKind) {
@@ -56,22 +34,9 @@ fn assert_rejected_once(registry: &Registry) {
     assert!(stats.failures_by_kind.is_empty());
 }
 
-/// A call whose tool is done at the first poll.
-fn invoke(registry: &Registry, args: Value) -> Result<Value, InvokeError> {
-    at_once(registry.invoke("tool", args))
-}
-
-fn at_once<C: JudgeAnswer>(call: Invoke<'_, C>) -> Result<Value, InvokeError> {
-    let call = pin!(call.into_future());
-    match call.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("the tool was not done at once"),
-    }
-}
-
 #[test]
 fn a_call_reaches_the_tool_with_attempt_and_context() {
-    let (registry, clock) = host();
+    let (registry, clock) = registry();
     let tool = sync_tool("tool", move |call: Invocation| {
         clock.advance(3 * MS);
         let session = call.context.as_ref().map(|context| &*context.session);
@@ -97,7 +62,7 @@ fn a_call_reaches_the_tool_with_attempt_and_context() {
 /// A tool calls others through the registry that it is lent, and names their calls after its own.
 #[test]
 fn a_tool_may_call_others_and_does_not_keep_the_registry() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     let events = registry.subscribe();
     let outer = async_tool("outer", |call| async move {
         let registry = call.registry().unwrap();
@@ -129,7 +94,7 @@ fn a_tool_may_call_others_and_does_not_keep_the_registry() {
 
 #[test]
 fn a_tools_own_error_keeps_kind_and_text() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     let error = ToolError::new(ErrorKind::PermissionDenied, "not yours");
     let answer = error.clone();
     let tool = async_tool("tool", move |_| std::future::ready(Err(answer.clone())));
@@ -144,7 +109,7 @@ fn a_tools_own_error_keeps_kind_and_text() {
 
 #[test]
 fn a_tool_may_say_that_it_stopped_or_refused() {
-    let (registry, clock) = host();
+    let (registry, clock) = registry();
     let tool = {
         let clock = Arc::clone(&clock);
         async_tool("tool", move |call| {
@@ -174,7 +139,7 @@ fn a_tool_may_say_that_it_stopped_or_refused() {
 
 #[test]
 fn an_answer_with_an_error_flag_is_given_back_and_counted_as_failure() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     let echo = async_tool("tool", |call| async move { Ok(call.args) });
     registry.register_tool(echo).unwrap();
     let flagged = json!({ "isError": true, "content": [{ "type": "text", "text": "no repo" }] });
@@ -187,7 +152,7 @@ fn an_answer_with_an_error_flag_is_given_back_and_counted_as_failure() {
 /// Whatever it is, it is given back.
 #[test]
 fn an_answer_is_never_withheld_for_its_shape() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     let echo = async_tool("tool", |call| async move { Ok(call.args) });
     registry.register_tool(echo).unwrap();
     let successes = [
@@ -242,7 +207,7 @@ impl Tool for CountsHits {
 
 #[test]
 fn an_answer_is_judged_by_the_call_or_else_by_the_tool() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     registry.register_tool(CountsHits).unwrap();
     assert_eq!(invoke(&registry, json!(3)).unwrap(), json!(3));
     assert_eq!(invoke(&registry, json!(0)).unwrap(), json!(0));
@@ -283,7 +248,7 @@ impl Tool for PanicsAtOnce {
 
 #[test]
 fn a_panic_becomes_an_error_wherever_it_happens() {
-    let registries = [host().0, host().0];
+    let registries = [registry().0, registry().0];
     registries[0].register_tool(PanicsAtOnce).unwrap();
     let later = async_tool("tool", |_| async { panic!("no\u{1b}[2J future") });
     registries[1].register_tool(later).unwrap();
@@ -302,7 +267,7 @@ fn a_panic_becomes_an_error_wherever_it_happens() {
 
 #[test]
 fn an_invented_name_makes_no_slot() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     registry.register("tool").unwrap();
     let invented = [
         "too".to_owned(),
@@ -327,7 +292,7 @@ fn an_invented_name_makes_no_slot() {
 
 #[test]
 fn a_disabled_tool_is_rejected_by_name_only() {
-    let (registry, clock) = host();
+    let (registry, clock) = registry();
     let tool = {
         let clock = Arc::clone(&clock);
         sync_tool("tool", move |call| {
@@ -354,7 +319,7 @@ fn a_disabled_tool_is_rejected_by_name_only() {
 
 #[test]
 fn a_tool_without_a_body_cannot_be_called_by_name() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     registry.register("tool").unwrap();
     let error = invoke(&registry, json!(0)).unwrap_err();
     assert!(matches!(&error, InvokeError::NotCallable { name } if **name == *"tool"));
@@ -365,7 +330,7 @@ fn a_tool_without_a_body_cannot_be_called_by_name() {
 /// The first poll borrows the tool from the registry; a call that goes on has a handle of its own.
 #[test]
 fn a_call_outlives_the_registration_of_its_tool() {
-    let (registry, clock) = host();
+    let (registry, clock) = registry();
     let (answers, answer) = tokio::sync::oneshot::channel::<Value>();
     let answer = std::sync::Mutex::new(Some(answer));
     let waits = async_tool("tool", move |_| {
@@ -399,7 +364,7 @@ fn a_call_outlives_the_registration_of_its_tool() {
 /// The registry that a tool is lent is the same on every thread, and none once it has ended.
 #[test]
 fn a_tool_finds_its_registry_from_any_thread() {
-    let (registry, _) = host();
+    let (registry, _) = registry();
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     let tool = async_tool("tool", move |call| {
@@ -423,7 +388,7 @@ fn a_tool_finds_its_registry_from_any_thread() {
 
 #[test]
 fn dropping_the_future_cancels_a_call_that_began() {
-    let (registry, clock) = host();
+    let (registry, clock) = registry();
     let hangs = async_tool("tool", |_| pending());
     registry.register_tool(hangs).unwrap();
     drop(registry.invoke("tool", json!(0)));
@@ -457,7 +422,7 @@ mod time_limits {
 
     #[tokio::test(start_paused = true)]
     async fn a_time_limit_is_recorded_before_the_tool_is_dropped() {
-        let (registry, clock) = host();
+        let (registry, clock) = registry();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let tool = {
             let seen = Arc::clone(&seen);
@@ -495,7 +460,7 @@ mod time_limits {
 
     #[tokio::test(start_paused = true)]
     async fn attempt_context_rule_and_limit_go_together() {
-        let (registry, _) = host();
+        let (registry, _) = registry();
         let echo = async_tool("tool", |call| async move { Ok(call.args) });
         registry.register_tool(echo).unwrap();
         let by_number = |answer: &Value| match answer.as_u64() {
@@ -520,7 +485,7 @@ mod time_limits {
     /// It runs on another thread, which may block on the runtime, and the limit holds.
     #[tokio::test]
     async fn a_tool_that_blocks_has_a_limit_and_may_block_on_the_runtime() {
-        let (registry, _) = host();
+        let (registry, _) = registry();
         let (let_go, wait) = std::sync::mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let tool = sync_tool("tool", move |call| {

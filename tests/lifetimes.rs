@@ -3,7 +3,10 @@
 //! that a registry ends with its last owner.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
 use allocation_counter::{AllocationInfo, measure};
+use common::{at_once, builder, registry};
 use serde_json::json;
 use std::future::IntoFuture;
 use std::pin::pin;
@@ -13,22 +16,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use toolmeter::{
-    ClockSource, ErrorKind, Intervals, ManualClock, NameError, Pump, RegisterError, Registry,
-    RegistryBuilder, Snapshot, ToolHandle, ToolSpec, async_tool, sync_tool,
+    ErrorKind, Intervals, NameError, Pump, RegisterError, Registry, Snapshot, ToolHandle, ToolSpec,
+    async_tool, sync_tool,
 };
-
-fn builder() -> (RegistryBuilder, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let builder = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2);
-    (builder, clock)
-}
-
-fn registry() -> Registry {
-    builder().0.build().unwrap()
-}
 
 /// All calls of a name in a snapshot that ended or were refused.
 fn calls(snapshot: &Snapshot, name: &str) -> u64 {
@@ -94,7 +84,7 @@ fn two_lives(
 #[test]
 fn a_tool_that_comes_back_continues_its_counts() {
     for between in BETWEEN {
-        let registry = registry();
+        let (registry, _) = registry();
         let held = two_lives(&registry, between, || {});
         let metrics = registry.metrics();
         assert!(!metrics.tools["server__tool"].retired);
@@ -116,7 +106,7 @@ fn a_tool_that_comes_back_continues_its_counts() {
 #[test]
 fn resets_and_cursors_add_up_to_all_calls_of_both_lives() {
     for between in BETWEEN {
-        let registry = registry();
+        let (registry, _) = registry();
         let mut whole = registry.intervals();
         let mut often = registry.intervals();
         let mut read_often = 0;
@@ -141,7 +131,7 @@ fn resets_and_cursors_add_up_to_all_calls_of_both_lives() {
 #[test]
 fn what_was_counted_is_there_when_the_tool_is_gone_for_good() {
     for between in BETWEEN {
-        let registry = registry();
+        let (registry, _) = registry();
         let mut cursor = registry.intervals();
         let mut never_read_before = registry.intervals();
         let held = two_lives(&registry, between, || {});
@@ -170,7 +160,7 @@ fn what_was_counted_is_there_when_the_tool_is_gone_for_good() {
 /// A handle of the first life, a call that is under way in it, and one of the second.
 #[test]
 fn calls_through_an_old_handle_are_counted_in_every_life() {
-    let registry = registry();
+    let (registry, _) = registry();
     let first = registry.register("tool").unwrap();
     let running = first.start_owned();
     registry.deregister("tool").unwrap();
@@ -194,7 +184,7 @@ fn calls_through_an_old_handle_are_counted_in_every_life() {
 /// Many lives, with a cursor that is read at odd moments.
 #[test]
 fn a_hundred_lives_add_up() {
-    let registry = registry();
+    let (registry, _) = registry();
     let (mut cursor, mut read, mut cleared) = (registry.intervals(), 0, 0);
     for life in 0..100 {
         let tool = registry.register("tool").unwrap();
@@ -531,11 +521,7 @@ fn a_subscriber_loses_no_event_while_ten_thousand_tools_are_freed() {
 
 /// Ends when its call is done at the first poll.
 fn invoke(registry: &Registry, name: &str) -> serde_json::Value {
-    let call = pin!(registry.invoke(name, json!({})).into_future());
-    match call.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer.unwrap(),
-        Poll::Pending => panic!("the tool was not done at once"),
-    }
+    at_once(registry.invoke(name, json!({}))).unwrap()
 }
 
 #[test]
@@ -573,7 +559,7 @@ fn a_registry_ends_with_its_last_owner_whatever_its_tools_hold() {
 /// A tool that holds the registry while its call runs is an owner for that long.
 #[test]
 fn a_call_that_holds_its_registry_holds_it_no_longer_than_it_runs() {
-    let registry = registry();
+    let (registry, _) = registry();
     let events = registry.subscribe();
     let weak = registry.downgrade();
     let hangs = async_tool("hangs", |call| async move {
@@ -633,7 +619,7 @@ fn a_shutdown_wakes_a_pump_that_sleeps() {
 
 #[test]
 fn threads_that_register_a_tool_at_once_get_the_same() {
-    let registry = registry();
+    let (registry, _) = registry();
     let barrier = Barrier::new(4);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -653,7 +639,7 @@ fn threads_that_register_a_tool_at_once_get_the_same() {
 
 #[test]
 fn get_or_register_continues_what_is_gone_and_refuses_what_is_no_name() {
-    let registry = registry();
+    let (registry, _) = registry();
     let first = registry.get_or_register("tool").unwrap();
     assert_eq!(registry.get_or_register("tool").unwrap().id(), first.id());
     first.start().succeed();
@@ -673,7 +659,7 @@ fn get_or_register_continues_what_is_gone_and_refuses_what_is_no_name() {
 
 #[test]
 fn names_have_up_to_256_bytes() {
-    let registry = registry();
+    let (registry, _) = registry();
     // What MCP allows, behind a server's name.
     let tool = "t".repeat(128);
     let name = format!("mcp__{}__{tool}", "s".repeat(128 - 7));
@@ -692,7 +678,7 @@ fn names_have_up_to_256_bytes() {
 
 #[test]
 fn a_name_from_outside_becomes_a_valid_one() {
-    let registry = registry();
+    let (registry, _) = registry();
     for name in [
         "",
         "   ",
@@ -719,7 +705,7 @@ fn a_name_from_outside_becomes_a_valid_one() {
 
 #[test]
 fn calls_of_unknown_tools_are_counted_by_hosts_and_by_invoke() {
-    let registry = registry();
+    let (registry, _) = registry();
     registry.count_unknown_call();
     let call = pin!(registry.invoke("nothing", json!({})).into_future());
     let polled = call.poll(&mut Context::from_waker(Waker::noop()));
@@ -737,7 +723,7 @@ fn calls_of_unknown_tools_are_counted_by_hosts_and_by_invoke() {
 
 #[test]
 fn each_start_of_a_registry_has_an_id_of_its_own() {
-    let (one, other) = (registry(), registry());
+    let ((one, _), (other, _)) = (registry(), registry());
     assert_ne!(one.instance_id(), other.instance_id());
     assert_eq!(one.instance_id(), one.clone().instance_id());
     assert_eq!(one.instance_id().len(), 32);

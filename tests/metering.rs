@@ -4,61 +4,26 @@
 //! that a tool's latency adds up to is exact; a quantile is a bucket's bound and is not.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::{Counts, builder, counts, host, message, poll_once, stats};
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 use toolmeter::{
-    ClockSource, DEFAULT_MESSAGE_BYTES, ErrorKind, ManualClock, Pump, Registry, RegistryBuilder,
-    ToolHandle, ToolStats, Verdict, nested,
+    DEFAULT_MESSAGE_BYTES, ErrorKind, Registry, RegistryBuilder, ToolHandle, Verdict, nested,
 };
 
 const MS: Duration = Duration::from_millis(1);
-
-fn builder() -> (RegistryBuilder, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let builder = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2);
-    (builder, clock)
-}
-
-fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
-    let (builder, clock) = builder();
-    let registry = builder.build().unwrap();
-    let tool = registry.register("tool").unwrap();
-    (registry, tool, clock)
-}
-
-fn stats(registry: &Registry) -> Arc<ToolStats> {
-    Arc::clone(&registry.metrics().tools["tool"])
-}
-
-/// Successes, failures, cancelled calls and calls in flight.
-type Counts = (u64, u64, u64, u64);
-
-fn counts(registry: &Registry) -> Counts {
-    let stats = stats(registry);
-    let (success, failure) = (stats.success(), stats.failure());
-    (success, failure, stats.cancelled(), stats.in_flight)
-}
 
 fn kinds(registry: &Registry) -> Vec<(ErrorKind, u64)> {
     let stats = stats(registry);
     let kinds = stats.failures_by_kind.iter();
     kinds.map(|(&kind, &count)| (kind, count)).collect()
-}
-
-fn message(registry: &Registry) -> Option<String> {
-    stats(registry).last_error.as_ref().unwrap().message.clone()
-}
-
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! The clock is turned by hand and tokio's time is paused, so nothing here waits.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::{host, invoke, poll_once, registry, stats};
 use serde_json::{Value, json};
 use std::any::Any;
 use std::error::Error;
@@ -15,32 +18,14 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use toolmeter::{
-    CallContext, ClockSource, ErrorKind, EventKind, Invocation, InvokeError, ManualClock, Outcome,
-    Pump, Registry, Tool, ToolError, ToolFuture, ToolHandle, ToolSpec, ToolStats, Verdict,
-    async_tool, classify_mcp, nested, sync_tool,
+    CallContext, ErrorKind, EventKind, Invocation, InvokeError, Outcome, Registry, Tool, ToolError,
+    ToolFuture, ToolSpec, ToolStats, Verdict, async_tool, classify_mcp, nested, sync_tool,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn registry() -> (Registry, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2)
-        .build()
-        .unwrap();
-    (registry, clock)
-}
-
-fn host() -> (Registry, ToolHandle) {
-    let (registry, _) = registry();
-    let tool = registry.register("tool").unwrap();
-    (registry, tool)
-}
 
 /// A registry whose tool gives this.
 fn host_of(
@@ -50,10 +35,6 @@ fn host_of(
     let tool = async_tool("tool", move |call| std::future::ready(gives(call)));
     registry.register_tool(tool).unwrap();
     registry
-}
-
-fn stats(registry: &Registry) -> Arc<ToolStats> {
-    Arc::clone(&registry.metrics().tools["tool"])
 }
 
 /// Successes, failures, cancelled and rejected calls.
@@ -114,18 +95,6 @@ fn assert_outcome(registry: &Registry, outcome: Outcome) {
     }
 }
 
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Calls the tool by name; it is done at the first poll.
-fn invoke(registry: &Registry, args: Value) -> Result<Value, InvokeError> {
-    match poll_once(pin!(registry.invoke("tool", args).into_future())) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("the tool was not done at once"),
-    }
-}
-
 // ---------------------------------------------------------------------------------------------
 // Results within results.
 
@@ -142,7 +111,7 @@ mod results_of_tokio {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_within_a_time_limit_of_the_host_is_that_failure() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let call = tool.call().classify(nested);
         let given = call.run_async(timeout(LIMIT, fails())).await;
         assert!(given.unwrap().is_err());
@@ -160,7 +129,7 @@ mod results_of_tokio {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_late_by_a_time_limit_of_the_host_is_a_time_out() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let hangs = timeout(LIMIT, pending::<Result<(), io::Error>>());
         let given = tool.call().classify(nested).run_async(hangs).await;
         assert!(given.is_err());
@@ -180,7 +149,7 @@ mod results_of_tokio {
 
     #[tokio::test]
     async fn a_panic_of_a_task_is_a_panic() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let task = tokio::spawn(async { panic!("out of cheese") });
         let joined: Result<(), _> = tool.run_async(task).await;
         assert!(joined.unwrap_err().is_panic());
@@ -201,7 +170,7 @@ mod results_of_tokio {
 
     #[tokio::test]
     async fn a_task_that_was_aborted_is_cancelled() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let task = tokio::spawn(pending::<()>());
         task.abort();
         assert!(tool.run_async(task).await.unwrap_err().is_cancelled());
@@ -215,7 +184,7 @@ mod results_of_tokio {
 
     #[tokio::test]
     async fn a_failure_of_a_task_is_that_failure() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let task = tokio::spawn(fails());
         let joined = tool.call().classify(nested).run_async(task).await;
         assert!(joined.unwrap().is_err());
@@ -239,7 +208,7 @@ mod processes {
 
     #[test]
     fn an_exit_status_other_than_zero_is_an_error_of_the_tool() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let call = tool.call().classify(nested);
         let output = call.run(|| Command::new("false").output());
         assert!(output.is_ok());
@@ -259,7 +228,7 @@ mod processes {
 
     #[test]
     fn an_exit_status_of_zero_is_a_success() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let _ = tool
             .call()
             .classify(nested)
@@ -273,7 +242,7 @@ mod processes {
 
     #[test]
     fn a_command_that_is_not_there_is_not_found() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let run = || Command::new("/no/such/command").output();
         assert!(tool.call().classify(nested).run(run).is_err());
         assert_failed(&registry, ErrorKind::NotFound);
@@ -327,7 +296,7 @@ fn time_out_below(depth: usize) -> (HostError, String) {
 
 #[test]
 fn a_cause_is_found_below_the_hosts_own_error_at_any_depth() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     for depth in 1..=20 {
         let (error, text) = time_out_below(depth);
         let _: Result<(), HostError> = tool.run(|| Err(error));
@@ -337,7 +306,7 @@ fn a_cause_is_found_below_the_hosts_own_error_at_any_depth() {
 
 #[test]
 fn a_cause_is_found_below_a_boxed_error_at_any_depth() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     for depth in 1..=20 {
         let (error, text) = time_out_below(depth);
         let _: Result<(), Box<dyn Error>> = tool.run(|| Err(error.into()));
@@ -355,7 +324,7 @@ fn a_cause_is_found_below_a_boxed_error_at_any_depth() {
 
 #[test]
 fn a_cause_is_found_below_an_error_that_hands_out_another() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     for depth in 1..=20 {
         let (error, text) = time_out_below(depth);
         let _: Result<(), Report> = tool.run(|| Err(Report(error.into())));
@@ -366,7 +335,7 @@ fn a_cause_is_found_below_an_error_that_hands_out_another() {
 /// The same where a tool makes an error of its own of it, or a guard records it.
 #[test]
 fn a_cause_is_found_below_a_tools_error_and_by_a_guard() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let by_name = host_of(|_| Err(ToolError::from_error(&time_out_below(20).0)));
     let boxed = host_of(|_| {
         let error: Box<dyn Error + Send + Sync> = time_out_below(20).0.into();
@@ -524,7 +493,7 @@ fn by_code(answer: &Result<Value, (i64, String)>) -> Verdict {
 
 #[test]
 fn errors_of_json_rpc_keep_their_meaning() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     for (code, kind) in [
         (-32_602, ErrorKind::InvalidArgs),
         (-32_601, ErrorKind::NotFound),
@@ -603,7 +572,7 @@ fn a_server_that_is_gone_is_a_failure_of_the_network() {
 
 #[test]
 fn a_tool_that_notices_that_it_should_stop_is_cancelled() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let judge = |result: &Result<(), &str>| match result {
         Ok(()) => Verdict::success(),
         Err(why) => Verdict::cancelled().because(why),
@@ -636,7 +605,7 @@ fn a_tool_that_notices_that_it_should_stop_is_cancelled() {
 
 #[test]
 fn subscribers_hear_why_a_tool_stopped() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let events = registry.subscribe();
     tool.start()
         .finish(Verdict::cancelled().because("interrupted"));
@@ -732,7 +701,7 @@ fn a_call_that_is_refused_after_it_started_is_two_events_and_no_latency() {
 
 #[test]
 fn a_retry_that_is_refused_before_it_starts_is_no_retry() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     tool.call().attempt(2).reject("denied");
     let stats = stats(&registry);
     assert_eq!((stats.rejected, stats.in_flight), (1, 0));
@@ -743,7 +712,7 @@ fn a_retry_that_is_refused_before_it_starts_is_no_retry() {
 /// It was counted when it started, and intervals would not add up if that were taken back.
 #[test]
 fn a_retry_that_is_refused_after_it_started_stays_a_retry() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     tool.call().attempt(2).start().reject("denied");
     let stats = stats(&registry);
     assert_eq!((stats.rejected, stats.in_flight), (1, 0));
@@ -766,7 +735,7 @@ fn a_disabled_tool_refuses_its_calls() {
 
 #[test]
 fn a_guard_that_is_dropped_while_its_thread_unwinds_is_cancelled() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let _call = tool.start();
         panic!("a bug of the host");
@@ -788,7 +757,7 @@ fn a_guard_that_is_dropped_while_its_thread_unwinds_is_cancelled() {
 /// A tool within a tool: the panic is that of the inner one, and passes through the outer one.
 #[test]
 fn a_panic_is_that_of_each_tool_that_it_passes_through() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let inner = registry.register("inner").unwrap();
     let waits = registry.register("waits").unwrap();
     let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -832,7 +801,7 @@ async fn a_call_whose_neighbour_panics_is_cancelled() {
 /// Two tasks of one thread, and the runtime is dropped while the other one's panic unwinds.
 #[test]
 fn a_task_that_goes_with_its_runtime_is_cancelled_whatever_unwinds() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
@@ -917,7 +886,7 @@ fn panics_with_a_bomb(code: impl FnOnce()) {
 
 #[test]
 fn a_panic_whose_payload_panics_is_one_panic() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     panics_with_a_bomb(|| tool.run(|| panic_any(Bomb)));
     assert_failed(&registry, ErrorKind::Panic);
     panics_with_a_bomb(|| {
@@ -940,7 +909,7 @@ fn a_panic_whose_payload_panics_is_one_panic() {
 
 #[test]
 fn a_future_that_panics_when_it_is_dropped_is_what_it_was() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     // After it was done.
     let mut done = Box::pin(tool.run_async(BombFuture(1, Ok(json!(3)))));
     assert!(poll_once(done.as_mut()).is_pending());
@@ -1008,7 +977,7 @@ async fn a_future_that_panics_when_it_is_dropped_at_its_time_limit_is_a_time_out
 
 #[test]
 fn an_error_of_a_call_by_name_keeps_its_meaning() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let name: Arc<str> = "inner".into();
     let limit = SECOND;
     let message = String::from("out of cheese");
@@ -1060,7 +1029,7 @@ fn an_error_of_a_call_by_name_keeps_its_meaning() {
 #[cfg(feature = "tokio")]
 #[tokio::test(start_paused = true)]
 async fn a_time_limit_that_was_exceeded_is_a_time_out_wherever_it_is_handed_on() {
-    let (registry, tool) = host();
+    let (registry, tool, _) = host();
     let inner = registry.register("inner").unwrap();
     let late = inner.call().within(SECOND).run_async(pending::<()>()).await;
     let error = late.unwrap_err();
@@ -1117,7 +1086,7 @@ mod loops {
 
     #[test]
     fn an_error_of_the_loop_keeps_its_meaning() {
-        let (registry, tool) = host();
+        let (registry, tool, _) = host();
         let limit = ToolError::new(ErrorKind::RateLimited, "in 30 s");
         let name = "tool".into();
         for (error, outcome) in [

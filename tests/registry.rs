@@ -5,13 +5,16 @@
 //! that tools depart only then or while others are registered.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::builder;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use toolmeter::{
-    BuildError, ClockSource, ErrorKind, EventKind, Filter, ManualClock, NameError, Pump,
-    RegisterError, Registry, RegistryBuilder, StripesError, SubscribeError, ToolHandle, ToolId,
-    ToolSpec, ToolStats, TryRecvError,
+    BuildError, ErrorKind, EventKind, Filter, ManualClock, NameError, Pump, RegisterError,
+    Registry, RegistryBuilder, StripesError, SubscribeError, ToolHandle, ToolId, ToolSpec,
+    ToolStats, TryRecvError,
 };
 
 /// More rounds than it takes for a tool that no thread holds to depart and its memory to be free.
@@ -28,11 +31,7 @@ impl Host {
     }
 
     fn with(set_up: impl FnOnce(RegistryBuilder) -> RegistryBuilder) -> Self {
-        let clock = Arc::new(ManualClock::new());
-        let builder = Registry::builder()
-            .clock(ClockSource::Manual(Arc::clone(&clock)))
-            .pump(Pump::manual())
-            .stripes(2);
+        let (builder, clock) = builder();
         let registry = set_up(builder).build().unwrap();
         Self { registry, clock }
     }

@@ -2,6 +2,9 @@
 //! tool makes, and the labels that a host gives.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::at_once;
 use serde_json::{Value, json};
 use std::future::{IntoFuture, pending};
 use std::pin::pin;
@@ -9,19 +12,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 use toolmeter::{
-    CallContext, ClockSource, Event, EventKind, ManualClock, Pump, Registry, RegistryBuilder,
-    RunningCalls, Subscription, ToolError, async_tool,
+    CallContext, Event, EventKind, ManualClock, Registry, RegistryBuilder, RunningCalls,
+    Subscription, ToolError, async_tool,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn builder() -> (RegistryBuilder, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let builder = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(1);
-    (builder, clock)
+    let (builder, clock) = common::builder();
+    (builder.stripes(1), clock)
 }
 
 fn registry() -> (Registry, Arc<ManualClock>) {
@@ -273,11 +272,7 @@ fn heard(registry: &Registry, events: &Subscription) -> Vec<(String, Event)> {
 
 fn once(registry: &Registry, name: &str, context: CallContext) -> Result<Value, String> {
     let call = registry.invoke(name, json!({})).context(context);
-    let call = pin!(call.into_future());
-    match call.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer.map_err(|error| error.to_string()),
-        Poll::Pending => panic!("the tool was not done at once"),
-    }
+    at_once(call).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! what the stream gives passes as it is.
 #![cfg(all(feature = "stream", not(toolmeter_loom)))]
 
+mod common;
+
+use common::{counts, host};
 use futures_util::{Stream, StreamExt, stream};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,30 +12,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use toolmeter::{
-    CallContext, ClockSource, ErrorKind, EventKind, ManualClock, Pump, Registry, ToolError,
-    ToolHandle, Verdict,
-};
+use toolmeter::{CallContext, ErrorKind, EventKind, ManualClock, ToolError, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn host() -> (Registry, ToolHandle, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new());
-    let registry = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .build()
-        .unwrap();
-    let tool = registry.register("tool").unwrap();
-    (registry, tool, clock)
-}
-
-/// Successes, failures, cancelled calls and calls in flight.
-fn counts(registry: &Registry) -> (u64, u64, u64, u64) {
-    let stats = Arc::clone(&registry.metrics().tools["tool"]);
-    let (success, failure) = (stats.success(), stats.failure());
-    (success, failure, stats.cancelled(), stats.in_flight)
-}
 
 fn next<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))

@@ -2,14 +2,14 @@
 //! and that the published snapshot has what `metrics()` has.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::message;
 use serde_json::json;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::future::IntoFuture;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
 use toolmeter::{
     BuildError, DEFAULT_MESSAGE_BYTES, ErrorKind, InvokeError, Pump, Registry, RegistryBuilder,
     ToolError, ToolHandle, Verdict, WeakRegistry, async_tool,
@@ -17,13 +17,6 @@ use toolmeter::{
 
 fn builder() -> RegistryBuilder {
     Registry::builder().pump(Pump::manual()).stripes(2)
-}
-
-/// The text that is kept of the last error of `tool`, if any is.
-fn kept(registry: &Registry) -> Option<String> {
-    let metrics = registry.metrics();
-    let error = metrics.tools["tool"].last_error.as_ref();
-    error.unwrap().message.clone()
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -79,14 +72,10 @@ fn invoke(
 
 fn call_once(registry: &Registry, tool: impl toolmeter::Tool) -> InvokeError {
     let handle = registry.register_tool(tool).unwrap();
-    let call = pin!(registry.invoke("tool", json!({})).into_future());
-    let polled = call.poll(&mut Context::from_waker(Waker::noop()));
+    let answer = common::invoke(registry, json!({}));
     drop(handle);
     registry.deregister("tool").unwrap();
-    match polled {
-        Poll::Ready(answer) => answer.unwrap_err(),
-        Poll::Pending => panic!("the tool was not done at once"),
-    }
+    answer.unwrap_err()
 }
 
 fn with_tool(registry: &Registry, call: impl FnOnce(&ToolHandle)) {
@@ -169,7 +158,7 @@ fn the_last_line_of_a_traceback_is_kept_and_so_is_the_first() {
         for bytes in [600, 4 << 10, 8 << 10, 20 << 10, 1 << 20] {
             let registry = builder().build().unwrap();
             fail(&registry, traceback(bytes));
-            let kept = kept(&registry).unwrap();
+            let kept = message(&registry).unwrap();
             assert!(kept.len() <= DEFAULT_MESSAGE_BYTES, "{way}: {}", kept.len());
             assert!(kept.len() > DEFAULT_MESSAGE_BYTES / 2, "{way}: {kept}");
             assert!(kept.ends_with(CAUSE), "{way}, {bytes}: {kept}");
@@ -217,7 +206,7 @@ fn the_size_of_a_text_can_be_set() {
         with_tool(&registry, |tool| {
             tool.start().fail(ErrorKind::ToolError, traceback(1 << 20));
         });
-        let kept = kept(&registry).unwrap();
+        let kept = message(&registry).unwrap();
         assert!(
             kept.len() <= bytes && kept.len() >= bytes - 8,
             "{}",
@@ -242,7 +231,7 @@ fn a_text_of_many_bytes_for_a_character_is_cut_between_characters() {
         with_tool(&registry, |tool| {
             tool.start().fail(ErrorKind::ToolError, &text);
         });
-        let kept = kept(&registry).unwrap();
+        let kept = message(&registry).unwrap();
         assert!(kept.len() <= DEFAULT_MESSAGE_BYTES && kept.len() > 490);
         let (head, tail) = kept.split_once(" … ").unwrap();
         assert!(text.starts_with(head) && text.ends_with(tail), "{kept}");
@@ -296,7 +285,7 @@ fn redacting(bytes: usize) -> (Registry, Given) {
 /// That neither what was kept nor, besides whole secrets, what the redactor got has a part of it.
 #[track_caller]
 fn assert_no_part(way: &str, place: usize, registry: &Registry, given: &Given) {
-    let kept = kept(registry).unwrap_or_default();
+    let kept = message(registry).unwrap_or_default();
     let part = part_of_a_secret(&kept);
     assert_eq!(part, None, "{way}, secret at {place}, kept: {kept}");
     for text in given.lock().unwrap().drain(..) {

@@ -4,12 +4,15 @@
 //! All clocks here are turned by hand, the time of day too.
 #![cfg(not(toolmeter_loom))]
 
+mod common;
+
+use common::{builder, kinds, received};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use toolmeter::{
-    ClockSource, ErrorKind, Event, EventKind, ManualClock, Pump, Registry, RegistryBuilder,
-    Snapshot, Subscription,
+    ClockSource, ErrorKind, EventKind, ManualClock, Pump, Registry, RegistryBuilder, Snapshot,
+    Subscription,
 };
 use toolmeter_events::{Draft, Drain, Filter, Hub, Rings, ToolId};
 
@@ -208,30 +211,17 @@ fn merged_snapshots_keep_the_later_error() {
 // ---------------------------------------------------------------------------------------------
 // A clock that goes backwards.
 
-fn backwards() -> (Arc<ManualClock>, RegistryBuilder) {
-    let clock = Arc::new(ManualClock::new());
-    let builder = Registry::builder()
-        .clock(ClockSource::Manual(Arc::clone(&clock)))
-        .pump(Pump::manual())
-        .stripes(2);
-    (clock, builder)
-}
-
 /// The events that come in the next rounds, by their kind.
 fn heard(registry: &Registry, events: &Subscription) -> Vec<EventKind> {
     for _ in 0..64 {
         registry.pump();
     }
-    let mut kinds = Vec::new();
-    while let Ok(batch) = events.try_recv() {
-        kinds.extend(batch.iter().map(Event::kind));
-    }
-    kinds
+    kinds(&received(events))
 }
 
 #[test]
 fn a_clock_that_goes_backwards_after_a_subscription_loses_it_no_event() {
-    let (clock, builder) = backwards();
+    let (builder, clock) = builder();
     let registry = builder.build().unwrap();
     let tool = registry.register("tool").unwrap();
     clock.advance(100 * SECOND);
@@ -249,7 +239,7 @@ fn a_clock_that_goes_backwards_after_a_subscription_loses_it_no_event() {
 /// the clock is there again.
 #[test]
 fn events_from_before_a_step_backwards_are_not_held_for_ever() {
-    let (clock, builder) = backwards();
+    let (builder, clock) = builder();
     let registry = builder.build().unwrap();
     let tool = registry.register("tool").unwrap();
     let events = registry.subscribe();
@@ -319,7 +309,7 @@ fn events_of_a_registry_that_was_just_built_are_delivered() {
 
 #[test]
 fn snapshots_are_published_after_a_step_backwards() {
-    let (clock, builder) = backwards();
+    let (builder, clock) = builder();
     let registry = builder.publish_every(SECOND).build().unwrap();
     let tool = registry.register("tool").unwrap();
     clock.advance(100 * SECOND);
@@ -339,7 +329,7 @@ fn snapshots_are_published_after_a_step_backwards() {
 
 #[test]
 fn the_text_of_an_error_is_kept_after_a_step_backwards() {
-    let (clock, builder) = backwards();
+    let (builder, clock) = builder();
     let registry = builder.build().unwrap();
     let tool = registry.register("tool").unwrap();
     clock.advance(100 * SECOND);
@@ -367,7 +357,7 @@ fn the_text_of_an_error_is_kept_after_a_step_backwards() {
 /// A running call is not negative of age, and one that began before the step is not forgotten.
 #[test]
 fn running_calls_are_listed_after_a_step_backwards() {
-    let (clock, builder) = backwards();
+    let (builder, clock) = builder();
     let registry = builder.build().unwrap();
     let running = registry.running_calls();
     let tool = registry.register("tool").unwrap();
