@@ -102,7 +102,7 @@ pub(crate) fn successes(registry: &Registry) -> u64 {
     successes
 }
 
-/// A registry with its subscribers, and the books about its calls.
+/// A registry with its subscribers, and the expected counts of its calls.
 pub(crate) struct Host {
     pub(crate) registry: Registry,
     subscribers: Vec<Subscriber>,

@@ -4,7 +4,7 @@
 //! ```text
 //! args -> trace or local recording -> workers, each one AutoRun at a time -> registry
 //!                                         |                                     | events
-//!                                         '--> books: does it all add up? <-----'
+//!                                         '--> expected_counts: all equal? <----'
 //! ```
 //!
 //! It reads everything before it runs anything, and ends with status 1 if what the runs, the
@@ -12,7 +12,7 @@
 //! was recorded.
 
 mod args;
-mod books;
+mod expected_counts;
 mod history;
 mod local;
 mod replay;
@@ -20,7 +20,7 @@ mod stats;
 mod trace;
 
 use args::Args;
-use books::{Books, Played, totals};
+use expected_counts::{Comparison, Played, totals};
 use local::{LocalModel, Recording};
 use replay::{Drops, Replay};
 use std::io::Write;
@@ -194,7 +194,7 @@ fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
         return Err("the reader of the events panicked".into());
     };
 
-    let books = Books {
+    let comparison = Comparison {
         played: played?,
         elapsed,
         metrics: registry.metrics(),
@@ -203,11 +203,11 @@ fn host(args: &Args, source: Source) -> Result<ExitCode, Error> {
         received,
     };
     if args.json {
-        print(&books.to_json()?.to_string());
+        print(&comparison.to_json()?.to_string());
     } else {
-        print(&books.to_text());
+        print(&comparison.to_text());
     }
-    let errors = books.errors();
+    let errors = comparison.errors();
     for error in &errors {
         eprintln!("agent_host: {error}");
     }

@@ -28,8 +28,8 @@ pub mod snapshot_json;
 
 // The example's own files. What only its `main` uses of them is not used here.
 #[allow(dead_code)]
-#[path = "../../examples/agent_host/books.rs"]
-mod books;
+#[path = "../../examples/agent_host/expected_counts.rs"]
+mod expected_counts;
 #[allow(dead_code)]
 #[path = "../../examples/agent_host/replay.rs"]
 mod replay;

@@ -1,10 +1,10 @@
 //! The oracle of recordings: any bytes as a recording of the example `agent_host`.
 //!
 //! They are refused with the first line that does not fit, or they hold the calls that their
-//! lines say and are played to their end, in paused time. Then the books add up: those that the
+//! lines say and are played to their end, in paused time. Then the counts are equal: those that the
 //! example itself keeps, and what the registry counted for each tool is what the recording says.
 
-use crate::books::{Books, Played};
+use crate::expected_counts::{Comparison, Played};
 use crate::replay::{self, Drops, Replay};
 use crate::trace::{Call, Session, TraceError, parse};
 use serde_json::Value;
@@ -202,7 +202,7 @@ fn play(sessions: &[Session]) {
     drop(runtime);
     registry.shutdown();
     let received = subscription.iter().map(|batch| batch.len() as u64).sum();
-    let books = Books {
+    let comparison = Comparison {
         played,
         elapsed: Duration::ZERO,
         metrics: registry.metrics(),
@@ -210,12 +210,12 @@ fn play(sessions: &[Session]) {
         subscription: stats.read(),
         received,
     };
-    assert_eq!(books.errors(), Vec::<String>::new());
-    assert_eq!(books.events.lost_in_rings, 0);
+    assert_eq!(comparison.errors(), Vec::<String>::new());
+    assert_eq!(comparison.events.lost_in_rings, 0);
     // A call that was denied has one event.
     let denied: u64 = sessions.iter().map(denied_calls).sum();
     assert_eq!(received, 2 * all_calls(sessions) as u64 - denied);
-    assert_eq!(retries, check_tools(sessions, &books.metrics));
+    assert_eq!(retries, check_tools(sessions, &comparison.metrics));
 }
 
 fn denied_calls(session: &Session) -> u64 {

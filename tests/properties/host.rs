@@ -1,7 +1,7 @@
-//! A host with a registry, a clock of its own, and calls that run; what it does, it tells as an
-//! entry of the books.
+//! A host with a registry, a clock of its own, and calls that run. It returns what it does as an
+//! entry of the list.
 
-use crate::books::Entry;
+use crate::expected_counts::Entry;
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! What must hold of any sequence of calls, readings and resets, while tools come and go, against
-//! plain books.
+//! a plain list of what happened.
 //!
 //! Invariants:
 //!
@@ -16,14 +16,14 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `properties/books.rs` | a list of what happened |
+//! | `properties/expected_counts.rs` | a list of what happened, and the counts that follow from it |
 //! | `properties/host.rs` | a host that does it |
 #![cfg(all(feature = "serde", not(toolmeter_loom)))]
 
-mod books;
+mod expected_counts;
 mod host;
 
-use books::{Counted, Entry, unknown_calls};
+use expected_counts::{Counted, Entry, unknown_calls};
 use host::{Host, TOOLS};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -113,8 +113,8 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A cursor, how long the books were when it was made and when it was read, and its intervals
-/// added up.
+/// A cursor, the length of the list when it was made and when it was read, and the sum of its
+/// intervals.
 struct Cursor {
     intervals: Intervals,
     made: usize,
@@ -122,19 +122,19 @@ struct Cursor {
     sum: Option<Snapshot>,
 }
 
-/// One host with its books.
-struct Booked {
+/// A host, and the list of what happened on it.
+struct Recorded {
     host: Host,
     precision: u8,
     now: Duration,
     entries: Vec<Entry>,
     cursors: Vec<Cursor>,
-    /// How long the books were at the last reset, and what all resets handed back.
+    /// The length of the list at the last reset, and the sum of what all resets handed back.
     reset: usize,
     cleared: Option<Snapshot>,
 }
 
-impl Booked {
+impl Recorded {
     fn new(precision: u8) -> Self {
         Self {
             host: Host::new("host", precision),
@@ -304,11 +304,11 @@ proptest! {
     fn intervals_and_resets_add_up_to_all_that_happened(
         ops in vec(any_op(), 0..80), precision in 3_u8..=7,
     ) {
-        let mut booked = Booked::new(precision);
+        let mut recorded = Recorded::new(precision);
         for op in &ops {
-            booked.run(op);
+            recorded.run(op);
         }
-        booked.end();
+        recorded.end();
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Whether it adds up: what the runs say, what the registry counted, and where the events went.
+//! The comparison of the expected counts, which the runs report, with the registry's and those of the
+//! events.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -32,7 +33,7 @@ impl Played {
 
 /// Everything that was counted, at rest.
 #[derive(Debug)]
-pub(crate) struct Books {
+pub(crate) struct Comparison {
     /// What the runs say.
     pub(crate) played: Played,
     /// How long it took.
@@ -61,7 +62,7 @@ pub(crate) fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
         })
 }
 
-impl Books {
+impl Comparison {
     /// What does not add up, a line each.
     pub(crate) fn errors(&self) -> Vec<String> {
         let (finished, _, in_flight) = totals(&self.metrics);

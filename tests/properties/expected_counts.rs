@@ -1,5 +1,5 @@
-//! The plain books: a list of what happened, read by going through it, so that nothing is counted
-//! along the way.
+//! A list of what happened, and the counts that follow from it. They are computed from the whole
+//! list each time, so nothing is counted along the way.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) enum Entry {
     Unknown,
 }
 
-/// What a tool counted, told in plain numbers.
+/// The counts of a tool.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     retried: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// What the snapshot says.
+    /// Returns the counts of a snapshot.
     pub(crate) fn of(stats: &ToolStats) -> Self {
         let latency = &stats.latency;
         let told = |latency: &LatencyStats| (latency.buckets().to_vec(), latency.sum());
@@ -66,7 +66,7 @@ impl Counted {
         }
     }
 
-    /// What the books say.
+    /// Returns the counts that follow from the list.
     pub(crate) fn expected(entries: &[Entry], tool: usize, precision: u8) -> Self {
         let buckets = Buckets::new(precision, 48).unwrap();
         let mut counted = Self::default();
