@@ -1,4 +1,4 @@
-//! `--figures`: what toolmeter aims at, and where it is, in one run.
+//! `--figures`: toolmeter's figures in one run, each next to its aim.
 //!
 //! All rows take turns in many short rounds. A figure is a ratio of two things measured in the
 //! same round; shown are the median of these ratios, the quartiles and the extremes. No absolute
@@ -15,13 +15,17 @@
 //! The percentile of single calls is that of `--tail`, a ratio for each slice; memory is that of
 //! `--memory`, which is measured once, in processes of its own, and has no spread.
 
+mod figure;
+mod growth;
+
 use crate::harness::{Cell, Measured, Measurement};
 use crate::memory;
 use crate::peers;
 use crate::row::Row;
-use crate::spread::Spread;
 use crate::tail;
 use crate::toolmeter_rows;
+use figure::Figure;
+use growth::growth;
 use std::error::Error;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -30,7 +34,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{Pump, Registry, ToolSpec};
 
-/// The numbers of threads that the aims speak of.
+/// The numbers of threads that the aims are for.
 const THREADS: [usize; 3] = [1, 2, 4];
 const TOOLS: usize = 1_000;
 const STRIPES: usize = 2;
@@ -39,61 +43,7 @@ const TAIL_SHARE: u32 = 5;
 /// A slice shorter than this would be mostly the start of its threads.
 const SHORTEST_SLICE: Duration = Duration::from_micros(500);
 
-/// A figure, and what it should be at most.
-struct Figure {
-    name: String,
-    /// One value for each round; a single one where there are no rounds.
-    values: Vec<f64>,
-    at_most: Option<f64>,
-}
-
-impl Figure {
-    fn new(name: impl Into<String>, at_most: f64, values: Vec<f64>) -> Self {
-        Self {
-            name: name.into(),
-            values,
-            at_most: Some(at_most),
-        }
-    }
-
-    /// A figure that tells how far the others are to be trusted.
-    fn control(name: impl Into<String>, values: Vec<f64>) -> Self {
-        Self {
-            name: name.into(),
-            values,
-            at_most: None,
-        }
-    }
-
-    fn line(&self) -> String {
-        let spread = Spread::of(&self.values);
-        let median = spread.median;
-        let (quartiles, range) = if self.values.len() > 1 {
-            (
-                format!(
-                    "{}..{}",
-                    short(spread.lower_quartile),
-                    short(spread.upper_quartile)
-                ),
-                format!("{}..{}", short(spread.least), short(spread.most)),
-            )
-        } else {
-            (String::new(), String::new())
-        };
-        let (at_most, verdict) = match self.at_most {
-            Some(at_most) if median <= at_most => (short(at_most), "reached"),
-            Some(at_most) => (short(at_most), "missed"),
-            None => (String::new(), ""),
-        };
-        let name = &self.name;
-        format!(
-            "{name:<68}{:>10}{quartiles:>18}{range:>18}{at_most:>10}  {verdict}\n",
-            short(median)
-        )
-    }
-}
-
-/// Measures for about `measure_for`, in so many rounds, and hands back the table.
+/// Measures for about `measure_for`, in so many rounds, and returns the table.
 ///
 /// # Errors
 ///
@@ -124,12 +74,12 @@ pub(crate) fn report(measure_for: Duration, rounds: usize) -> Result<String, Box
         2.0,
         tail::overload_ratios(for_tail)?,
     ));
-    figures.extend(growth()?);
+    figures.extend(growth(STRIPES)?);
     figures.extend(resident()?);
     Ok(table(&figures, &measured))
 }
 
-/// How many rows there are, in the order of [`timed`].
+/// The number of rows, in the order of [`timed`].
 const ROWS: usize = 11;
 
 fn rows(published: &Registry) -> Result<[Arc<dyn Row>; ROWS], Box<dyn Error>> {
@@ -151,7 +101,7 @@ fn rows(published: &Registry) -> Result<[Arc<dyn Row>; ROWS], Box<dyn Error>> {
     ])
 }
 
-/// Tools each of which was called once on each of two threads.
+/// Returns tools each of which was called once on each of two threads.
 fn tools_touched() -> Result<Registry, Box<dyn Error>> {
     let registry = Registry::builder()
         .pump(Pump::manual())
@@ -185,7 +135,7 @@ fn reading_ns(registry: &Registry) -> f64 {
     elapsed.as_secs_f64() * 1e9
 }
 
-/// The figures that come out of the rounds.
+/// Returns the figures of the rounds.
 fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure> {
     let [
         floor,
@@ -264,7 +214,7 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
     ]
 }
 
-/// The one over the other, round by round.
+/// Divides the ones by the others, round by round.
 fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
     ones.iter()
         .zip(others)
@@ -272,69 +222,7 @@ fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// How registering tools one by one, and freeing them, grows with their number.
-fn growth() -> Result<[Figure; 2], Box<dyn Error>> {
-    const TRIES: usize = 11;
-    let [mut registering, mut freeing] = [const { Vec::new() }; 2];
-    for _ in 0..TRIES {
-        let ([first, second], [tenfold_first, tenfold_second]) =
-            (come_and_go(1_000)?, come_and_go(10_000)?);
-        registering.push(tenfold_first / first);
-        freeing.push(tenfold_second / second);
-    }
-    Ok([
-        Figure::new(
-            "registering tools one by one: 10,000 / 1,000",
-            12.0,
-            registering,
-        ),
-        Figure::new(
-            "freeing them for as many others: 10,000 / 1,000",
-            12.0,
-            freeing,
-        ),
-    ])
-}
-
-/// Seconds that it takes to register so many tools one by one, and to free them all and register
-/// as many others, for which there is no room before.
-fn come_and_go(tools: usize) -> Result<[f64; 2], Box<dyn Error>> {
-    let registry = Registry::builder()
-        .pump(Pump::manual())
-        .stripes(STRIPES)
-        .tool_limit(tools)
-        .build()?;
-    let names = |of| (0..tools).map(move |tool| format!("{of}_{tool}"));
-    let register_all = |of| {
-        let tools = names(of).map(|name| registry.register(name));
-        tools.collect::<Result<Vec<_>, _>>()
-    };
-    let start = Instant::now();
-    let first = register_all("first")?;
-    let registered = start.elapsed();
-    for tool in &first {
-        tool.start().succeed();
-    }
-    drop(first);
-    let start = Instant::now();
-    for name in names("first") {
-        registry.deregister(&name)?;
-    }
-    let others = register_all("other")?;
-    let replaced = start.elapsed();
-    for tool in &others {
-        tool.start().succeed();
-    }
-    let counted = registry.totals().totals().map_or(0, |all| all.success());
-    if counted != 2 * tools as u64 {
-        return Err(
-            format!("{counted} calls are counted of one of each of 2 x {tools} tools").into(),
-        );
-    }
-    Ok([registered, replaced].map(|time| time.as_secs_f64()))
-}
-
-/// The figures of `--memory`.
+/// Returns the figures of `--memory`.
 fn resident() -> Result<Vec<Figure>, Box<dyn Error>> {
     let mut figures = Vec::new();
     for figure in [memory::USED, memory::REUSED] {
@@ -378,41 +266,15 @@ fn table(figures: &[Figure], measured: &[Measured; ROWS]) -> String {
     text
 }
 
-/// A number in at most seven places.
-fn short(number: f64) -> String {
-    match number {
-        ..100.0 => format!("{number:.2}"),
-        _ => format!("{number:.0}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn columns(figure: &Figure) -> Vec<String> {
-        let line = figure.line();
-        let columns = line.split_whitespace();
-        columns.map(str::to_owned).collect()
-    }
+    use crate::spread::Spread;
 
     #[test]
     fn a_ratio_is_taken_within_its_round() {
         // The machine was twice as slow in the second round, for both.
         assert_eq!(ratios(&[30.0, 60.0], &[20.0, 40.0]), [1.5, 1.5]);
-    }
-
-    #[test]
-    fn a_figure_is_reached_up_to_its_aim() {
-        let figure = Figure::new("one", 2.0, vec![1.0, 3.0, 2.0]);
-        assert_eq!(
-            columns(&figure),
-            ["one", "2.00", "1.50..2.50", "1.00..3.00", "2.00", "reached"]
-        );
-        let figure = Figure::new("many", 250_000.0, vec![250_001.0]);
-        assert_eq!(columns(&figure), ["many", "250001", "250000", "missed"]);
-        let figure = Figure::control("floor", vec![1.0]);
-        assert_eq!(columns(&figure), ["floor", "1.00"]);
     }
 
     #[test]

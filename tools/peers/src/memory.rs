@@ -119,7 +119,8 @@ impl Figure {
     /// When the program cannot start itself, or the figure cannot be measured.
     pub(crate) fn measured_apart(&self, stripes: usize) -> Result<Resident, Box<dyn Error>> {
         let output = Command::new(env::current_exe()?)
-            .args(["--memory-figure", self.id, &stripes.to_string()])
+            .args(["--memory-figure", self.id])
+            .args(["--stripes", &stripes.to_string()])
             .output()?;
         if !output.status.success() {
             let reason = String::from_utf8_lossy(&output.stderr);

@@ -63,11 +63,6 @@ pub(crate) trait Row: Send + Sync {
     fn lost(&self) -> Option<u64> {
         None
     }
-
-    /// Whether the row is drawn in the plot, which has room for one way of using each library.
-    fn in_plot(&self) -> bool {
-        !self.name().ends_with("/by_name") && !self.name().ends_with("/invoke")
-    }
 }
 
 /// Two readings of [`Instant`] around a tool that does nothing, as a library's user writes it.

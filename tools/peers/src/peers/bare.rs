@@ -156,10 +156,6 @@ impl Row for Sharded {
                 .map_or_else(Counted::default, |tool| tool.counted()),
         )
     }
-
-    fn in_plot(&self) -> bool {
-        true
-    }
 }
 
 /// Locks it; a panic under the lock is impossible here, so poison is ignored.
