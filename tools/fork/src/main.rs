@@ -24,14 +24,14 @@ use toolmeter::{
     ToolHandle,
 };
 
-/// How long a child may take.
+/// The longest time that a child may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How many things a child may do under load.
+/// The number of things that a child may do under load.
 const KINDS: u64 = 5;
-/// How often the process forks under load: 200 times for each of them.
+/// The number of forks under load: 200 for each of them.
 const FORKS: u64 = 200 * KINDS;
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Debug, PartialEq)]
 enum Ended {
     Right,
@@ -71,7 +71,7 @@ fn in_child(child: impl FnOnce()) -> Ended {
     }
 }
 
-/// All that a host holds.
+/// A host: its registry, and what it holds of it.
 struct Host {
     registry: Registry,
     tool: ToolHandle,
@@ -179,7 +179,7 @@ impl Host {
     }
 }
 
-/// What was not right, as it is found.
+/// The failures found so far.
 #[derive(Default)]
 struct Faults(u32);
 
@@ -269,7 +269,7 @@ fn at_rest(faults: &mut Faults) {
     faults.check("the child builds a registry of its own", &ended);
 }
 
-/// Threads that are busy until they are told to stop.
+/// Threads that are busy until a flag stops them.
 struct Load {
     stop: Arc<AtomicBool>,
     heard: Arc<AtomicU64>,
@@ -277,7 +277,7 @@ struct Load {
 }
 
 impl Load {
-    /// Calls that succeed and fail, a subscriber that hears of them, and with `churns` tools that
+    /// Calls that succeed and fail, a subscriber that receives their events, and with `churns` tools that
     /// come and go, readings, resets and publications.
     fn new(registry: &Registry, churns: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));

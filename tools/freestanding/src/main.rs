@@ -75,7 +75,7 @@ fn meter() -> i32 {
     0
 }
 
-/// Whether clearing leaves zeros. With a view of its own: one that is passed on by reference keeps
+/// Returns whether clearing leaves zeros. With a view of its own: one that is passed on by reference keeps
 /// the compiler from knowing its layout, and the arrays of a reading are then zeroed by `memset`.
 fn clears() -> bool {
     let Ok(slot) = Slot::new(&WORDS, LAYOUT) else {

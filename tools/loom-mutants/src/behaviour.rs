@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Whether each change is noticed, except those that are explained.
+/// Returns whether each change is noticed, except those that are explained.
 pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     let said = |error: io::Error| error.to_string();
     let project = project()?;
@@ -61,7 +61,7 @@ pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     Ok(wrong == 0)
 }
 
-/// How the changes ended.
+/// The results of the changes.
 #[derive(Default)]
 struct Counts {
     failed: usize,
@@ -93,7 +93,7 @@ impl Counts {
     }
 }
 
-/// Where the copy is built.
+/// The target directory of the copy.
 struct Build<'a> {
     tree: &'a Tree,
     target: std::path::PathBuf,

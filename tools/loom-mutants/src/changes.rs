@@ -9,15 +9,15 @@ use std::fmt;
 /// A mistake that could be made, and the test that must notice it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
-    /// What does not hold any more.
+    /// The property that does not hold any more.
     pub(crate) breaks: &'static str,
     /// The file, below the root.
     pub(crate) file: &'static str,
-    /// What stands there, exactly once.
+    /// The text to replace, which is in the file exactly once.
     find: &'static str,
-    /// What is put in its place.
+    /// The text that replaces it.
     replace: &'static str,
-    /// Where the test is.
+    /// The target with the test.
     pub(crate) tests: In,
     /// The test, with the modules that it is in.
     pub(crate) test: &'static str,
@@ -25,7 +25,7 @@ pub(crate) struct Change {
     pub(crate) unseen_because: Option<&'static str>,
 }
 
-/// Where a test of the facade is.
+/// The target with a test of the facade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum In {
     /// Beside the code.
@@ -61,7 +61,7 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// That the entry is stale, if what it changes does not stand there exactly once.
+    /// If the text of the entry is not in the file exactly once.
     pub(crate) fn made_in(&self, source: &str) -> Result<String, String> {
         match source.matches(self.find).count() {
             1 => Ok(source.replacen(self.find, self.replace, 1)),

@@ -13,10 +13,10 @@
 //! or one was that is said to be unseen; 2 if the tests of the unchanged code do not pass, a
 //! change does not build, or one finds no place in the code any more.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
-//! | `orderings` | weakening orderings, and which no model can see |
-//! | `sites` | which orderings there are |
+//! | `orderings` | weakening orderings, and the list of those that no model can see |
+//! | `sites` | the search for orderings |
 //! | `behaviour` | making the handwritten changes |
 //! | `changes` | the handwritten changes |
 //! | `tree` | the copy in which the code is changed |
@@ -74,7 +74,7 @@ fn time(test: &Test) -> Result<(Duration, String), String> {
     }
 }
 
-/// How long a test may take that took so long on the unchanged code.
+/// Returns the time limit of a test that took so long on the unchanged code.
 fn patience(took: Duration) -> Duration {
     LEAST_PATIENCE.max(took * PATIENCE)
 }

@@ -25,7 +25,7 @@ struct Timed {
     took: Duration,
 }
 
-/// Whether the models are as good as they are said to be. A model that is stopped counts as not
+/// Returns whether the models notice all orderings except [`BLIND_SPOTS`]. A model that is stopped counts as not
 /// having noticed.
 pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     let said = |error: std::io::Error| error.to_string();

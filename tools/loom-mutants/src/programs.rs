@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a run looks whether it is over.
+/// The time between two looks whether a run is over.
 const POLL: Duration = Duration::from_millis(20);
 
 /// One test of a binary.
@@ -18,11 +18,11 @@ pub(crate) struct Test {
     binary: PathBuf,
     /// The folder of its package, in which cargo would run it.
     folder: PathBuf,
-    /// What the test is called.
+    /// The name of the test.
     pub(crate) name: String,
 }
 
-/// How a run of a test ended.
+/// The end of a run of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// It held, and printed this.
@@ -37,7 +37,7 @@ pub(crate) enum Ended {
 ///
 /// # Errors
 ///
-/// What cargo said if it did not build.
+/// The output of cargo, if it did not build.
 pub(crate) fn build_models(root: &Path, target: &Path, chosen: &str) -> Result<Vec<Test>, String> {
     let mut cargo = cargo_test(root, target);
     cargo
@@ -50,7 +50,7 @@ pub(crate) fn build_models(root: &Path, target: &Path, chosen: &str) -> Result<V
 ///
 /// # Errors
 ///
-/// What cargo said if it did not build.
+/// The output of cargo, if it did not build.
 pub(crate) fn build_tests(
     root: &Path,
     target: &Path,

@@ -1,4 +1,4 @@
-//! Which orderings there are to weaken.
+//! The orderings that can be weakened.
 //!
 //! Owns the search through the sources. Promise: every `Release`, `Acquire`, `AcqRel` or `SeqCst`
 //! that is an expression in the code of the three crates is found, except in tests and in the
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use walkdir::WalkDir;
 
-/// Where the code of the crates is, below the root.
+/// The folders with the code of the crates, below the root.
 const SOURCES: [&str; 3] = ["core/src", "events/src", "src"];
 /// The files in which something stands in for another crate in a model.
 const MODEL_ONLY: &str = "model.rs";
-/// What an ordering that can be weakened is called.
+/// The names of the orderings that can be weakened.
 const STRONG: [&str; 4] = ["Release", "Acquire", "AcqRel", "SeqCst"];
 
 /// One ordering in the sources.
@@ -25,7 +25,7 @@ pub(crate) struct Site {
     pub(crate) line: usize,
     /// The column of the ordering's name, in characters from 0.
     column: usize,
-    /// What it is called.
+    /// Its name.
     ordering: String,
     /// The line as it stands, for people.
     pub(crate) text: String,

@@ -39,7 +39,7 @@ impl Tree {
         })
     }
 
-    /// Where the copy is.
+    /// Returns the root of the copy.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

@@ -30,10 +30,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Room for as many facts as toolmeter's rings have in `toolmeter/subscribed`.
 const ROOM: usize = 8 * 65_536;
-/// How long to wait for the receiver after a slice.
+/// The longest time to wait for the receiver after a slice.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is told of a start or an end.
+/// The facts of a start or an end.
 #[derive(Clone, Debug)]
 struct Fact {
     call: u64,
@@ -65,7 +65,7 @@ impl Fact {
     }
 }
 
-/// What the receiver got.
+/// The facts that the receiver got.
 #[derive(Debug, Default)]
 struct Received {
     starts: AtomicU64,
@@ -200,7 +200,7 @@ impl Tell for Broadcast {
     }
 }
 
-/// A span for each call, and a layer that sends what it hears of spans.
+/// A span for each call, and a layer that sends the facts of each span.
 struct Tracing(Dispatch);
 
 struct Spans {

@@ -1,10 +1,10 @@
-//! How rows are checked and timed.
+//! Checking and timing of rows.
 //!
 //! A fixed team of threads makes the calls, so that no measurement pays for a thread's first
 //! call. A measurement is a slice of a few milliseconds in which one row is called by 1, 2 or
 //! 4 of them; its figure is the time of all of them over the calls of all of them. With more
 //! threads than cores that includes the time in which a thread was not running, for the floor
-//! as for everybody. Slices are longer the more threads there are, so that the threads of one
+//! as for all rows. Slices are longer the more threads there are, so that the threads of one
 //! get to run beside each other.
 //!
 //! A round measures every row at every number of threads, starting with another row each time,
@@ -180,7 +180,7 @@ impl Measurement {
         self.rounds += 1;
     }
 
-    /// Hands back the figures.
+    /// Returns the figures.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl Measurement {
 }
 
 impl Cell {
-    /// Measures one slice and hands back how many calls it made, the untimed ones included.
+    /// Measures one slice and returns the number of its calls, the untimed ones included.
     fn add_round(
         &mut self,
         team: &Team,

@@ -1,6 +1,6 @@
 //! The cost of a metered call: toolmeter next to its peers, doing the same work.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
 //! | `args` | the command line |
 //! | `row` | a row of the table, and the work that all rows do alike |
@@ -17,7 +17,7 @@
 //! | `memory` | resident memory |
 //! | `shared_lines` | the cache lines that one thread writes and another uses |
 //!
-//! What it does not show: tools that do work between the two reads of the clock and so let the
+//! It does not show tools that do work between the two reads of the clock and so let the
 //! caches go cold, more cores than the machine has, and what it costs to read or export the
 //! figures. Each peer runs with the histogram that its users get by default or configure most
 //! often, which for the Prometheus clients and OpenTelemetry has 11 bounds, where toolmeter

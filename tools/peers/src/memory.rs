@@ -66,7 +66,7 @@ pub(crate) const REUSED: Figure = Figure {
 };
 const FIGURES: [Figure; 3] = [UNUSED, USED, REUSED];
 
-/// Measures every figure and hands back the table.
+/// Measures every figure and returns the table.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub(crate) fn report() -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// What a figure came to.
+/// The value of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resident {
     bytes: u64,
@@ -105,7 +105,7 @@ impl Resident {
         self.bytes as f64 / (1024.0 * 1024.0)
     }
 
-    /// What each tool, or each tool and thread, takes of it.
+    /// Returns the share of each tool, or of each tool and thread.
     pub(crate) fn kibibytes_of_a_share(self) -> f64 {
         self.bytes as f64 / 1024.0 / self.shares as f64
     }
@@ -162,7 +162,7 @@ pub(crate) fn figure(figure: &str, stripes: usize) -> Result<u64, Box<dyn Error>
     Ok(after.saturating_sub(before))
 }
 
-/// A registry whose clock is turned by hand, and 1,000 tools in use by 2 threads in it, as in
+/// Returns a registry with a manual clock, and 1,000 tools in use by 2 threads in it, as in
 /// [`USED`].
 ///
 /// # Errors

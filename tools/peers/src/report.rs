@@ -1,4 +1,4 @@
-//! The figures as a table for people and as JSON for programs.
+//! The figures as a table and as JSON.
 
 use crate::harness::{Measured, THREADS};
 use crate::row::Pace;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-/// What is said of a paced row that lost events: a call whose events are lost is cheaper.
+/// The remark on a paced row that lost events: a call whose events are lost is cheaper.
 const NOT_VALID: &str = ": it should be 0, so this row does not count";
 
 /// All rows with the floor they are compared with.
@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) paced_idle: Measured,
     /// toolmeter's rows, then the peers'; the first is `toolmeter/idle`.
     pub(crate) rows: Vec<Measured>,
-    /// What toolmeter's clock reads.
+    /// The source of toolmeter's clock.
     pub(crate) clock: &'static str,
 }
 
@@ -51,7 +51,7 @@ struct JsonRow {
 }
 
 impl Report {
-    /// One JSON object in one line.
+    /// Returns one JSON object in one line.
     ///
     /// Rows with a subscriber also have `lost` (events) and `calls_per_second` (of one thread). A
     /// paced row also has what it is compared with: `floor_ns` and `toolmeter_ns`, which are

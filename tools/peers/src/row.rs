@@ -1,6 +1,6 @@
-//! What a row of the table is: one library, used in one way, that meters calls that do nothing.
+//! A row of the table: one library, used in one way, that meters calls that do nothing.
 //!
-//! Every row does the same work for each call: read a clock, run a tool that only hands back
+//! Every row does the same work for each call: read a clock, run a tool that only returns
 //! a number, read the clock again, count a success and put the latency into a histogram. All
 //! threads meter the same tool.
 
@@ -16,16 +16,16 @@ pub(crate) const BOUNDS_SECONDS: [f64; 11] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// What a row says it has counted since it was made.
+/// The counts of a row since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// The value of the success counter.
     pub(crate) successes: u64,
-    /// How many latencies are in the histogram.
+    /// The number of latencies in the histogram.
     pub(crate) samples: u64,
 }
 
-/// How fast a row's calls are made.
+/// The rate of a row's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// One after the other.
@@ -42,11 +42,11 @@ pub(crate) trait Row: Send + Sync {
     /// Makes `calls` metered calls on the calling thread.
     fn run(&self, calls: u64);
 
-    /// Everything counted so far, zeros where it cannot be read, or `None` for a row that counts
-    /// nothing: a bare clock.
+    /// Returns everything counted so far, zeros where it cannot be read, or `None` for a row that
+    /// counts nothing: a bare clock.
     fn counted(&self) -> Option<Counted>;
 
-    /// How fast the calls are to be made.
+    /// Returns the rate of the calls.
     fn pace(&self) -> Pace {
         Pace::Unpaced
     }
@@ -56,7 +56,7 @@ pub(crate) trait Row: Send + Sync {
         256
     }
 
-    /// What the library must do from time to time; done between measurements, never timed.
+    /// Does what the library must do from time to time. It is called between measurements and not timed.
     fn settle(&self) {}
 
     /// Events lost so far, for rows that have a subscriber.

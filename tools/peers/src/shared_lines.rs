@@ -48,7 +48,7 @@ const AT_REST: Duration = Duration::from_millis(200);
 #[repr(align(128))]
 struct Mark(AtomicU64);
 
-/// Where a turn of either thread begins, and where one ends.
+/// The marks of the begin of a turn of each thread, and of the end of a turn.
 static MARKS: [Mark; 3] = [const { Mark(AtomicU64::new(0)) }; 3];
 const END: usize = 2;
 
@@ -63,14 +63,14 @@ impl Mark {
     }
 }
 
-/// What is called, and how it is set up.
+/// The calls of a scenario, and their set-up.
 struct Scenario {
     /// The name under which the program asks itself for it.
     id: &'static str,
     name: &'static str,
     stripes: usize,
     is_subscribed: bool,
-    /// Whether the threads may share lines; where not, a line that they share is an error.
+    /// Whether the threads may share lines. If not, a shared line is an error.
     may_share: bool,
     call: fn(&Registry, &ToolHandle),
 }
@@ -275,7 +275,7 @@ pub(crate) fn take_turns(id: &str) -> Result<String, Box<dyn Error>> {
     Ok(format!("{first} {second} {end}\n"))
 }
 
-/// What the trace of a scenario says.
+/// The counts from the trace of a scenario.
 #[derive(Debug, Default)]
 struct Counted {
     /// Stores in the turns of both threads.

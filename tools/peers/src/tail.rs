@@ -1,7 +1,7 @@
 //! `--tail`: percentiles of single calls, next to those of a bare clock pair.
 //!
 //! Each sample lies between two more reads of the clock, and a call and a bare pair take turns
-//! within one loop, so whatever the machine does falls on both. Both columns contain the cost of
+//! within one loop, so what the machine does affects both. Both columns contain the cost of
 //! the sampling itself (about one read of the clock), and the difference of two rows is what
 //! metering adds. Who goes first changes with each sample.
 //!
@@ -56,7 +56,7 @@ struct Case {
     samples: Vec<Samples>,
 }
 
-/// Measures for about `measure_for` and hands back the table.
+/// Measures for about `measure_for` and returns the table.
 ///
 /// # Errors
 ///

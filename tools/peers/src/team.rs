@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How many threads there are.
+/// The number of threads.
 pub(crate) const TEAM: usize = 4;
 /// Calls of each thread before a row is timed, to see whether all of them are counted; enough
 /// for their events to have touched every place of the largest rings.
@@ -25,7 +25,7 @@ const BURST_EVERY: Duration = Duration::from_micros(100);
 /// A paced thread that is further behind than this gives up catching up.
 const CATCH_UP: Duration = Duration::from_millis(1);
 
-/// What one slice gave, over all its threads.
+/// The measurement of one slice, over all its threads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slice {
     busy: Duration,
@@ -39,7 +39,8 @@ impl Slice {
     }
 }
 
-/// What a member of the team did: the timed part, and all its calls, the untimed ones included.
+/// The measurement of a member of the team: the timed part, and all its calls, the untimed ones
+/// included.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
     pub(crate) slice: Slice,
@@ -82,7 +83,7 @@ impl Team {
         Self { members, threads }
     }
 
-    /// Lets each member make its first calls of a row, then all of them at once, and hands back
+    /// Lets each member make its first calls of a row, then all of them at once, and returns
     /// how many calls that were.
     ///
     /// First calls are made in turn so that libraries that give each thread a place of its
@@ -138,7 +139,7 @@ impl Team {
         self.run(0..threads, jobs)
     }
 
-    /// Gives one job to each of these members and adds up what they hand back.
+    /// Gives one job to each of these members and adds up what they return.
     fn run(&self, members: std::ops::Range<usize>, jobs: impl IntoIterator<Item = Job>) -> Done {
         let members = &self.members[members];
         for (member, job) in members.iter().zip(jobs) {
@@ -240,7 +241,7 @@ impl Pacer {
         BURST
     }
 
-    /// Yields until the next burst is due, and hands back the time then.
+    /// Yields until the next burst is due, and returns the time then.
     pub(crate) fn wait(&mut self) -> Instant {
         let mut now = Instant::now();
         while now < self.due {

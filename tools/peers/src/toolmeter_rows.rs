@@ -24,7 +24,7 @@ use toolmeter::{Clock, HostClock, Registry, StatsHandle, ToolHandle, ToolSpec, a
 /// largest team, and room for the time in which two cores run four callers before the pump.
 const ROOMY_STRIPES: usize = 8;
 const ROOMY_RING: usize = 65_536;
-/// How long to wait for the pump to empty the rings between two measurements.
+/// The longest time to wait for the pump to empty the rings between two measurements.
 const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
 /// toolmeter's rows; the first is `toolmeter/idle`.
@@ -46,7 +46,7 @@ pub(crate) fn rows() -> Result<[Arc<dyn Row>; 5], Box<dyn Error>> {
     ])
 }
 
-/// What rows are compared with: the floor, the peers' own floor, then the floor and
+/// Returns the rows that others are compared with: the floor, the peers' own floor, then the floor and
 /// `toolmeter/idle` at the pace of `toolmeter/subscribed`.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ pub(crate) struct Metered {
 }
 
 impl Metered {
-    /// Nobody listens; all settings are the defaults.
+    /// There is no subscriber, and all settings are the defaults.
     pub(crate) fn idle() -> Result<Self, Box<dyn Error>> {
         Self::new(Registry::new(), false)
     }
@@ -163,7 +163,7 @@ impl Metered {
     }
 }
 
-/// What the registry's snapshot says of the tool.
+/// Returns the counts of the tool in the registry's snapshot.
 fn counted(registry: &Registry) -> Counted {
     let metrics = registry.metrics();
     metrics

@@ -29,10 +29,10 @@ use toolmeter::{Clock, EventKind, Registry, Subscription, ToolHandle};
 
 /// Tasks that call at the same time.
 const TASKS: usize = 1_000;
-/// How long to wait for the receiver after a slice.
+/// The longest time to wait for the receiver after a slice.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a tool does.
+/// The work of a tool.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     /// So many dependent steps.
@@ -62,7 +62,7 @@ fn spin(steps: u64) -> u64 {
 /// Steps whose time tells how long one takes.
 const STEPS: u64 = 100_000;
 
-/// How long [`STEPS`] take, by the fastest of some tries.
+/// Returns the time that [`STEPS`] take, by the fastest of some tries.
 fn time_of_steps() -> Duration {
     let tries = (0..50).map(|_| {
         let start = Instant::now();
@@ -86,7 +86,7 @@ struct Case {
     calls: usize,
 }
 
-/// What the slices of a case gave.
+/// The measurements of a case.
 struct Measured {
     name: &'static str,
     calls: u64,

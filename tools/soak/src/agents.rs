@@ -2,7 +2,7 @@
 //! calls that are cancelled while they hang.
 //!
 //! The expected counts come from the results of each turn. That is exact because a tool of these turns
-//! can fail in one way only: whatever came before the last attempt of a call failed in that way.
+//! can fail in one way only: all attempts of a call before the last failed in that way.
 
 use crate::counts::Counts;
 use crate::host::Host;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_millis(3);
 /// The time limit of a call that is cancelled long before, even if the process was stopped for a
 /// while.
 const HOUR: Duration = Duration::from_secs(3_600);
-/// How many turns an agent has, unless the load is over before.
+/// The number of turns of an agent, unless the load is over before.
 const TURNS: u64 = 50;
 
 /// An agent that asks for the same calls turn after turn.

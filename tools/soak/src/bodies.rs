@@ -19,10 +19,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{Invocation, Outcome, RegisterError, Tool, ToolFuture, ToolHandle, ToolSpec};
 
-/// How long it may take until a body is dropped that no handle holds.
+/// The longest time until a body is dropped that no handle holds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many bodies there are.
+/// The number of bodies.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     made: AtomicU64,

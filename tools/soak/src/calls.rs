@@ -19,7 +19,7 @@ use toolmeter::{
     CallBuilder, CallContext, ErrorKind, InvokeError, Outcome, ToolError, ToolHandle, Verdict,
 };
 
-/// How many kinds of calls [`Caller::call`] makes in turn.
+/// The number of kinds of calls that [`Caller::call`] makes in turn.
 pub(crate) const KINDS_OF_CALLS: u64 = 20;
 
 /// A tool's result that says nothing but whether it failed.
@@ -31,7 +31,7 @@ pub(crate) struct Caller {
     finisher: Finisher,
     context: Arc<CallContext>,
     step: u64,
-    /// What it did.
+    /// The expected counts of its calls.
     pub(crate) counts: Counts,
 }
 

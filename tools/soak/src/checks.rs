@@ -29,7 +29,7 @@ use toolmeter::{ErrorKind, EventKind};
 /// A number counted twice.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Check {
-    /// What was counted.
+    /// The name of the number.
     pub(crate) what: String,
     /// The number that the soak counted.
     pub(crate) expected: u64,

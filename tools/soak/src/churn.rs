@@ -13,10 +13,10 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{ErrorKind, Outcome, ToolHandle, ToolId, ToolSpec};
 
-/// How many rounds follow each other without a rest: names are registered again so soon that
+/// The number of rounds without a rest: names are registered again so soon that
 /// callers may still hold them.
 const ROUNDS: u32 = 9;
-/// How long the rest is: by its end no thread holds the tools, and they have departed.
+/// The length of the rest: by its end no thread holds the tools, and they have departed.
 const DEPARTED: Duration = Duration::from_millis(150);
 
 /// Registers and deregisters these tools in turn until the load is over.

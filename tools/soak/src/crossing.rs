@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::task::{Context, Poll, Waker};
 use toolmeter::{Outcome, OwnedCall};
 
-/// How many calls wait for the thread that ends them.
+/// The number of calls that may wait for the thread that ends them.
 const WAITING: usize = 64;
 
 /// A call under way that changes threads.
@@ -47,7 +47,7 @@ impl Passed {
     }
 }
 
-/// Where calls are handed over.
+/// The channel to the thread that ends the calls.
 #[derive(Clone)]
 pub(crate) struct Finisher(SyncSender<Passed>);
 

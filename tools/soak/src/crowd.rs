@@ -7,7 +7,7 @@
 //! # What must hold
 //!
 //! * Each reader that missed nothing has all calls, over the names and what is nameless: the totals,
-//!   what resets handed back with the metrics since, a cursor that was read often, and one that
+//!   what resets returned with the metrics since, a cursor that was read often, and one that
 //!   was made at the start and read at the end.
 //! * A name that was used once has exactly its own calls, or is forgotten. What each such name does
 //!   follows from its number, so it need not be remembered.
@@ -77,7 +77,7 @@ pub(crate) struct Counted {
     pub(crate) other_counts: u64,
     /// Calls under recurring names that a reader has and that were not made.
     pub(crate) excess: u64,
-    /// How often the totals were less than before.
+    /// The number of times that the totals were less than before.
     pub(crate) went_back: u64,
     /// The registry's account of its events.
     pub(crate) events: EventAccounting,

@@ -1,4 +1,4 @@
-//! What a run must do to test anything.
+//! The list of what a run must do to test anything.
 
 /// Something that a run must do to test anything. Each is counted, and none may be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub(crate) const MARK: &str = "[redacted]";
 /// The longest message that is kept, in bytes: the default.
 pub(crate) const MESSAGE_BYTES: usize = 512;
 
-/// What foreign code does.
+/// The behaviours of foreign code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     /// Panics, with a payload that panics when it is dropped.
@@ -111,7 +111,7 @@ pub(crate) fn explode() -> ! {
     resume_unwind(Box::new(Bomb(2)))
 }
 
-/// What the foreign code of one host shares.
+/// The state that the foreign code of one host shares.
 #[derive(Debug, Default)]
 pub(crate) struct Foreign {
     host: OnceLock<Weak<Host>>,
@@ -123,12 +123,12 @@ pub(crate) struct Foreign {
     is_inner_taken: AtomicBool,
 }
 
-/// What foreign code did.
+/// The counts of foreign code.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Its calls.
     pub(crate) counts: Counts,
-    /// What its resets handed back.
+    /// What its resets returned.
     pub(crate) resets: Counts,
 }
 
@@ -173,7 +173,7 @@ impl Foreign {
         }
     }
 
-    /// How many messages were not as they should be.
+    /// Returns the number of messages that were not as expected.
     pub(crate) fn strange_messages(&self) -> u64 {
         self.strange_messages.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Children that the process forks now and then, whatever its other threads are at.
+//! Children that the process forks from time to time, while its other threads run.
 //!
 //! A child has one thread, and copies of all registries as they were at that moment. It counts and
 //! reads, resets, shuts down or drops, and exits with 0. One that is not done in time hangs: it
@@ -31,7 +31,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use toolmeter::{ErrorKind, Intervals, Registry, RunningCalls, Subscription, ToolHandle};
 
-/// How long a child may take.
+/// The longest time that a child may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Between two forks.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -49,10 +49,10 @@ pub(crate) struct Forks {
     callers: Vec<JoinHandle<u64>>,
 }
 
-/// What became of the children.
+/// The ends of the children.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
-    /// How often the process forked.
+    /// The number of forks.
     pub(crate) counts: Counts,
     /// Children that exited with 0.
     pub(crate) right: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Counted {
     pub(crate) hung: u64,
     /// Calls that the parent made of the tool whose registry has no other owner.
     pub(crate) calls: u64,
-    /// What toolmeter counted of them.
+    /// The number of them that toolmeter counted.
     pub(crate) counted: u64,
 }
 

@@ -24,15 +24,15 @@ const CALLS: u64 = 4;
 const EARLY: u64 = 2;
 /// Longer than the pump holds an event back so that others can be sorted in before it.
 const HOLD_BACK: Duration = Duration::from_millis(1);
-/// How many of those who left are looked at again, some time later.
+/// The number of former guests that are looked at again, some time later.
 const REMEMBERED: usize = 8;
 
-/// What guests found.
+/// The findings of guests.
 #[derive(Debug, Default)]
 pub(crate) struct Guests {
-    /// What they did.
+    /// The expected counts of their calls.
     pub(crate) counts: Counts,
-    /// What toolmeter says of all of them.
+    /// Drained for all of them.
     pub(crate) drained: u64,
     /// Delivered, filtered and lost of all of them.
     pub(crate) accounted: u64,
@@ -159,7 +159,7 @@ impl Guests {
     }
 }
 
-/// What one guest received.
+/// The events that one guest received.
 #[derive(Debug, Default)]
 struct Own {
     received: u64,

@@ -21,16 +21,16 @@ use toolmeter::{
     TryRecvError,
 };
 
-/// How long they stop.
+/// The time for which they stop.
 const HALT: Duration = Duration::from_millis(50);
 /// Batches between two stops.
 const EVERY: u64 = 64;
-/// How long they wait for a batch before they look whether this is the end.
+/// The time that they wait for a batch before they check for the end.
 const LOOK: Duration = Duration::from_millis(20);
 /// Longer than what comes while they stop.
 const LONG_QUEUE: usize = 65_536;
 
-/// How a receiver stops.
+/// The ways in which a receiver stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Halting {
     /// Its queue fills meanwhile.
@@ -41,17 +41,17 @@ pub(crate) enum Halting {
     Polled,
 }
 
-/// What a receiver found.
+/// The findings of a receiver.
 #[derive(Debug)]
 pub(crate) struct Halted {
-    /// Which it was.
+    /// The receiver.
     pub(crate) who: Halting,
-    /// What it did.
+    /// Its counts, among them the number of times that it stopped.
     pub(crate) counts: Counts,
     /// Events that it received.
     pub(crate) received: u64,
     told_lost: u64,
-    /// What toolmeter says of it.
+    /// The statistics of its subscription.
     pub(crate) stats: SubscriptionStats,
 }
 
@@ -59,7 +59,7 @@ impl Halting {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Ample, Self::Polled];
 
-    /// What it is called.
+    /// Returns its name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",

@@ -17,12 +17,12 @@ use toolmeter::{
 
 /// Fewer than the threads that call.
 pub(crate) const STRIPES: usize = 4;
-/// How often a snapshot is published.
+/// The time between two published snapshots.
 pub(crate) const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 /// The warm-up makes calls of this many times of 8 us doubled: up to 65 ms, longer than nearly all
 /// that follow.
 const OCTAVES: u32 = 14;
-/// How its calls end.
+/// The outcomes of the calls of the warm-up.
 const OUTCOMES: [Outcome; 4] = [
     Outcome::Success,
     Outcome::Failure(ErrorKind::Other),
@@ -31,10 +31,10 @@ const OUTCOMES: [Outcome; 4] = [
 ];
 /// By how much the load is heavier at first.
 const RAMP: u32 = 4;
-/// How many events a subscriber that loses nothing may be behind before callers wait for it.
+/// The number of events that a subscriber that loses none may be behind before callers wait for it.
 const MAX_BEHIND: u64 = 2_048;
 
-/// What everybody shares.
+/// The state that all threads share.
 #[derive(Debug)]
 pub(crate) struct Host {
     /// The registry under load.
@@ -46,7 +46,7 @@ pub(crate) struct Host {
     followed: RwLock<Vec<(StatsHandle, Received)>>,
 }
 
-/// How many events a subscriber received. Nothing is compared with this number.
+/// The number of events that a subscriber received. No check uses it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received(Arc<AtomicU64>);
 
@@ -62,7 +62,7 @@ impl Received {
 }
 
 impl Host {
-    /// What a registry is built with.
+    /// Returns the settings of a registry.
     pub(crate) fn builder() -> RegistryBuilder {
         Registry::builder()
             .instance("soak")
@@ -113,7 +113,7 @@ impl Host {
         self.calm.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the load is over.
+    /// Returns whether the load is over.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -155,7 +155,7 @@ impl Host {
         }
     }
 
-    /// Whether every event of the load has been handed to the subscribers.
+    /// Returns whether every event of the load was delivered to the subscribers.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet.load(Ordering::Acquire)
     }
@@ -166,7 +166,7 @@ impl Host {
     }
 
     /// Calls every tool in every stripe with every outcome, short and long, so that all memory
-    /// that a slot ever needs is touched before anybody measures it.
+    /// that a slot ever needs is touched before it is measured.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@
 //! | slow | all | now and then, from a short queue | loses much |
 //! | dead | all | never while the load lasts | loses nearly all |
 //!
-//! What was lost is told with the next batch. So once all is at rest and the queues are empty, one
+//! A subscriber learns what it lost with the next batch. So once all is at rest and the queues are empty, one
 //! more call, the bell, makes every account complete.
 
 use crate::host::{Host, Received};
@@ -25,10 +25,10 @@ const LONG_QUEUE: usize = 65_536;
 /// Room for the events of the bell, in two batches at most.
 const SHORT_QUEUE: usize = 2;
 
-/// How many events out of order are shown, of each subscriber.
+/// The number of events out of order that are shown, of each subscriber.
 const MOST_TOLD: u64 = 3;
 
-/// How a subscriber listens.
+/// The ways in which a subscriber receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
     /// Reads everything at once.
@@ -53,7 +53,7 @@ impl Listener {
         Self::Dead,
     ];
 
-    /// What it is called.
+    /// Returns its name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
@@ -128,12 +128,12 @@ impl Listener {
     }
 }
 
-/// What one subscriber received.
+/// The events that one subscriber received.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    /// Who it is.
+    /// The subscriber.
     pub(crate) listener: Listener,
-    /// What toolmeter says of it.
+    /// The statistics of its subscription.
     pub(crate) stats: StatsHandle,
     /// Events of each tool and kind.
     pub(crate) kinds: [[u64; EventKind::ALL.len()]; TOOLS],

@@ -1,4 +1,4 @@
-//! One run: everybody is started, left alone, ended, and asked what they counted.
+//! One run: all threads are started and ended, and their counts collected.
 //!
 //! ```text
 //! cursors -> warm-up, without a subscription -> subscribers -> load -> rest -> bell -> departures
@@ -28,11 +28,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use toolmeter::{ErrorKind, EventAccounting, Intervals, Outcome, StatsHandle};
 
-/// How many events a ring holds: less than a burst of calls offers.
+/// The capacity of a ring: less than the events of a burst of calls.
 const RING_CAPACITY: usize = 128;
-/// How often the two cursors that live for the whole run are read.
+/// The time between two readings of each cursor that lives for the whole run.
 const CURSORS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(61)];
-/// Calls that begin before anybody subscribes and end after.
+/// Calls that begin before the first subscription and end after.
 const EARLY: u64 = 5;
 /// Calls that begin before the shutdown and end after.
 const LATE: u64 = 3;
@@ -40,13 +40,13 @@ const LATE: u64 = 3;
 const TASKS: u64 = 12;
 /// Agents at once.
 const AGENTS: usize = 2;
-/// How long it may take until everything that was offered is handed out.
+/// The longest time until every event that was offered is delivered.
 const REST: Duration = Duration::from_secs(20);
 
-/// What everybody counted, at rest.
+/// All counts, at rest.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// What the load did.
+    /// The expected counts of the load.
     pub(crate) counts: Counts,
     /// Events that were not offered because there was no subscription yet.
     pub(crate) unheard: u64,
@@ -54,51 +54,51 @@ pub(crate) struct Run {
     pub(crate) overheard: u64,
     /// All intervals of each cursor.
     pub(crate) cursors: [Counts; 2],
-    /// All that was cleared by resets, and the metrics since the last.
+    /// The sum of what resets cleared, and the metrics since the last.
     pub(crate) resets: Counts,
-    /// All that was counted since the registry was built.
+    /// The totals since the registry was built.
     pub(crate) totals: Counts,
     /// Metrics at rest, and the snapshot that was published then.
     pub(crate) published: [Counts; 2],
     /// Calls in flight, as the metrics have it.
     pub(crate) in_flight: u64,
     /// Tools that could be seen when only those that stay were held, and all that the others
-    /// had counted was handed back.
+    /// had counted was returned.
     pub(crate) visible: usize,
-    /// What each subscriber received.
+    /// The events that each subscriber received.
     pub(crate) heard: Vec<Heard>,
-    /// What those found who subscribed for a moment.
+    /// The findings of subscribers that came and left.
     pub(crate) guests: Guests,
     /// Events lost because they came after the shutdown, as expected and as counted.
     pub(crate) lost_after: [u64; 2],
-    /// What became of all events.
+    /// The registry's account of all events.
     pub(crate) events: EventAccounting,
-    /// What was counted on the host whose rings have room for everything.
+    /// The counts of the host whose rings have room for everything.
     pub(crate) roomy: roomy::Counted,
-    /// What was counted on the host whose own code is hostile.
+    /// The counts of the host whose own code is hostile.
     pub(crate) rude: rude::Counted,
-    /// What was counted on the host whose clocks step.
+    /// The counts of the host whose clocks step.
     pub(crate) stepping: stepping::Counted,
-    /// What forked children did.
+    /// The counts of forked children.
     #[cfg(unix)]
     pub(crate) forks: forks::Counted,
     /// Threads of toolmeter's that are left when every registry is shut down, where that is known.
     pub(crate) threads_left: Option<u64>,
-    /// What was counted where more names come and go than are remembered.
+    /// The counts of the registry where more names come and go than are remembered.
     pub(crate) crowd: crowd::Counted,
-    /// What the process took.
+    /// The memory of the process.
     pub(crate) memory: Memory,
 }
 
 impl Run {
-    /// All calls, on whichever host.
+    /// Returns the number of calls, on all hosts.
     pub(crate) fn calls(&self) -> u64 {
         let hosts = [&self.roomy, &self.rude.roomy, &self.stepping.roomy];
         let elsewhere: u64 = hosts.iter().map(|host| host.counts.calls()).sum();
         self.counts.calls() + elsewhere + self.crowd.counts.calls()
     }
 
-    /// How often this was done, by whomever.
+    /// Returns the number of times that this was done, by any thread.
     pub(crate) fn done(&self, did: Did) -> u64 {
         let readers = [&self.cursors[0], &self.cursors[1], &self.resets];
         let by_readers: u64 = readers.iter().map(|counts| counts.times(did)).sum();
@@ -114,11 +114,11 @@ impl Run {
     }
 }
 
-/// Loads a registry for so long.
+/// Loads the registries for this time.
 ///
 /// # Errors
 ///
-/// If something cannot be set up, or a thread of the load panicked, which it has said by then.
+/// If something cannot be set up, or a thread of the load panicked.
 pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error>> {
     let roomy = Warm::up(Host::builder())?;
     let rude = Rude::warm()?;
@@ -252,7 +252,7 @@ fn come_to_rest(host: &Host, team: &mut Ended, stats: &[StatsHandle]) {
     }
 }
 
-/// Waits until the tools that were deregistered have departed, and a reset has handed back what
+/// Waits until the tools that were deregistered have departed, and a reset has returned what
 /// they counted: then they cannot be seen any more. Returns how many tools can be seen.
 fn let_depart(host: &Host, team: &mut Ended) -> usize {
     let registry = &host.registry;
@@ -268,7 +268,7 @@ fn let_depart(host: &Host, team: &mut Ended) -> usize {
     }
 }
 
-/// Everybody at work.
+/// The threads at work.
 struct Team {
     runtime: Runtime,
     tasks: Vec<tokio::task::JoinHandle<Counts>>,
@@ -280,7 +280,7 @@ struct Team {
     resetter: JoinHandle<Counts>,
 }
 
-/// What is left of a team: what its readers counted.
+/// The counts of the readers of a team.
 struct Ended {
     guests: Guests,
     cursors: [(Counts, Intervals); 2],

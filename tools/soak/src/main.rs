@@ -1,5 +1,5 @@
 //! A soak: one registry loaded in every way at once, by tools that fail, panic, hang and change
-//! threads, while tools come and go and all kinds of readers and subscribers look on.
+//! threads, while tools come and go and there are readers and subscribers of all kinds.
 //!
 //! ```text
 //! calls, threads, tasks, agents, churn ----> registry ----> readers: intervals, resets
@@ -7,24 +7,24 @@
 //!        '--> checks: are both columns equal, to the last call and event? <--'
 //! ```
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
 //! | `load.rs` | one run, from the first call to the last |
 //! | `host.rs` | the registry, and its warm-up |
-//! | `tools.rs` | which tools there are, and what they do |
+//! | `tools.rs` | the tools, and their bodies |
 //! | `calls.rs`, `crossing.rs` | calls of plain threads, and those that change threads |
 //! | `threads.rs` | threads that come and go |
-//! | `tasks.rs`, `agents.rs` | calls of tasks on a runtime, by hand and by `AutoRun` |
+//! | `tasks.rs`, `agents.rs` | calls of tasks on a runtime, direct and by `AutoRun` |
 //! | `churn.rs` | tools that come and go |
 //! | `roomy.rs` | a second registry, whose rings lose nothing |
 //! | `crowd.rs` | a third one, where more names come and go than it remembers |
 //! | `rude.rs` | a fourth one, whose host is hostile |
-//! | `foreign.rs` | what hostile code does, in `redactors.rs`, `wakers.rs` and `bodies.rs` |
+//! | `foreign.rs` | hostile code, with `redactors.rs`, `wakers.rs` and `bodies.rs` |
 //! | `halting.rs` | receivers that stop half way |
 //! | `stepping.rs` | a fifth registry, whose clocks step |
-//! | `forks.rs` | forked children, and what they do with these registries |
+//! | `forks.rs` | forked children, which use these registries |
 //! | `readers.rs` | cursors, resets, snapshots |
-//! | `listeners.rs`, `window.rs`, `guests.rs` | subscribers, and the order of what they receive |
+//! | `listeners.rs`, `window.rs`, `guests.rs` | subscribers, and the order of their events |
 //! | `counts.rs`, `did.rs`, `memory.rs`, `remains.rs`, `checks.rs` | the counts, and their comparison |
 
 mod agents;
@@ -71,8 +71,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// How long after the load everything must be at rest, also on a machine that is busy or was
-/// stopped for a while.
+/// The longest time from the end of the load until everything is at rest, also on a machine that is
+/// busy or was stopped for a while.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
@@ -116,12 +116,12 @@ fn show(args: &Args, report: &Report) -> ExitCode {
     }
 }
 
-/// Prints; a reader that closes stdout early does not want the rest.
+/// Prints a text. A closed pipe is no error.
 fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// What a run found.
+/// The findings of a run.
 #[derive(Debug, Serialize)]
 struct Report {
     ok: bool,
@@ -168,7 +168,7 @@ impl Report {
         }
     }
 
-    /// What is wrong, a line each.
+    /// Returns what is wrong, one line each.
     fn errors(&self) -> Vec<String> {
         let checks = self.checks.iter().filter(|check| !check.agrees());
         let mut errors: Vec<_> = checks
@@ -188,7 +188,7 @@ impl Report {
         errors
     }
 
-    /// Both columns, for people.
+    /// Returns both columns as a table.
     fn to_text(&self) -> String {
         let mut lines = vec![format!("{:<56}{:>14}{:>14}", "", "expected", "toolmeter")];
         lines.extend(self.checks.iter().map(|check| {

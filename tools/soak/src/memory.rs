@@ -1,10 +1,10 @@
-//! How many bytes this process has in use, and how to make that a number that tells.
+//! The number of bytes that this process has in use.
 //!
 //! All allocations are counted as they are made and freed. At any moment of the load much is in use
 //! for that moment alone: a reading of thousands of tools takes megabytes. So the number is the
-//! least of many within a while, in which every such use was over at some time. What is resident
-//! would not tell: it is what all threads once needed at the same time, which is chance, and rises
-//! for minutes.
+//! least of many within a while, in which every such use was over at some time. Resident
+//! memory is not used: it is what all threads once needed at the same time, which is chance, and it
+//! rises for minutes.
 
 use peak_alloc::PeakAlloc;
 use serde::Serialize;
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// How many bytes in use may be added from a third of the load to its end.
+/// The most by which the bytes in use may grow from a third of the load to its end.
 const MAX_GROWTH_BYTES: u64 = 1 << 19;
-/// How often the bytes in use are looked at.
+/// The time between two samples of the bytes in use.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// Bytes in use in two whiles of the load.
@@ -29,7 +29,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Whether it grew by more than it may.
+    /// Returns whether it grew by more than it may.
     pub(crate) fn grew(&self) -> bool {
         self.at_the_end > self.after_a_third + MAX_GROWTH_BYTES
     }

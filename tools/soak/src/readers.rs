@@ -1,5 +1,5 @@
-//! Everybody who reads metrics: cursors that live for the whole run and such as come and go, who
-//! resets, and who looks at what was published.
+//! The readers of metrics: cursors that live for the whole run, cursors that come and go, a thread
+//! that resets, and one that reads published snapshots.
 
 use crate::counts::Counts;
 use crate::did::Did;
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{Intervals, Outcome};
 
-/// Reads a cursor until the load is over, and adds up what it returned. The cursor is handed back
+/// Reads a cursor until the load is over, and adds up what it returned. The cursor is returned
 /// so that it can be read to its end.
 pub(crate) fn read_intervals(
     host: &Host,
@@ -36,7 +36,7 @@ pub(crate) fn reset(host: &Host) -> Counts {
     counts
 }
 
-/// Makes cursors and drops them. Nobody else calls the tool that it calls, so each interval must
+/// Makes cursors and drops them. No other thread calls the tool that it calls, so each interval must
 /// hold exactly the calls made since the cursor was.
 pub(crate) fn come_and_go(host: &Host) -> Counts {
     let mut counts = Counts::default();

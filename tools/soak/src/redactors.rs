@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::thread;
 use std::time::Duration;
 
-/// How long the redactor takes when it is slow.
+/// The time that the redactor takes when it is slow.
 const SLOW: Duration = Duration::from_micros(100);
 
-/// What the redactor makes of a text, which follows from how many it had before.
+/// Redacts a text. What else it does depends on the number of texts before.
 pub(crate) fn redact<'a>(foreign: &Foreign, text: &'a str) -> Cow<'a, str> {
     let step = foreign.next();
     match step % 6 {

@@ -5,10 +5,10 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How the names of toolmeter's threads begin.
+/// The prefix of the names of toolmeter's threads.
 const NAME: &str = "toolmeter-";
 
-/// How many are left, after waiting so long for the last to end; `None` where it is not known how
+/// Returns the number that is left, after waiting so long for the last to end; `None` where it is not known how
 /// to ask.
 pub(crate) fn threads_left(patience: Duration) -> Option<u64> {
     let began = Instant::now();

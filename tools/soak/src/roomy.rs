@@ -29,25 +29,25 @@ pub(crate) struct Roomy {
     listener: JoinHandle<Heard>,
 }
 
-/// What was counted there, at rest.
+/// The counts of this host, at rest.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    /// What the load did since somebody subscribed.
+    /// The calls of the load since the subscription.
     pub(crate) counts: Counts,
-    /// The metrics since then, with what resets handed back.
+    /// The metrics since then, with what resets returned.
     pub(crate) metrics: Counts,
-    /// What the subscriber received.
+    /// The events that the subscriber received.
     pub(crate) heard: Heard,
-    /// What became of the events since then.
+    /// The registry's account of the events since then.
     pub(crate) events: EventAccounting,
 }
 
-/// What others counted on the same host.
+/// The counts of other threads on the same host.
 #[derive(Debug, Default)]
 pub(crate) struct Others {
-    /// What they did.
+    /// The expected counts of their calls.
     pub(crate) counts: Counts,
-    /// What their resets handed back.
+    /// What their resets returned.
     pub(crate) resets: Counts,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Others {
 pub(crate) struct Warm {
     /// The host.
     pub(crate) host: Arc<Host>,
-    /// What became of the events of the warm-up.
+    /// The registry's account of the events of the warm-up.
     before: EventAccounting,
 }
 
@@ -87,7 +87,7 @@ impl Roomy {
         let received = Listener::Fast.follow(&host, &subscription);
         let listening = Arc::clone(&host);
         let listener = thread::spawn(move || {
-            // Nobody else is waited for: nothing is lost that a bell would have to tell.
+            // Nothing is lost here, so no event must follow to report a loss.
             let bell = Barrier::new(1);
             Listener::Fast.listen(&listening, &subscription, received.as_ref(), &bell)
         });
@@ -106,7 +106,7 @@ impl Roomy {
     }
 
     /// Ends it, together with `others` that use its host: what is in the rings is delivered, then
-    /// its subscriber is told that this is all.
+    /// its subscriber ends after the last event.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ use toolmeter::{EventAccounting, Intervals};
 
 /// Threads that receive with hostile wakers, one after the other.
 const VISITORS: u64 = 2;
-/// How long it may take until the last waker is counted.
+/// The longest time until the last waker is counted.
 const REST: Duration = Duration::from_secs(20);
 
 /// The host at work.
@@ -38,18 +38,18 @@ pub(crate) struct Rude {
     halting: Vec<JoinHandle<Halted>>,
 }
 
-/// What was counted there, at rest.
+/// The counts of this host, at rest.
 #[derive(Debug)]
 pub(crate) struct Counted {
     /// As on any host that loses nothing.
     pub(crate) roomy: roomy::Counted,
-    /// All that the cursor showed.
+    /// The sum of what the cursor read.
     pub(crate) cursor: Counts,
-    /// What receivers with hostile wakers found.
+    /// The findings of receivers with hostile wakers.
     pub(crate) visits: Visits,
-    /// What receivers that stop half way found.
+    /// The findings of receivers that stop half way.
     pub(crate) halted: Vec<Halted>,
-    /// What became of wakers.
+    /// The registry's account of wakers.
     pub(crate) events: EventAccounting,
     /// Bodies that were made, and that were dropped.
     pub(crate) bodies: [u64; 2],

@@ -19,11 +19,11 @@ use toolmeter::{Clock, ClockSource, ManualClock, Outcome};
 
 /// Jumps from and back to this: hours, so that waiting for the clock would take as long.
 const FAR: Duration = Duration::from_secs(7_200);
-/// How often the clock moves on between two jumps.
+/// The number of regular steps of the clock between two jumps.
 const MOVES: u32 = 20;
 /// By how much.
 const MOVE: Duration = Duration::from_micros(700);
-/// How long a snapshot, or an event, may be waited for.
+/// The longest time to wait for a snapshot or an event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The host at work.
@@ -33,7 +33,7 @@ pub(crate) struct Stepping {
     stepper: JoinHandle<Stepped>,
 }
 
-/// What was counted there, at rest.
+/// The counts of this host, at rest.
 #[derive(Debug)]
 pub(crate) struct Counted {
     /// As on any host that loses nothing.
@@ -128,7 +128,7 @@ fn time_of_day() -> impl Fn() -> SystemTime + Send + Sync + 'static {
     }
 }
 
-/// How many events are still held when nothing happens any more.
+/// Returns the number of events that are still held when nothing happens any more.
 fn held_at_rest(host: &Host) -> u64 {
     let began = Instant::now();
     loop {

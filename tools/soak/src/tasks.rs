@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use toolmeter::{ErrorKind, Outcome, ToolError};
 
-/// How long a call may take that never ends by itself.
+/// The time limit of a call that never ends by itself.
 const LIMIT: Duration = Duration::from_millis(2);
 
 /// Calls until the load is over, beginning with the call number `step`.

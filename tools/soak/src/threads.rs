@@ -17,9 +17,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use toolmeter::{Outcome, ToolHandle};
 
-/// How many threads live at once.
+/// The number of threads that live at once.
 const GROUP: usize = 2 * STRIPES;
-/// How many calls each makes.
+/// The number of calls that each makes.
 const CALLS: u64 = 6;
 
 /// A tool that is called when it is dropped.
@@ -73,7 +73,7 @@ fn short_life(mut caller: Caller, last: LastCall) -> Counts {
     caller.counts
 }
 
-/// A thread in a call that only ends when somebody cancels it.
+/// A thread in a call that ends only when another thread cancels it.
 fn hang(host: &Arc<Host>, cancelled: Receiver<()>) -> JoinHandle<Counts> {
     let host = Arc::clone(host);
     thread::spawn(move || {

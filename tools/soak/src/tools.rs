@@ -1,4 +1,4 @@
-//! The tools of the soak: what they are called, and what those with a body do.
+//! The tools of the soak: their names and their bodies.
 //!
 //! A tool's place in [`NAMES`] is its place in the counts. The first [`FIXED`] are registered
 //! once and stay; the rest come and go.
@@ -38,9 +38,9 @@ pub(crate) const ALONE: usize = 11;
 pub(crate) const JOINED: usize = 12;
 /// Called when all else is at rest: its events tell subscribers what they lost before.
 pub(crate) const BELL: usize = 13;
-/// How many tools stay registered.
+/// The number of tools that stay registered.
 pub(crate) const FIXED: usize = 14;
-/// How many there are.
+/// The number of tools.
 pub(crate) const TOOLS: usize = NAMES.len();
 
 /// Their names.
@@ -81,7 +81,7 @@ pub(crate) fn place(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| *known == name)
 }
 
-/// What a tool with a body can be asked for, as its arguments.
+/// The arguments of a tool with a body, which choose what it does.
 pub(crate) mod ask {
     /// To answer.
     pub(crate) const ANSWER: u64 = 0;
@@ -101,7 +101,7 @@ pub(crate) mod ask {
     pub(crate) const REFUSE: u64 = 7;
     /// To hang.
     pub(crate) const HANG: u64 = 8;
-    /// How many there are before the one that hangs.
+    /// The number of them before the one that hangs.
     pub(crate) const ENDING: u64 = 8;
 }
 

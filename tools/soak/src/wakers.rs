@@ -1,7 +1,7 @@
 //! Async receivers whose wakers panic, call back, or do not return until the load is over.
 //!
-//! Each receiver waits with an empty queue, and makes a call itself. Whatever its waker does, and
-//! whatever those of others do, it is called, and there is a batch then.
+//! Each receiver waits with an empty queue, and makes a call itself. Its waker is called, and
+//! a batch is there then, no matter what this waker and those of others do.
 
 use crate::counts::Counts;
 use crate::crossing::poll_once;
@@ -21,13 +21,13 @@ use toolmeter::{Filter, Outcome, RecvTimeoutError, Subscription};
 
 /// Wakers that do not return: fewer than the threads that call wakers.
 pub(crate) const HOLDING: usize = 3;
-/// How long it may take until a waker is called.
+/// The longest time until a waker is called.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What receivers found.
+/// The findings of the receivers.
 #[derive(Debug, Default)]
 pub(crate) struct Visits {
-    /// What they did, and what their subscriptions counted.
+    /// Their calls, and the counts of their subscriptions.
     pub(crate) guests: Guests,
     /// Wakers that were not called.
     pub(crate) unwoken: u64,
@@ -121,7 +121,7 @@ fn comes_true(flag: &AtomicBool) -> bool {
     true
 }
 
-/// Where wakers wait that do not return.
+/// The lock at which the wakers wait that do not return.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     is_over: Mutex<bool>,

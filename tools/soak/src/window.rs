@@ -1,4 +1,4 @@
-//! Whether the events of each call come in order and once, in memory that does not grow.
+//! A check that the events of each call come in order and once, in memory that does not grow.
 //!
 //! A call is named by a stripe and a ticket of that stripe, which only grow. So it is enough to
 //! remember two bits for each of the last [`CALLS`] tickets of a stripe: whether the start and
@@ -7,12 +7,12 @@
 use crate::host::STRIPES;
 use toolmeter::{Event, EventKind};
 
-/// How far back a stripe's calls are remembered.
+/// The number of calls of a stripe that are remembered.
 const CALLS: u64 = 1 << 18;
 /// The calls in a word of bits.
 const WORD: u64 = 64;
 
-/// What an event says about the order of its call.
+/// The finding about the order of a call's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// It is the start, and nothing of its call came before; or the end, and none came before.

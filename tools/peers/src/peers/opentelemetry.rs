@@ -89,7 +89,7 @@ impl Instruments {
         }
     }
 
-    /// What the reader finds; 0 for both when it cannot be read.
+    /// Returns what the reader finds; 0 for both when it cannot be read.
     fn counted(&self) -> Counted {
         let mut metrics = ResourceMetrics::default();
         let mut counted = Counted {

@@ -9,21 +9,21 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{Call, Outcome, OwnedCall, ToolHandle, ToolId};
 
-/// How many calls a holder has at once.
+/// The number of calls that a holder has at once.
 const HELD: usize = 3;
-/// How many events may wait before no more names are used. As a tool without a name is known to
+/// The number of events that may wait before no more names are used. As a tool without a name is known to
 /// subscribers until as many others as the limit have lost theirs, each event has a name then.
 const MAX_BEHIND: u64 = 256;
 /// Between two things that a thread does.
 const PAUSE: Duration = Duration::from_micros(300);
 
-/// What a mover did.
+/// The calls and names of a mover.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     pub(super) own: Own,
     /// Ids that were given out to its names.
     pub(super) ids: u64,
-    /// How many unique names it used.
+    /// The number of unique names that it used.
     pub(super) unique: u64,
     pub(super) last_ids: [Option<ToolId>; RECURRING],
 }

@@ -5,7 +5,7 @@ use toolmeter::{ErrorKind, Outcome, Snapshot};
 
 /// Threads that register and deregister.
 pub(super) const MOVERS: usize = 2;
-/// How many recurring names each has.
+/// The number of recurring names that each has.
 pub(super) const RECURRING: usize = 4;
 
 /// Outcomes of calls, used in turn.
