@@ -76,7 +76,9 @@ pub(crate) fn find(root: &Path) -> Result<Vec<Site>, String> {
             let path = entry.map_err(|error| error.to_string())?.into_path();
             let file = path.strip_prefix(root).map_err(|error| error.to_string())?;
             let is_test = file.file_stem().is_some_and(|stem| stem == "tests");
-            if path.extension().is_none_or(|end| end != "rs") || is_test || file.ends_with(MODEL_ONLY)
+            if path.extension().is_none_or(|end| end != "rs")
+                || is_test
+                || file.ends_with(MODEL_ONLY)
             {
                 continue;
             }
@@ -174,7 +176,15 @@ mod tests {
     fn the_crates_have_orderings() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let sites = find(&root).unwrap();
-        assert!(sites.iter().any(|site| site.file.ends_with("ring/place.rs")));
-        assert!(sites.iter().any(|site| site.file.ends_with("slot/stripe.rs")));
+        assert!(
+            sites
+                .iter()
+                .any(|site| site.file.ends_with("ring/place.rs"))
+        );
+        assert!(
+            sites
+                .iter()
+                .any(|site| site.file.ends_with("slot/stripe.rs"))
+        );
     }
 }
