@@ -125,6 +125,7 @@ impl Build<'_> {
         let root = self.tree.root();
         match tests {
             In::Library => programs::build_tests(root, &self.target, In::PACKAGE, LIBRARY),
+            In::Core => programs::build_tests(root, &self.target, In::CORE, LIBRARY),
             In::Tests(file) => programs::build_tests(root, &self.target, In::PACKAGE, file),
             In::Models(file) => programs::build_models(root, &self.target.join("loom"), file),
         }

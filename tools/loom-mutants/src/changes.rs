@@ -25,11 +25,13 @@ pub(crate) struct Change {
     pub(crate) unseen_because: Option<&'static str>,
 }
 
-/// The target with a test of the facade.
+/// The target with the test of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum In {
-    /// Beside the code.
+    /// Beside the code of the facade.
     Library,
+    /// Beside the code of core.
+    Core,
     /// In this target of `tests`.
     Tests(&'static str),
     /// In this target of `tests`, as a model that loom runs.
@@ -39,12 +41,15 @@ pub(crate) enum In {
 impl In {
     /// The package of the facade.
     pub(crate) const PACKAGE: &'static str = "toolmeter";
+    /// The package of core.
+    pub(crate) const CORE: &'static str = "toolmeter-core";
 }
 
 impl fmt::Display for In {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Library => f.write_str("src"),
+            Self::Core => f.write_str("core/src"),
             Self::Tests(file) | Self::Models(file) => write!(f, "tests/{file}"),
         }
     }
@@ -102,7 +107,7 @@ const fn unseen(change: Change, because: &'static str) -> Change {
 }
 
 /// All of them, by file.
-pub(crate) const CHANGES: [Change; 61] = [
+pub(crate) const CHANGES: [Change; 64] = [
     seen(
         "an offer writes into a place that another offer holds",
         "core/src/ring/place.rs",
@@ -159,6 +164,33 @@ pub(crate) const CHANGES: [Change; 61] = [
         ],
         In::Models("loom_ring"),
         "an_event_is_drained_whole",
+    ),
+    seen(
+        "a drain does not look for events from before the last lap",
+        "core/src/ring/drain.rs",
+        ["has_older: from < first,", "has_older: false,"],
+        In::Core,
+        "ring::tests::a_start_from_before_the_last_lap_is_drained_before_its_end",
+    ),
+    seen(
+        "of events from before the last lap, the latest is drained first",
+        "core/src/ring/drain.rs",
+        [
+            "position < self.first).min()?;",
+            "position < self.first).max()?;",
+        ],
+        In::Core,
+        "ring::tests::events_from_before_the_last_lap_are_drained_by_position",
+    ),
+    seen(
+        "the next drain does not look for events from before the last lap",
+        "core/src/ring/drain.rs",
+        [
+            "let passed = if self.from < self.first {",
+            "let passed = if false {",
+        ],
+        In::Core,
+        "ring::tests::events_from_before_the_last_lap_are_drained_by_position",
     ),
     seen(
         "a subscription gets events from before it began",
@@ -711,8 +743,8 @@ mod tests {
             let file = |ends: &str| fs::read_to_string(root().join(ends)).unwrap();
             let sources = match change.tests {
                 In::Tests(name) | In::Models(name) => file(&format!("tests/{name}.rs")),
-                In::Library => {
-                    let files = WalkDir::new(root().join("src"));
+                In::Library | In::Core => {
+                    let files = WalkDir::new(root().join(change.tests.to_string()));
                     let files = files.into_iter().map(|entry| entry.unwrap().into_path());
                     let rust = files.filter(|path| path.extension().is_some_and(|end| end == "rs"));
                     rust.map(|path| fs::read_to_string(path).unwrap()).collect()
