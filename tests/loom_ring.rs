@@ -1,9 +1,9 @@
 //! Models of the ring of events in core: what is drained while interrupts of any priority offer.
 //!
-//! To loom an interrupt is a thread: what a thread is stopped in for as long as another runs is
-//! what an interrupt does to what it interrupts. Each model gives every event facts that follow
-//! from its tool, so that a torn one shows. Which ordering each model holds in place is in the tables
-//! of `core/src/ring.rs` and `core/src/tickets.rs`.
+//! In these models an interrupt handler is a thread: loom stops a thread at any point while another one
+//! runs, as an interrupt stops the program. The facts of every event depend on its tool, so a torn
+//! event is detected. The tables of `core/src/ring.rs` and `core/src/tickets.rs` name the model of each
+//! ordering.
 
 mod loom_support;
 
@@ -33,7 +33,7 @@ impl Words {
         self.ring().offer(facts(tool))
     }
 
-    /// Drains the ring, unless another does. Each event is whole.
+    /// Drains the ring, unless there is another drain. Each event must be whole.
     fn drain(&self) -> Option<Vec<RingEvent>> {
         let events: Vec<_> = self.ring().drain()?.collect();
         for event in &events {
@@ -42,7 +42,7 @@ impl Words {
         Some(events)
     }
 
-    /// The account of a ring that is at rest and drained.
+    /// The accounting of a ring that is drained and in which nothing is under way.
     fn balanced(&self) -> RingAccounting {
         let accounting = self.ring().accounting();
         let gone = accounting.lost + accounting.drained;
@@ -58,7 +58,7 @@ fn facts(tool: u32) -> EventFacts {
     EventFacts::closing(tool, finish)
 }
 
-/// An offer beside a drain: the drain finds nothing, or the whole event.
+/// An offer beside a drain: the drain takes nothing, or the whole event.
 #[test]
 fn an_event_is_drained_whole() {
     model("an_event_is_drained_whole", || {
@@ -76,8 +76,8 @@ fn an_event_is_drained_whole() {
     });
 }
 
-/// A call's start and end are offered while the ring is drained: the end does not come without the
-/// start.
+/// The start and the end of a call are offered while the ring is drained: the end is not drained without
+/// the start.
 #[test]
 fn an_end_is_not_drained_before_its_start() {
     model("an_end_is_not_drained_before_its_start", || {
@@ -98,8 +98,8 @@ fn an_end_is_not_drained_before_its_start() {
     });
 }
 
-/// Two offers and a drain on one place: the account never tells of more than was offered, and at
-/// rest each number was drained once, or is a counted loss.
+/// Two offers and a drain on one place: never more events are drained and lost than were offered, and in
+/// the end each number was drained once or counted as lost.
 #[test]
 fn every_number_is_drained_or_lost() {
     model("every_number_is_drained_or_lost", || {
@@ -126,8 +126,8 @@ fn every_number_is_drained_or_lost() {
     });
 }
 
-/// An offer is interrupted anywhere, and overtaken by a whole turn of the ring: neither its event nor
-/// that of the later turn is torn, doubled, or lost without being counted.
+/// An offer is interrupted anywhere, and overtaken by a whole lap of the ring: neither its event nor that
+/// of the later lap is torn, drained twice, or lost without being counted.
 #[test]
 fn an_offer_that_was_overtaken_disturbs_no_event() {
     model("an_offer_that_was_overtaken_disturbs_no_event", || {
@@ -153,8 +153,8 @@ fn an_offer_that_was_overtaken_disturbs_no_event() {
     });
 }
 
-/// Two drains, one beside the other or one after the other, while an event is held up before the one
-/// that is complete: they are never both at it, and each event is taken once.
+/// Two drains, at the same time or one after the other, while an event before the complete one is held
+/// up: only one drains at a time, and each event is drained once.
 #[test]
 fn two_drains_take_each_event_once() {
     model("two_drains_take_each_event_once", || {

@@ -61,10 +61,10 @@ impl Slot<'_> {
     /// Reads all counters into `reading`, replacing its contents, and calls `visit` with each bucket
     /// that is not empty instead of storing it.
     ///
-    /// Buckets take no memory in the reading, and eight words on the stack. Calls may start and finish
-    /// meanwhile, with the same guarantees as [`read`](Self::read). `visit` is called class by class, in
-    /// the order of [`OutcomeClass::ALL`], and within a class by ascending index. It may itself start
-    /// and finish calls of this slot.
+    /// Buckets take no memory in the reading, and at most eight words on the stack. Calls may start and
+    /// finish meanwhile, with the same guarantees as [`read`](Self::read). `visit` is called class by
+    /// class, in the order of [`OutcomeClass::ALL`], and within a class by ascending index. It may itself
+    /// start and finish calls of this slot.
     ///
     /// # Examples
     ///
