@@ -13,7 +13,6 @@ mod tools;
 
 use core::cell::RefCell;
 use core::hint::black_box;
-use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::Peripherals;
 use cortex_m::peripheral::SYST;
@@ -22,6 +21,7 @@ use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::{debug, hprintln};
 use critical_section::Mutex;
 use drained::Drained;
+use panic_semihosting as _;
 use toolmeter_core::{CountOnly, ErrorKind, FixedCounts, Outcome, OutcomeClass, Reading, Tally};
 use tools::{BLINK, EVENTS, LEAST_NS, NAMES, SENSOR, Sums, VALVE, call, slot};
 
@@ -231,10 +231,4 @@ fn exit(right: bool) -> ! {
     loop {
         cortex_m::asm::wfi();
     }
-}
-
-#[panic_handler]
-fn panicked(info: &PanicInfo<'_>) -> ! {
-    hprintln!("{}", info);
-    exit(false)
 }

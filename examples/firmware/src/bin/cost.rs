@@ -10,7 +10,6 @@
 
 use core::cell::RefCell;
 use core::hint::black_box;
-use core::panic::PanicInfo;
 use core::ptr;
 use cortex_m::Peripherals;
 use cortex_m::peripheral::SYST;
@@ -19,6 +18,7 @@ use cortex_m::register::msp;
 use cortex_m_rt::entry;
 use cortex_m_semihosting::{debug, hprintln};
 use critical_section::Mutex;
+use panic_semihosting as _;
 use toolmeter_core::{
     CountOnly, ErrorKind, EventFacts, EventRing, Finish, FixedCounts, Layout, Outcome, Reading,
     Slot, Word,
@@ -264,10 +264,4 @@ fn exit(right: bool) -> ! {
     loop {
         cortex_m::asm::wfi();
     }
-}
-
-#[panic_handler]
-fn panicked(info: &PanicInfo<'_>) -> ! {
-    hprintln!("{}", info);
-    exit(false)
 }
