@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(crate) struct BoxedTool {
     /// `None` only while it is dropped.
     tool: Option<Box<dyn Tool>>,
-    /// What the tool said when it was registered.
+    /// Whether the tool blocks, as it said when it was registered.
     #[cfg(feature = "tokio")]
     pub(crate) is_blocking: bool,
 }

@@ -61,8 +61,8 @@ impl EventNames {
         Arc::make_mut(&mut self.table).insert(slot.id, Arc::clone(&slot.name));
     }
 
-    /// Marks a tool as gone for good: its name is forgotten later.
-    pub(crate) fn retire(&mut self, id: ToolId) {
+    /// Records that a tool became nameless, so that its name is forgotten later.
+    pub(crate) fn forget_later(&mut self, id: ToolId) {
         self.nameless.push_back((self.rounds, id));
     }
 

@@ -4,7 +4,7 @@
 //! Promises, which `hook.rs` and `call.rs` keep:
 //!
 //! - A call that began is reported to the hook before its start is counted, so that the hook's time
-//!   is not the tool's. Its scope is told the end exactly once, after the counters and the event,
+//!   is not the tool's. The end is reported to its scope exactly once, after the counters and the event,
 //!   on the thread that ends the call.
 //! - The scope is current while the tool's code runs, and not between polls. It is entered around
 //!   the closure or each poll, and left when that returns, also when the tool panics.

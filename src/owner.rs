@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The registries of this process, by id.
 static LIVE: LiveRegistries<Owner> = LiveRegistries::new();
 
-/// What the clones of a registry share.
+/// The parts of a registry that its clones share.
 ///
 /// It has cache lines of its own, as has all that a look-up reads.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::tool_map::{Departed, Entry, Nameless};
 use crate::tool_slot::ToolSlot;
 use crate::totals::{Baselines, Total, add_nameless};
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use toolmeter_events::{Moment, ToolId};
 
@@ -42,7 +43,7 @@ enum Source {
     Departed(Arc<Departed>),
 }
 
-/// A tool for the next snapshot: as it was published before, or read anew.
+/// A tool for the next snapshot: as it was published before, or read again.
 #[allow(
     clippy::large_enum_variant,
     reason = "short-lived, and a box for each tool that is read costs an allocation"
@@ -67,7 +68,7 @@ impl Publisher {
             .as_ref()
             .is_some_and(|last| Arc::ptr_eq(last, &baselines));
         let unknown_tool_calls = state.unknown_tool_calls();
-        let mut before = std::mem::take(&mut self.tools);
+        let mut before = mem::take(&mut self.tools);
         let mut parts = Vec::new();
         let mut nameless = Nameless::default();
         state.tools.visit(|entry| {

@@ -43,12 +43,14 @@ impl PumpThread {
         move || thread.unpark()
     }
 
-    /// Wakes the thread up, which was told to end, and waits for its end: a second at most, since a
-    /// clock of the host may not return. Does not wait if it is the calling thread.
+    /// Wakes the thread up and waits for its end. The caller has stopped its worker.
+    ///
+    /// This waits for a second at most, since the host's source of the time of day may not return. It
+    /// does not wait if the calling thread is this one.
     pub(crate) fn end(self) {
         let thread = self.thread.thread();
         thread.unpark();
-        // The pump calls a clock of the host, which could drop a registry.
+        // The pump runs code of the host, which may drop the last clone of the registry.
         if thread.id() == thread::current().id() {
             return;
         }

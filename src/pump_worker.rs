@@ -16,8 +16,9 @@
 //!
 //! # Code of the host
 //!
-//! No code of the host runs under the pump's lock, except a clock of the host's own: the time of day
-//! is read before the lock is taken, and receivers are woken after it is released.
+//! No code of the host runs under the pump's lock: the time of day is read before the lock is taken,
+//! and receivers are woken after it is released. While the host's source of the time of day does not
+//! return, the pump's thread stands still, but other threads may make rounds.
 //!
 //! Slots are freed in parts of 2 ms at most (`reclaim.rs`), so that thousands of tools that go at
 //! once do not delay the events.
@@ -54,12 +55,12 @@ const MAX_IN_VAIN: usize = if cfg!(toolmeter_loom) { 1 } else { 512 };
 /// The longest time that the last drain waits for events that are being offered.
 const LAST_DRAIN: Duration = Duration::from_millis(100);
 
-/// What a round needs of the round before, behind the pump's lock.
+/// The state that a round leaves to the next one, behind the pump's lock.
 #[derive(Debug)]
 struct RoundState {
     drain: Drain,
     publisher: Publisher,
-    /// When the last snapshot was published, by the registry's clock.
+    /// The time of the last published snapshot, by the registry's clock.
     published_ns: Option<u64>,
     /// Whether the last round was made.
     closed: bool,
@@ -109,7 +110,7 @@ impl PumpWorker {
         if self.registry.process.is_forked() {
             return 0;
         }
-        // This renews the pairing of the clocks. It is before the lock, since it may run the host's code.
+        // Renews the pairing of the clocks, too. Before the lock, since it may run the host's code.
         let read = self.registry.now();
         let mut state = lock(&self.rounds);
         if state.closed {

@@ -13,9 +13,9 @@
 //! departed yet. So the total of a name only grows, and every baseline of it stays valid. No reader
 //! has to be waited for, and a cursor that is never read costs nothing.
 //!
-//! The number of departed names is bounded by the tool limit. Beyond that, the readings of a shard
-//! are added up to one without a name. This is the same replacement of the listing in which the name
-//! is removed, so a reader counts the tool once.
+//! The number of departed names is bounded by the tool limit. Beyond it, the readings of a shard are
+//! added up to one without a name. One replacement of the listing removes the name and adds the
+//! reading, so a reader counts the tool once.
 //!
 //! The work is done in small parts, in the rounds of the pump and in every registration. So it is
 //! done even if the pump never runs, and takes little time at once even if thousands of tools go.
@@ -155,7 +155,7 @@ impl Reclaim {
                 }));
             } else {
                 map.depart_nameless(&slot, &reading);
-                names.retire(slot.id);
+                names.forget_later(slot.id);
             }
             self.departed_slots.push_back(slot);
             departed += 1;

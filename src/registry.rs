@@ -334,6 +334,91 @@ impl Registry {
         registration::deregister(self.state(), name)
     }
 
+    /// Calls a tool by name.
+    ///
+    /// Returns the answer of the tool, also if it has an error flag: [`Tool::classify`] judges it.
+    /// Dropping the future cancels the call. Within a tokio runtime, a tool that blocks runs on the
+    /// runtime's threads for that; elsewhere it runs on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError`](crate::InvokeError) if no tool has the name, if the tool is disabled or was not
+    /// registered by [`register_tool`](Self::register_tool), if it panics, if a time limit is over, or
+    /// if the tool returns an error. The call is counted as the
+    /// [`outcome`](crate::InvokeError::outcome) of the error, or in `unknown_tool_calls` if no tool has
+    /// the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use toolmeter::{Registry, async_tool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = Registry::new();
+    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
+    /// assert_eq!(registry.invoke("echo", json!([1, 2])).await?, json!([1, 2]));
+    /// assert!(registry.invoke("eccho", json!(0)).await.is_err());
+    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn invoke<'a>(&'a self, name: &'a str, args: Value) -> Invoke<'a> {
+        Invoke::new(self.state(), self.0.id, name, args)
+    }
+
+    /// Counts a call by a name that no tool has, in
+    /// [`unknown_tool_calls`](crate::Snapshot::unknown_tool_calls).
+    ///
+    /// [`invoke`](Self::invoke) does so by itself. Hosts that look tools up call this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// match registry.get("teleport") {
+    ///     Some(tool) => tool.start().cancel(),
+    ///     None => {
+    ///         registry.count_unknown_call();
+    ///         std::time::Duration::ZERO
+    ///     }
+    /// };
+    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
+    /// ```
+    pub fn count_unknown_call(&self) {
+        self.state()
+            .count_unknown_call("", &CallOptions::new(), None);
+    }
+
+    /// Returns a future that polls `future` within the scope that the registry's hook says is current
+    /// now. Without a hook it only polls `future`.
+    ///
+    /// A spawned task begins without a scope. If its future is made by this, the parent of the calls
+    /// that it makes is the call that spawned it. `AutoRun` does so by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let registry = Registry::new();
+    /// let search = registry.register("web_search")?;
+    /// let call = async move { search.run_async(async { Ok::<_, String>(3) }).await };
+    /// let task = tokio::spawn(registry.in_current_scope(call));
+    /// assert_eq!(task.await?, Ok(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_current_scope<F: Future>(
+        &self,
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let hook = self.state().env.hook.as_ref();
+        hook.map_or(CallScope::NONE, Hook::current).around(future)
+    }
+
     /// Returns a fresh snapshot of all tools since they were registered, or since the last reset.
     ///
     /// This reads every slot, which takes some microseconds for each tool that is in use. Calls go on
@@ -384,6 +469,63 @@ impl Registry {
     pub fn totals(&self) -> Snapshot {
         let state = self.state();
         state.snapshot_since(state.totals(), &Baselines::default())
+    }
+
+    /// Returns a cursor whose first interval begins now.
+    ///
+    /// There may be any number of cursors. They affect neither each other nor
+    /// [`reset_metrics`](Self::reset_metrics).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register("shell")?;
+    /// shell.start().succeed();
+    /// let mut intervals = registry.intervals();
+    /// shell.start().succeed();
+    /// shell.start().succeed();
+    /// assert_eq!(intervals.read().tools["shell"].success(), 2);
+    /// assert_eq!(intervals.read().tools["shell"].success(), 0);
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 3);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[must_use]
+    pub fn intervals(&self) -> Intervals {
+        Intervals::new(Arc::clone(self.state()))
+    }
+
+    /// Starts counting from zero. Returns what was counted until now.
+    ///
+    /// Every call is either in the snapshot that this returns or in those that
+    /// [`metrics`](Self::metrics) returns from now on, never in both. Calls in flight stay in flight,
+    /// and are counted when they end. All tools are reset at once: no snapshot shows some of them reset
+    /// and others not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// let shell = registry.register("shell")?;
+    /// shell.start().succeed();
+    /// let running = shell.start();
+    /// let cleared = registry.reset_metrics();
+    /// assert_eq!(cleared.tools["shell"].success(), 1);
+    /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
+    /// running.succeed();
+    /// assert_eq!(registry.metrics().tools["shell"].success(), 1);
+    /// # Ok::<(), toolmeter::RegisterError>(())
+    /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "many callers only want to start from zero"
+    )]
+    pub fn reset_metrics(&self) -> Snapshot {
+        intervals::reset(self.state())
     }
 
     /// Returns the time of day when the registry was built.
@@ -573,148 +715,6 @@ impl Registry {
     /// ```
     pub fn shutdown(&self) {
         self.0.shutdown();
-    }
-
-    /// Counts a call by a name that no tool has, in
-    /// [`unknown_tool_calls`](crate::Snapshot::unknown_tool_calls).
-    ///
-    /// [`invoke`](Self::invoke) does so by itself. Hosts that look tools up call this.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::Registry;
-    ///
-    /// let registry = Registry::new();
-    /// match registry.get("teleport") {
-    ///     Some(tool) => tool.start().cancel(),
-    ///     None => {
-    ///         registry.count_unknown_call();
-    ///         std::time::Duration::ZERO
-    ///     }
-    /// };
-    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
-    /// ```
-    pub fn count_unknown_call(&self) {
-        self.state()
-            .count_unknown_call("", &CallOptions::new(), None);
-    }
-
-    /// Calls a tool by name.
-    ///
-    /// Returns the answer of the tool, also if it has an error flag: [`Tool::classify`] judges it.
-    /// Dropping the future cancels the call. Within a tokio runtime, a tool that blocks runs on the
-    /// runtime's threads for that; elsewhere it runs on the caller's thread.
-    ///
-    /// # Errors
-    ///
-    /// [`InvokeError`](crate::InvokeError) if no tool has the name, if the tool is disabled or was not
-    /// registered by [`register_tool`](Self::register_tool), if it panics, if a time limit is over, or
-    /// if the tool returns an error. The call is counted as the
-    /// [`outcome`](crate::InvokeError::outcome) of the error, or in `unknown_tool_calls` if no tool has
-    /// the name.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use serde_json::json;
-    /// use toolmeter::{Registry, async_tool};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = Registry::new();
-    /// registry.register_tool(async_tool("echo", |call| async move { Ok(call.args) }))?;
-    /// assert_eq!(registry.invoke("echo", json!([1, 2])).await?, json!([1, 2]));
-    /// assert!(registry.invoke("eccho", json!(0)).await.is_err());
-    /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    pub fn invoke<'a>(&'a self, name: &'a str, args: Value) -> Invoke<'a> {
-        Invoke::new(self.state(), self.0.id, name, args)
-    }
-
-    /// Returns a future that polls `future` within the scope that the registry's hook says is current
-    /// now. Without a hook it only polls `future`.
-    ///
-    /// A spawned task begins without a scope. If its future is made by this, the parent of the calls
-    /// that it makes is the call that spawned it. `AutoRun` does so by itself.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::Registry;
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-    /// let registry = Registry::new();
-    /// let search = registry.register("web_search")?;
-    /// let call = async move { search.run_async(async { Ok::<_, String>(3) }).await };
-    /// let task = tokio::spawn(registry.in_current_scope(call));
-    /// assert_eq!(task.await?, Ok(3));
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn in_current_scope<F: Future>(
-        &self,
-        future: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        let hook = self.state().env.hook.as_ref();
-        hook.map_or(CallScope::NONE, Hook::current).around(future)
-    }
-
-    /// Returns a cursor whose first interval begins now.
-    ///
-    /// There may be any number of cursors. They affect neither each other nor
-    /// [`reset_metrics`](Self::reset_metrics).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::Registry;
-    ///
-    /// let registry = Registry::new();
-    /// let shell = registry.register("shell")?;
-    /// shell.start().succeed();
-    /// let mut intervals = registry.intervals();
-    /// shell.start().succeed();
-    /// shell.start().succeed();
-    /// assert_eq!(intervals.read().tools["shell"].success(), 2);
-    /// assert_eq!(intervals.read().tools["shell"].success(), 0);
-    /// assert_eq!(registry.metrics().tools["shell"].success(), 3);
-    /// # Ok::<(), toolmeter::RegisterError>(())
-    /// ```
-    #[must_use]
-    pub fn intervals(&self) -> Intervals {
-        Intervals::new(Arc::clone(self.state()))
-    }
-
-    /// Starts counting from zero. Returns what was counted until now.
-    ///
-    /// Every call is either in the snapshot that this returns or in those that
-    /// [`metrics`](Self::metrics) returns from now on, never in both. Calls in flight stay in flight,
-    /// and are counted when they end. All tools are reset at once: no snapshot shows some of them reset
-    /// and others not.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use toolmeter::Registry;
-    ///
-    /// let registry = Registry::new();
-    /// let shell = registry.register("shell")?;
-    /// shell.start().succeed();
-    /// let running = shell.start();
-    /// let cleared = registry.reset_metrics();
-    /// assert_eq!(cleared.tools["shell"].success(), 1);
-    /// assert_eq!(registry.metrics().tools["shell"].in_flight, 1);
-    /// running.succeed();
-    /// assert_eq!(registry.metrics().tools["shell"].success(), 1);
-    /// # Ok::<(), toolmeter::RegisterError>(())
-    /// ```
-    #[allow(
-        clippy::must_use_candidate,
-        reason = "many callers only want to start from zero"
-    )]
-    pub fn reset_metrics(&self) -> Snapshot {
-        intervals::reset(self.state())
     }
 }
 

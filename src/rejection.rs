@@ -14,7 +14,7 @@ use std::fmt::Display;
 use toolmeter_core::{Finish, Outcome};
 use toolmeter_events::Draft;
 
-/// What was reported to the hook of a call that is rejected.
+/// The part of a rejected call that was reported to the hook before.
 #[derive(Clone, Copy)]
 pub(crate) enum Reported<'a> {
     /// Nothing yet. Holds the arguments of a call by name.

@@ -51,7 +51,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct ToolHandle(pub(crate) Arc<ToolState>);
 
-/// What all handles of one registration point to.
+/// The state that all handles of one registration point to.
 #[repr(align(128))]
 pub(crate) struct ToolState {
     pub(crate) memory: SlotMemory,

@@ -224,6 +224,7 @@ impl Totals {
         origin.snapshot(clocks, unknown, tools.collect(), nameless)
     }
 }
+
 impl Baselines {
     /// Returns the total of a tool.
     pub(crate) fn of(&self, id: ToolId) -> Option<&Arc<ToolReading>> {

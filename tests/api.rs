@@ -344,6 +344,6 @@ fn debug_output_of_a_builder_says_whether_errors_are_redacted() {
     assert!(printed.contains("redactor: None"), "{printed}");
     let builder = builder.redact_errors(|text| text.into());
     let printed = format!("{builder:?}");
-    let named = "redactor: Some(RedactErrors(..))";
+    let named = "redactor: Some(HostRedactor(..))";
     assert!(printed.contains(named), "{printed}");
 }

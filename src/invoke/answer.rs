@@ -58,7 +58,7 @@ pub(crate) struct Invoked {
     pub(crate) answer: Result<Value, InvokeError>,
     #[cfg_attr(
         not(feature = "auto_run"),
-        allow(dead_code, reason = "read by the loop alone")
+        allow(dead_code, reason = "only `AutoRun` reads it")
     )]
     pub(crate) outcome: Outcome,
 }
@@ -73,7 +73,7 @@ impl Invoked {
     }
 }
 
-/// What a tool returned, or its panic.
+/// The result of a tool, or its panic.
 pub(super) type Returned = Result<Result<Value, ToolError>, Panicked>;
 
 /// Judges what the tool returned. Returns the verdict to count, and the answer.

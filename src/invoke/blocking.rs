@@ -39,7 +39,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use toolmeter_core::{ErrorKind, Outcome};
 
-/// What a tool returned, with the call that it ends and the time when it returned.
+/// The result of a tool, with the call that it ends and the time when it returned.
 struct Finished {
     call: OwnedCall,
     returned: Returned,
@@ -105,7 +105,7 @@ pub(super) struct BlockingCall<C> {
     shared: Shared,
     name: Arc<str>,
     rule: Option<C>,
-    /// Returns what the tool returned, if the tool ended the call.
+    /// Gives the result of the tool, if the tool ended the call.
     thread: JoinHandle<Option<Finished>>,
     limit: Option<Limit>,
 }
