@@ -7,7 +7,7 @@
 //! `cargo behaviour-mutants`, which is the same with `--behaviour` in front, makes the handwritten
 //! [`changes`] of what the facade does, and asks for each the test that must fail. With words, only
 //! changes are made whose file or line of text contains one of them: `cargo behaviour-mutants
-//! pump.rs`.
+//! reclaim.rs`.
 //!
 //! Exit status: 0 if the tests are as good as they are said to be; 1 if a change was not noticed,
 //! or one was that is said to be unseen; 2 if the tests of the unchanged code do not pass, a
