@@ -1,7 +1,7 @@
 //! Tools that block: that they may do all that a closure under plain `spawn_blocking` may, and
 //! what is counted when they take longer than their time limit.
 //!
-//! What a tool waits for is a channel; the clock is turned by hand, and tokio's time is advanced.
+//! What a tool waits for is a channel; the clock is manual, and tokio's time is advanced.
 #![cfg(all(feature = "tokio", not(toolmeter_loom)))]
 
 mod common;

@@ -1,7 +1,7 @@
 //! Events through the facade: what each says, in which order they come, and that every one of
 //! them is delivered or accounted for.
 //!
-//! The pump is turned by hand but where its thread is what is tested.
+//! The pump is manual, except where its thread is tested.
 #![cfg(not(toolmeter_loom))]
 
 mod common;

@@ -1,7 +1,7 @@
 //! The hook around a call: where its scope is current, what it is told of the end and when, and
 //! that nothing it does changes a count or harms a call.
 //!
-//! The clock is turned by hand, and tokio's time is paused.
+//! The clock is manual, and tokio's time is paused.
 #![cfg(not(toolmeter_loom))]
 
 mod common;

@@ -1,7 +1,7 @@
 //! Every way to make a call, every way it can end, and a hook that panics in each of its methods:
 //! the hook is told one beginning before the call is counted, and one end after it is.
 //!
-//! The clock is turned by hand, and tokio's time is paused.
+//! The clock is manual, and tokio's time is paused.
 #![cfg(all(feature = "auto_run", feature = "stream", not(toolmeter_loom)))]
 
 mod common;

@@ -1,6 +1,6 @@
 //! Metering through the facade: what each way to run a call counts, and how it times it.
 //!
-//! All clocks here are turned by hand, so latencies are asserted to the nanosecond. A number
+//! All clocks here are manual, so latencies are asserted to the nanosecond. A number
 //! that a tool's latency adds up to is exact; a quantile is a bucket's bound and is not.
 #![cfg(not(toolmeter_loom))]
 

@@ -1,7 +1,7 @@
 //! What a result means: each way in which a tool can succeed, fail, stop or refuse, as it is
 //! counted, with the text that is kept of it.
 //!
-//! The clock is turned by hand and tokio's time is paused, so nothing here waits.
+//! The clock is manual and tokio's time is paused, so nothing here waits.
 #![cfg(not(toolmeter_loom))]
 
 mod common;

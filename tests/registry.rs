@@ -1,8 +1,8 @@
-//! Tools come and go: names, limits, and what becomes of their counts.
+//! Tools that come and go: their names, limits and counts.
 //!
-//! Whatever is registered, deregistered and registered again, for each name what `metrics` shows
-//! and what the resets handed back are all calls ever made. The tests turn the pump by hand, so
-//! that tools depart only then or while others are registered.
+//! For each name, the sum of what `metrics` shows and of what the resets returned is the number of
+//! all calls, however often the name was registered and deregistered. The pump is manual, so tools
+//! depart only when a test pumps, or while others are registered.
 #![cfg(not(toolmeter_loom))]
 
 mod common;

@@ -1,7 +1,7 @@
 //! Clocks and wall time: that a time which was told once stays what it was, and that a clock which
 //! goes backwards loses nothing.
 //!
-//! All clocks here are turned by hand, the time of day too.
+//! All clocks here are manual, the time of day too.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -18,7 +18,7 @@ use toolmeter_events::{Draft, Drain, Filter, Hub, Rings, ToolId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A monotonic clock and a time of day, each turned by hand.
+/// A manual monotonic clock, and a manual time of day.
 #[derive(Clone)]
 struct Clocks {
     clock: Arc<ManualClock>,
