@@ -5,11 +5,12 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The prefix of the names of toolmeter's threads.
+/// The prefix of the names of toolmeter's threads. The program has another name, which its unnamed
+/// threads inherit.
 const NAME: &str = "toolmeter-";
 
-/// Returns the number that is left, after waiting so long for the last to end; `None` where it is not known how
-/// to ask.
+/// Returns the number that is left, after waiting at most `patience` for the last to end. Returns
+/// `None` where the threads of a process cannot be listed.
 pub(crate) fn threads_left(patience: Duration) -> Option<u64> {
     let began = Instant::now();
     loop {
