@@ -43,9 +43,10 @@ static EVENTS: EventRing<'static> = match EventRing::new(&EVENT_WORDS, PLACES) {
     Err(_) => panic!("the ring is out of range"),
 };
 
-/// An operation, and the most bytes of stack that it may take.
+/// An operation, what comes before it unmeasured, and the most bytes of stack that it may take.
 struct Operation {
     name: &'static str,
+    prepare: fn(),
     run: fn(),
     limit: Option<usize>,
 }
@@ -53,41 +54,49 @@ struct Operation {
 const OPERATIONS: [Operation; 8] = [
     Operation {
         name: "start",
+        prepare: nothing,
         run: start,
         limit: Some(64),
     },
     Operation {
         name: "finish, success",
+        prepare: nothing,
         run: succeed,
         limit: Some(128),
     },
     Operation {
         name: "finish, failure",
+        prepare: nothing,
         run: fail,
         limit: Some(128),
     },
     Operation {
         name: "read, 64 buckets",
+        prepare: nothing,
         run: read,
         limit: Some(256),
     },
     Operation {
         name: "visit",
+        prepare: nothing,
         run: visit,
         limit: Some(256),
     },
     Operation {
         name: "offer, start",
+        prepare: drain,
         run: offer_start,
         limit: None,
     },
     Operation {
         name: "offer, end",
+        prepare: drain,
         run: offer_end,
         limit: None,
     },
     Operation {
         name: "drain, 2 events",
+        prepare: drain_and_offer_both,
         run: drain,
         limit: None,
     },
@@ -151,6 +160,12 @@ fn offer_start() {
 #[inline(never)]
 fn offer_end() {
     EVENTS.offer(EventFacts::closing(1, end(Outcome::Success)));
+}
+
+fn drain_and_offer_both() {
+    drain();
+    offer_start();
+    offer_end();
 }
 
 #[inline(never)]
@@ -231,7 +246,9 @@ fn main() -> ! {
     );
     let mut within = true;
     for operation in &OPERATIONS {
+        (operation.prepare)();
         let stack = stack_of(operation.run);
+        (operation.prepare)();
         let ticks = ticks_of(operation.run) - around;
         let instructions = (ticks * NOPS + nops / 2) / nops;
         let limit = operation.limit.unwrap_or(PAINTED - 1);
