@@ -50,7 +50,7 @@ impl ToolHandle {
         self.0.slot.set_enabled(enabled);
     }
 
-    /// Returns whether calls by name are let through, as they are after registration.
+    /// Returns whether calls by name are let through. After registration they are.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.slot.is_enabled()

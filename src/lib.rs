@@ -64,7 +64,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The files, from the top down: each uses only files below it.
+// The files, from the top down. Those of a row use files of that row and of the rows below it.
 //
 // | file | content |
 // | --- | --- |
@@ -80,16 +80,16 @@
 // | `registry_state` | the state that all parts of a registry share |
 // | `totals`, `origin` | totals, baselines, and the snapshot of their difference |
 // | `reclaim`, `event_names` | the slots and the names of tools that are gone |
-// | `tool_map` | all tools by name |
-// | `tool_ref`, `handle` | a tool that was looked up; the methods of a handle |
+// | `tool_ref`, `tool_map` | borrowing a tool by name; all tools by name |
+// | `handle` | the methods of a handle |
 // | `call_builder`, `metered`, `stream`, `judging` | running a closure, a future or a stream as a call |
 // | `call`, `rejection`, `end_message` | the guard of a call; calls that are rejected; the message of an end |
 // | `tool_state`, `tool_slot`, `boxed_tool` | what a handle points to |
-// | `call_env`, `hook`, `instrument` | what the calls of a registry use; the host's hook |
+// | `call_env`, `call_options`, `hook`, `instrument` | what the calls of a registry use; the host's hook |
 // | `tool`, `classify`, `known_errors`, `error` | what a tool is; how its result is judged |
 // | `snapshot` | stats as values: JSON, table, merging |
 // | `slab`, `stripe`, `last_error` | the memory of slots; the stripe of a thread; the texts of failures |
-// | `clock`, `wall_clock`, `text`, `contain`, `live_registries`, `process`, `sync`, `swap` | what all use |
+// | `clock`, `wall_clock`, `text`, `contain`, `pump`, `live_registries`, `process`, `sync`, `swap` | what all use |
 
 mod boxed_tool;
 mod builder;
