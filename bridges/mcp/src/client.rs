@@ -15,28 +15,25 @@
 //! | --- | --- | --- |
 //! | `is_stale` | `AcqRel` swap, `Release` store | who takes the mark reads the list after whoever set it |
 
-use crate::attribute;
+mod call;
+mod handler;
+mod remote;
+
+pub use call::PeerCall;
+
 use crate::names::{Listed, MAX_TOOLS, Names};
 use crate::trace;
-use crate::verdict::{McpResult, of_json, verdict};
+use remote::Remote;
 use rmcp::model::*;
-use rmcp::service::{
-    ClientInitializeError, NotificationContext, Peer, RequestContext, RunningService,
-};
+use rmcp::service::{ClientInitializeError, Peer, RunningService};
 use rmcp::transport::IntoTransport;
-use rmcp::{ClientHandler, ErrorData, RoleClient, ServiceError, serve_client};
-use serde_json::Value;
+use rmcp::{ClientHandler, RoleClient, ServiceError, serve_client};
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::timeout;
-use toolmeter::{
-    CallContext, ErrorKind, Invocation, Outcome, Registry, Tool as RegistryTool, ToolError,
-    ToolFuture, ToolSpec, Verdict,
-};
+use toolmeter::{Registry, ToolSpec};
 
 /// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
@@ -196,58 +193,6 @@ impl Drop for Inner {
     }
 }
 
-/// A tool of a server, for calls by name.
-struct Remote {
-    /// The server's name for it.
-    name: Box<str>,
-    spec: ToolSpec,
-    /// Weak, since it is the registry that owns this.
-    server: Weak<Inner>,
-}
-
-impl RegistryTool for Remote {
-    fn spec(&self) -> ToolSpec {
-        self.spec.clone()
-    }
-
-    fn call(&self, invocation: Invocation) -> ToolFuture {
-        let server = self.server.upgrade();
-        let name = self.name.clone();
-        Box::pin(async move {
-            let Some(server) = server else {
-                return Err(ToolError::new(ErrorKind::Network, "the server is gone"));
-            };
-            let mut params = CallToolRequestParams::new(String::from(name));
-            params.arguments = match invocation.args {
-                Value::Null => None,
-                Value::Object(arguments) => Some(arguments),
-                _ => {
-                    let why = "the arguments of a tool of MCP are an object";
-                    return Err(ToolError::new(ErrorKind::InvalidArgs, why));
-                }
-            };
-            match server.send(params).await {
-                Ok(answer) => Ok(serde_json::to_value(answer)?),
-                Err(error) => Err(tool_error(&error)),
-            }
-        })
-    }
-
-    fn classify(&self, answer: &Value) -> Verdict {
-        of_json(answer)
-    }
-}
-
-/// Makes a tool's error of one of the protocol.
-fn tool_error(error: &ServiceError) -> ToolError {
-    let verdict = error.verdict();
-    let message = verdict.message().unwrap_or_default();
-    match verdict.outcome() {
-        Outcome::Failure(kind) => ToolError::new(kind, message),
-        _ => ToolError::cancelled(message),
-    }
-}
-
 impl MeteredPeer {
     fn new(registry: &Registry, server: Option<&str>) -> Self {
         Self(Arc::new_cyclic(|inner: &Weak<Inner>| {
@@ -277,13 +222,7 @@ impl MeteredPeer {
 
     /// Returns a call of a tool, by the server's own name for it. It is sent when it is awaited.
     pub fn call_tool(&self, params: CallToolRequestParams) -> PeerCall<'_> {
-        PeerCall {
-            inner: &self.0,
-            params,
-            attempt: 1,
-            context: None,
-            limit: None,
-        }
+        PeerCall::new(&self.0, params)
     }
 
     /// Reads the server's list of tools and registers what it has: what is gone is deregistered,
@@ -326,133 +265,5 @@ impl fmt::Debug for MeteredPeer {
         f.debug_struct("MeteredPeer")
             .field("server", &self.0.server)
             .finish_non_exhaustive()
-    }
-}
-
-/// One call of a server's tool; see [`MeteredPeer::call_tool`].
-#[must_use = "nothing is sent until the call is awaited"]
-pub struct PeerCall<'a> {
-    inner: &'a Inner,
-    params: CallToolRequestParams,
-    attempt: u16,
-    context: Option<CallContext>,
-    limit: Option<Duration>,
-}
-
-impl PeerCall<'_> {
-    /// Sets which attempt the call is, counted from 1.
-    pub fn attempt(mut self, attempt: u16) -> Self {
-        self.attempt = attempt;
-        self
-    }
-
-    /// Sets the host's own names for the call. The names of the server and of its tool are added
-    /// as labels: `mcp.server` and `gen_ai.tool.name`.
-    pub fn context(mut self, context: CallContext) -> Self {
-        self.context = Some(context);
-        self
-    }
-
-    /// Limits how long the call may take. The server is told that it is cancelled then.
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-}
-
-impl<'a> IntoFuture for PeerCall<'a> {
-    type Output = Result<CallToolResult, ServiceError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let inner = self.inner;
-            let tool = inner.names().get(&self.params.name);
-            let Some(tool) = tool else {
-                inner.registry.count_unknown_call();
-                let sent = inner.send(self.params);
-                return match self.limit {
-                    None => sent.await,
-                    Some(limit) => match timeout(limit, sent).await {
-                        Ok(answer) => answer,
-                        Err(_) => Err(ServiceError::Timeout { timeout: limit }),
-                    },
-                };
-            };
-            let mut context = self.context.unwrap_or_else(|| CallContext::new(""));
-            context = context
-                .label(attribute::KIND, "client")
-                .label(attribute::METHOD, "tools/call")
-                .label(attribute::TOOL, &*self.params.name);
-            if let Some(server) = &inner.server {
-                context = context.label("mcp.server", &**server);
-            }
-            let call = tool.call().attempt(self.attempt).context(context);
-            let call = call.classify(verdict);
-            let sent = inner.send(self.params);
-            match self.limit {
-                None => call.run_async(sent).await,
-                Some(limit) => match call.within(limit).run_async(sent).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(ServiceError::Timeout { timeout: limit }),
-                },
-            }
-        })
-    }
-}
-
-impl fmt::Debug for PeerCall<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerCall")
-            .field("name", &self.params.name)
-            .field("attempt", &self.attempt)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Hands requests on as they are.
-macro_rules! handed_on {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
-        fn $name(
-            &self,
-            $($argument: $type),*
-        ) -> impl Future<Output = $answer> + Send + '_ {
-            self.handler.$name($($argument),*)
-        }
-    )*};
-}
-
-type Request = RequestContext<RoleClient>;
-type Notification = NotificationContext<RoleClient>;
-type Answer<T> = Result<T, ErrorData>;
-
-#[allow(deprecated, reason = "older servers use it")]
-impl<H: ClientHandler> ClientHandler for MeteredClient<H> {
-    async fn on_tool_list_changed(&self, context: Notification) {
-        self.peer.attach(&context.peer);
-        self.peer.list_changed().await;
-        self.handler.on_tool_list_changed(context).await;
-    }
-
-    fn get_info(&self) -> ClientConfig {
-        self.handler.get_info()
-    }
-
-    handed_on! {
-        ping(context: Request) -> Answer<()>;
-        create_message(params: CreateMessageRequestParams, context: Request) -> Answer<CreateMessageResult>;
-        list_roots(context: Request) -> Answer<ListRootsResult>;
-        create_elicitation(request: ElicitRequestParams, context: Request) -> Answer<ElicitResult>;
-        on_custom_request(request: CustomRequest, context: Request) -> Answer<CustomResult>;
-        on_cancelled(params: CancelledNotificationParam, context: Notification) -> ();
-        on_progress(params: ProgressNotificationParam, context: Notification) -> ();
-        on_logging_message(params: LoggingMessageNotificationParam, context: Notification) -> ();
-        on_resource_updated(params: ResourceUpdatedNotificationParam, context: Notification) -> ();
-        on_resource_list_changed(context: Notification) -> ();
-        on_prompt_list_changed(context: Notification) -> ();
-        on_subscriptions_acknowledged(params: SubscriptionsAcknowledgedNotificationParams, context: Notification) -> ();
-        on_task_status(params: TaskStatusNotificationParams, context: Notification) -> ();
-        on_custom_notification(notification: CustomNotification, context: Notification) -> ();
     }
 }

@@ -22,6 +22,7 @@
 mod attribute;
 mod client;
 mod contain;
+mod hand_on;
 mod live;
 mod names;
 mod server;

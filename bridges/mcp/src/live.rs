@@ -1,6 +1,6 @@
 //! The calls of one connection that are under way.
 //!
-//! Owns [`Calls`]. Invariant: each call that was entered is ended exactly once: by the task that
+//! Owns [`Calls`] and [`Connection`]. Invariant of the calls: each call that was entered is ended exactly once: by the task that
 //! runs it, when that task is dropped, or by [`Calls::end_all`], whichever comes first. Nothing is
 //! entered after `end_all`, so that nothing is in flight when it returns.
 //!
@@ -14,13 +14,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use toolmeter::OwnedCall;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that is ended by whoever is first.
+/// A call that is ended once, by the first that takes it.
 struct Slot(Mutex<Option<OwnedCall>>);
 
 impl Slot {
@@ -100,6 +101,26 @@ impl Drop for InFlight<'_> {
         drop(slot);
         // What is not ended is cancelled by being dropped.
         drop(self.slot.take());
+    }
+}
+
+/// One connection, which a server and its transport share.
+#[derive(Default)]
+pub(crate) struct Connection {
+    pub(crate) calls: Calls,
+    /// Cancelled when nothing comes from the client any more.
+    pub(crate) going: CancellationToken,
+}
+
+impl Connection {
+    /// Notes that nothing comes from the client any more.
+    pub(crate) fn is_going(&self) {
+        self.going.cancel();
+    }
+
+    /// Ends the calls: nothing reaches the client any more.
+    pub(crate) fn is_gone(&self) {
+        self.calls.end_all();
     }
 }
 

@@ -10,27 +10,25 @@
 //!   the connection has been gone for the time of grace is dropped.
 //! - What is kept of a client's texts is visible and bounded.
 
+mod handler;
+
 use crate::contain::{Contained, contained};
-use crate::live::Calls;
+use crate::live::Connection;
 use crate::names::Names;
 use crate::text::{request_id, visible, with_trace};
 use crate::transport::MeteredTransport;
 use crate::verdict::McpResult;
 use rmcp::model::*;
-use rmcp::service::{
-    NotificationContext, RequestContext, RunningService, ServerInitializeError, SubscriptionContext,
-};
+use rmcp::service::{RequestContext, RunningService, ServerInitializeError};
 use rmcp::transport::{IntoTransport, Transport};
 use rmcp::{ErrorData, RoleServer, ServerHandler, serve_server};
 use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use toolmeter::{CallContext, ErrorKind, OwnedCall, Registry, ToolHandle};
 
 /// How long calls may go on when the connection is gone, unless the host says otherwise. Clients
@@ -98,25 +96,6 @@ pub struct Metered<H> {
     connection: Arc<Connection>,
     number: u64,
     grace: Duration,
-}
-
-/// What a server and its transport share.
-#[derive(Default)]
-pub(crate) struct Connection {
-    calls: Calls,
-    going: CancellationToken,
-}
-
-impl Connection {
-    /// Nothing comes from the client any more.
-    pub(crate) fn is_going(&self) {
-        self.going.cancel();
-    }
-
-    /// Nothing reaches the client any more.
-    pub(crate) fn is_gone(&self) {
-        self.calls.end_all();
-    }
 }
 
 /// The calls of a [`Metered`] server that are under way.
@@ -371,99 +350,5 @@ impl<H: fmt::Debug> fmt::Debug for Metered<H> {
             .field("handler", &self.handler)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
-    }
-}
-
-/// Hands requests on as they are.
-macro_rules! handed_on {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
-        fn $name(
-            &self,
-            $($argument: $type),*
-        ) -> impl Future<Output = $answer> + Send + '_ {
-            self.handler.$name($($argument),*)
-        }
-    )*};
-}
-
-type Answer<T> = Result<T, ErrorData>;
-type Page = Option<PaginatedRequestParams>;
-type Request = RequestContext<RoleServer>;
-type Notification = NotificationContext<RoleServer>;
-
-#[allow(deprecated, reason = "older clients use it")]
-impl<H: ServerHandler> ServerHandler for Metered<H> {
-    fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: Request,
-    ) -> impl Future<Output = Answer<CallToolResponse>> + Send + '_ {
-        self.run(request, context)
-    }
-
-    async fn list_tools(&self, request: Page, context: Request) -> Answer<ListToolsResult> {
-        let is_first = request.as_ref().is_none_or(|page| page.cursor.is_none());
-        let page = self.handler.list_tools(request, context).await?;
-        let mut names = self.names();
-        if is_first && page.next_cursor.is_none() {
-            names.follow(page.tools.iter().map(|tool| &*tool.name));
-        } else {
-            for tool in &page.tools {
-                names.get_or_add(&tool.name);
-            }
-        }
-        drop(names);
-        Ok(page)
-    }
-
-    fn negotiate_initialize(&self, request: &InitializeRequestParams) -> Answer<InitializeResult> {
-        self.handler.negotiate_initialize(request)
-    }
-
-    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        self.handler.supported_protocol_versions()
-    }
-
-    fn accepted_subscription_filter(
-        &self,
-        requested: &SubscriptionFilter,
-    ) -> Option<SubscriptionFilter> {
-        self.handler.accepted_subscription_filter(requested)
-    }
-
-    fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.handler.get_tool(name)
-    }
-
-    fn get_info(&self) -> ServerConfig {
-        self.handler.get_info()
-    }
-
-    handed_on! {
-        ping(context: Request) -> Answer<()>;
-        initialize(request: InitializeRequestParams, context: Request) -> Answer<InitializeResult>;
-        discover(context: Request) -> Answer<DiscoverResult>;
-        complete(request: CompleteRequestParams, context: Request) -> Answer<CompleteResult>;
-        set_level(request: SetLevelRequestParams, context: Request) -> Answer<()>;
-        get_prompt(request: GetPromptRequestParams, context: Request) -> Answer<GetPromptResponse>;
-        list_prompts(request: Page, context: Request) -> Answer<ListPromptsResult>;
-        list_resources(request: Page, context: Request) -> Answer<ListResourcesResult>;
-        list_resource_templates(request: Page, context: Request) -> Answer<ListResourceTemplatesResult>;
-        read_resource(request: ReadResourceRequestParams, context: Request) -> Answer<ReadResourceResponse>;
-        listen(context: SubscriptionContext) -> Answer<()>;
-        subscribe(request: SubscribeRequestParams, context: Request) -> Answer<()>;
-        unsubscribe(request: UnsubscribeRequestParams, context: Request) -> Answer<()>;
-        on_custom_request(request: CustomRequest, context: Request) -> Answer<CustomResult>;
-        on_cancelled(notification: CancelledNotificationParam, context: Notification) -> ();
-        on_progress(notification: ProgressNotificationParam, context: Notification) -> ();
-        on_initialized(context: Notification) -> ();
-        on_roots_list_changed(context: Notification) -> ();
-        on_custom_notification(notification: CustomNotification, context: Notification) -> ();
-        get_task(request: GetTaskParams, context: Request) -> Answer<GetTaskResult>;
-        update_task(request: UpdateTaskParams, context: Request) -> Answer<()>;
-        cancel_task(request: CancelTaskParams, context: Request) -> Answer<()>;
-        list_skills(request: Page, context: Request) -> Answer<ListSkillsResult>;
-        get_skill(request: GetSkillRequestParams, context: Request) -> Answer<GetSkillResult>;
-        read_resource_directory(request: ReadResourceDirectoryRequestParams, context: Request) -> Answer<ReadResourceDirectoryResult>;
     }
 }

@@ -1,6 +1,6 @@
-//! A transport that tells when its connection is gone.
+//! A transport that notes when its connection is gone.
 
-use crate::server::Connection;
+use crate::live::Connection;
 use rmcp::RoleServer;
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;

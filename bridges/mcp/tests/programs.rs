@@ -83,18 +83,9 @@ fn served(folder: &str, snapshot: &str) -> Child {
         .write_all(request(99, "slow", r#"{"ms":600000}"#).as_bytes())
         .unwrap();
     // It hangs when the snapshot says so.
-    let begun = Instant::now();
-    while std::fs::read(snapshot)
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Value>(&json).ok())
-        .is_none_or(|json| !json.to_string().contains("\"in_flight\":1"))
-    {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "the call never began"
-        );
-        std::thread::yield_now();
-    }
+    until("the call in flight", || {
+        std::fs::read_to_string(snapshot).is_ok_and(|json| json.contains("\"in_flight\":1"))
+    });
     server.stdin = Some(input);
     server
 }
@@ -215,6 +206,123 @@ fn a_host_calls_the_tools_of_several_servers_by_a_plan() {
     assert_eq!(ends("files/panic"), (0, 1));
     assert_eq!(snapshot.unknown_tool_calls, 1);
     assert!(told.contains("files/read"), "{told}");
+}
+
+/// Waits for something that another process does.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Starts a host with one server, a line of shell.
+fn hosted(options: &[&str], script: &str) -> Child {
+    Command::new(program("mcp_host"))
+        .args(options)
+        .args(["--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Ends a host by SIGTERM and returns what it wrote to stderr.
+fn terminated(host: Child) -> String {
+    let kill = Command::new("kill").arg(host.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    let output = host.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    told
+}
+
+#[test]
+fn a_host_sums_up_at_sigterm_before_its_servers_have_started() {
+    let folder = folder();
+    let mark = folder.path().join("started");
+    let script = format!("touch '{}'; exec cat >/dev/null", mark.display());
+    let host = hosted(&[], &script);
+    until("the server's start", || mark.exists());
+    let told = terminated(host);
+    assert!(told.contains("0 calls of unknown tools"), "{told}");
+}
+
+#[test]
+fn a_host_sums_up_at_sigterm_within_its_plan() {
+    let folder = folder();
+    let beside = tempfile::tempdir().unwrap();
+    let (plan, snapshot) = (beside.path().join("plan"), beside.path().join("metrics"));
+    let call = r#"{"tool":"server_1/slow","arguments":{"ms":600000}}"#;
+    std::fs::write(&plan, call).unwrap();
+    let words = [
+        "--plan",
+        plan.to_str().unwrap(),
+        "--snapshot",
+        snapshot.to_str().unwrap(),
+    ];
+    let server = program("mcp_server");
+    let script = format!("exec '{}' '{}'", server.display(), folder.path().display());
+    let host = hosted(&words, &script);
+    let read = || std::fs::read_to_string(&snapshot).unwrap_or_default();
+    until("a call in flight", || read().contains("\"in_flight\":1"));
+    let told = terminated(host);
+    let counted: toolmeter::Snapshot = serde_json::from_str(&read()).unwrap();
+    let slow = &counted.tools["server_1/slow"];
+    assert_eq!((slow.cancelled(), slow.in_flight), (1, 0));
+    assert!(told.contains("server_1/slow"), "{told}");
+}
+
+#[test]
+fn a_host_sums_up_at_sigterm_when_its_servers_do_not_end() {
+    let folder = folder();
+    let script = format!(
+        "'{}' '{}'; while kill -0 $PPID 2>/dev/null; do sleep 0.05; done",
+        program("mcp_server").display(),
+        folder.path().display(),
+    );
+    let mut host = hosted(&[], &script);
+    let mut line = String::new();
+    let mut output = BufReader::new(host.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "0 turns, 0 attempts, 0 retries\n");
+    let told = terminated(host);
+    assert!(told.contains("server_1/slow"), "{told}");
+}
+
+#[test]
+fn a_plan_limits_and_cancels_calls() {
+    let folder = folder();
+    let plan = folder.path().join("plan");
+    let snapshot = folder.path().join("metrics");
+    let calls = concat!(
+        r#"[{"tool":"server_1/slow","arguments":{"ms":600000},"limit":0.05},"#,
+        r#"{"tool":"server_1/slow","arguments":{"ms":600000},"cancel_after":0.05},"#,
+        r#"{"tool":"server_1/slow","arguments":{"ms":0},"limit":60}]"#,
+    );
+    std::fs::write(&plan, calls).unwrap();
+    let [served, plan, metrics] =
+        [folder.path(), &plan, &snapshot].map(|path| path.to_str().unwrap());
+    let server = program("mcp_server");
+    let server = server.to_str().unwrap();
+    let words = ["--plan", plan, "--snapshot", metrics, "--", server, served];
+    let output = run("mcp_host", &words);
+    assert!(output.status.success(), "{output:?}");
+    let counted = std::fs::read(&snapshot).unwrap();
+    let counted: toolmeter::Snapshot = serde_json::from_slice(&counted).unwrap();
+    let slow = &counted.tools["server_1/slow"];
+    assert_eq!(
+        (slow.success(), slow.failure(), slow.cancelled()),
+        (1, 1, 1)
+    );
+    assert_eq!(slow.failures_by_kind[&toolmeter::ErrorKind::Timeout], 1);
+
+    std::fs::write(plan, r#"{"tool":"a","cancel_after":-1}"#).unwrap();
+    let output = run("mcp_host", &words);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.starts_with("mcp_host: line 1 of "), "{told}");
 }
 
 #[test]

@@ -255,6 +255,82 @@ async fn a_call_has_the_clients_session_and_request() {
     assert_eq!(second.label_value("traceparent"), None);
 }
 
+/// What a server over HTTP adds to each request: its head.
+#[cfg(feature = "http")]
+mod over_http {
+    use super::*;
+    use rmcp::RoleServer;
+    use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+    use rmcp::transport::{IntoTransport, Transport};
+
+    struct Heads<T> {
+        transport: T,
+        head: http::request::Parts,
+    }
+
+    impl<T: Transport<RoleServer>> Transport<RoleServer> for Heads<T> {
+        type Error = T::Error;
+
+        fn send(
+            &mut self,
+            item: TxJsonRpcMessage<RoleServer>,
+        ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+            self.transport.send(item)
+        }
+
+        async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+            let mut message = self.transport.receive().await?;
+            if let JsonRpcMessage::Request(request) = &mut message
+                && let ClientRequest::CallToolRequest(call) = &mut request.request
+            {
+                call.extensions.insert(self.head.clone());
+            }
+            Some(message)
+        }
+
+        async fn close(&mut self) -> Result<(), Self::Error> {
+            self.transport.close().await
+        }
+    }
+
+    /// Calls a tool with this header, and returns the context of the call.
+    async fn context(session: &[u8]) -> Arc<toolmeter::CallContext> {
+        let registry = registry();
+        let events = registry.subscribe();
+        let (near, far) = tokio::io::duplex(64 * 1_024);
+        let request = http::Request::builder().header("mcp-session-id", session);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let transport = Heads {
+            transport: IntoTransport::<RoleServer, _, _>::into_transport(near),
+            head,
+        };
+        let server = Metered::new(Tools::new(), &registry);
+        let server = tokio::spawn(server.serve(transport));
+        let client = ().serve(far).await.unwrap();
+        let _server = server.await.unwrap().unwrap();
+        client.call_tool(call("ok")).await.unwrap();
+        registry.pump();
+        let batch = events.try_recv().unwrap();
+        batch.iter().next().unwrap().context().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn the_header_of_the_session_is_the_session_of_the_call() {
+        let context = context(b"1868a90c-0001").await;
+        assert_eq!(&*context.session, "1868a90c-0001");
+        assert_eq!(context.label_value("mcp.session.id"), Some("1868a90c-0001"));
+    }
+
+    #[tokio::test]
+    async fn a_header_that_is_no_text_is_no_session_and_a_long_one_is_cut() {
+        let odd = context(b"\xff\xfe").await;
+        assert!(odd.session.starts_with("rmcp#"), "{}", odd.session);
+        assert_eq!(odd.label_value("mcp.session.id"), None);
+        let long = context(&[b'x'; 5_000]).await;
+        assert!(long.session.len() <= 256, "{}", long.session.len());
+    }
+}
+
 /// The list is asked for once, whatever a client calls, and registers what it has.
 #[tokio::test(start_paused = true)]
 async fn hostile_clients_register_nothing_and_cost_one_listing() {

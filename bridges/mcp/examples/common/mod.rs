@@ -1,3 +1,5 @@
-//! What the programs share.
+//! Parts that the server and the host share.
 
+pub(crate) mod output;
+pub(crate) mod program;
 pub(crate) mod report;

@@ -5,8 +5,12 @@ mod common;
 mod plan;
 mod servers;
 
-use common::report::{Report, told_to_end};
+use common::program::{run, told_to_end};
+use common::report::Report;
+use futures_util::future::join_all;
 use plan::Plan;
+use rmcp::RoleClient;
+use rmcp::service::RunningService;
 use servers::{Progress, Server};
 use std::error::Error;
 use std::ffi::OsString;
@@ -24,7 +28,9 @@ Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
 
   --config FILE    start the servers of a host's configuration, in its `mcpServers`
   --plan FILE      the calls: each line a turn, an object or an array of objects of the form
-                   {\"tool\": \"server/tool\", \"arguments\": {...}}
+                   {\"tool\": \"server/tool\", \"arguments\": {...}}; further fields of it:
+                     \"limit\": SECONDS         how long this call may take
+                     \"cancel_after\": SECONDS  cancel this call when its turn has lasted so long
   --limit SECONDS  how long a call may take; default 60
   --attempts N     how often a call is tried; default 1
   --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
@@ -43,7 +49,7 @@ struct Options {
     events: bool,
 }
 
-/// Reads the command line. `None` if it asks for help.
+/// Reads the command line; `None` if it asks for help.
 fn options() -> Result<Option<Options>, Box<dyn Error>> {
     use lexopt::prelude::*;
     let mut options = Options {
@@ -92,70 +98,63 @@ async fn host(options: Options) -> Result<(), Box<dyn Error>> {
         Some(path) => Plan::read(path)?,
     };
     let registry = Registry::new();
-    let report = Report::begin(&registry, options.snapshot, options.events)
-        .map_err(|error| format!("cannot write the snapshot: {error}"))?;
+    let report = Report::begin(&registry, options.snapshot.clone(), options.events)?;
     let mut clients = Vec::new();
+    tokio::select! {
+        biased;
+        told = told_to_end() => told?,
+        done = follow_plan(&options, &mut plan, &registry, &mut clients) => done?,
+    }
+    // Servers that do not end by then are killed when their client is dropped.
+    let closing = clients.into_iter().map(|mut client: Client| async move {
+        let _ = client.close_with_timeout(CLOSING).await;
+    });
+    tokio::select! {
+        biased;
+        told = told_to_end() => told?,
+        _ = join_all(closing) => {}
+    }
+    report.end();
+    Ok(())
+}
+
+type Client = RunningService<RoleClient, MeteredClient<Progress>>;
+
+/// How long a server may take to end when its input is closed, before it is killed.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Starts the servers, one after the other, and makes the calls of the plan.
+async fn follow_plan(
+    options: &Options,
+    plan: &mut Plan,
+    registry: &Registry,
+    clients: &mut Vec<Client>,
+) -> Result<(), Box<dyn Error>> {
     for server in &options.servers {
         let transport = server.start()?;
-        let client = MeteredClient::new(Progress::of(&server.name), &registry).server(&server.name);
+        let client = MeteredClient::new(Progress::of(&server.name), registry).server(&server.name);
         let client = tokio::time::timeout(options.limit, client.serve(transport)).await;
         let client = client
             .map_err(|_| format!("{} does not answer", server.name))?
             .map_err(|error| format!("{} is no MCP server: {error}", server.name))?;
         clients.push(client);
     }
-    let run = AutoRun::new(&registry)
+    let run = AutoRun::new(registry)
         .session("mcp_host")
         .concurrency(8)
         .time_limit(options.limit)
         .max_attempts(options.attempts);
-    let outcome = tokio::select! {
-        outcome = run.run(&mut plan) => Some(outcome),
-        told = told_to_end() => {
-            told?;
-            None
-        }
-    };
-    if let Some(outcome) = outcome {
-        println!(
-            "{} turns, {} attempts, {} retries",
-            outcome.turns, outcome.attempts, outcome.retries
-        );
-        if let StopReason::Model(why) = outcome.stop {
-            eprintln!("the plan ended: {why}");
-        }
+    let outcome = run.run(plan).await;
+    println!(
+        "{} turns, {} attempts, {} retries",
+        outcome.turns, outcome.attempts, outcome.retries
+    );
+    if let StopReason::Model(why) = outcome.stop {
+        eprintln!("the plan ended: {why}");
     }
-    for mut client in clients {
-        // One that does not end is killed when it is dropped.
-        let _ = client.close_with_timeout(Duration::from_secs(2)).await;
-        drop(client);
-    }
-    report.end();
     Ok(())
 }
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("mcp_host: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    let done = match options() {
-        Ok(None) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Ok(Some(options)) => runtime.block_on(host(options)),
-        Err(error) => Err(error),
-    };
-    runtime.shutdown_background();
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mcp_host: {error}");
-            ExitCode::from(2)
-        }
-    }
+    run("mcp_host", HELP, options(), host)
 }

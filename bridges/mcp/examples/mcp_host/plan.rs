@@ -1,18 +1,53 @@
 //! A plan: the turns of calls that a model would ask for.
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use toolmeter::auto_run::{CallResult, Model, ToolCall, Turn};
 
+/// A call of the plan.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Step {
     tool: String,
     #[serde(default)]
     arguments: Value,
+    #[serde(default, deserialize_with = "seconds")]
+    limit: Option<Duration>,
+    #[serde(default, deserialize_with = "seconds")]
+    cancel_after: Option<Duration>,
+}
+
+/// Reads a number of seconds.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    let time = Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)?;
+    Ok(Some(time))
+}
+
+impl From<Step> for ToolCall {
+    /// Makes the call. The time until it is cancelled begins now.
+    fn from(step: Step) -> Self {
+        let mut call = Self::new(step.tool, step.arguments);
+        if let Some(limit) = step.limit {
+            call = call.time_limit(limit);
+        }
+        if let Some(time) = step.cancel_after {
+            let token = CancellationToken::new();
+            call = call.cancel_token(token.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                token.cancel();
+            });
+        }
+        call
+    }
 }
 
 /// One line: a call, or some at once.
@@ -60,9 +95,6 @@ impl Model for Plan {
         let Some(steps) = self.0.pop_front() else {
             return Ok(Turn::Done(json!(null)));
         };
-        let calls = steps
-            .into_iter()
-            .map(|step| ToolCall::new(step.tool, step.arguments));
-        Ok(Turn::Calls(calls.collect()))
+        Ok(Turn::Calls(steps.into_iter().map(ToolCall::from).collect()))
     }
 }

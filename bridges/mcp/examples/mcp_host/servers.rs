@@ -73,6 +73,8 @@ impl Server {
     pub(crate) fn start(&self) -> Result<TokioChildProcess, Box<dyn Error>> {
         let mut command = Command::new(&self.command);
         command.args(&self.arguments).envs(&self.environment);
+        // One that does not end when its input is closed would outlive the host.
+        command.kill_on_drop(true);
         let started = TokioChildProcess::new(command).map_err(|error| {
             let command = self.command.display();
             format!("cannot start {} ({command}): {error}", self.name)

@@ -1,14 +1,22 @@
-//! Bytes on their way: what is read is seen, then written, and nothing is kept.
+//! Bytes on their way: what is read is passed on, and nothing is kept.
 //!
-//! Promise: at most [`BUFFER`] bytes are held in a direction. While they cannot be written no more are
-//! read, so that the pressure of a slow reader reaches the writer as it would without a proxy.
+//! Promises:
+//!
+//! - At most [`BUFFER`] bytes are held in a direction. While they cannot be written no more are read,
+//!   so that the pressure of a slow reader reaches the writer as it would without a proxy.
+//! - A line is seen as a whole before its newline passes, so that its reader cannot act on it before.
 
+use memchr::memchr;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// As much as a pipe holds.
 const BUFFER: usize = 64 << 10;
+
+/// From this many bytes on, the reader gets what it may have before the rest is seen, and copies it
+/// meanwhile. One more system call costs less.
+const LARGE: usize = 8 << 10;
 
 /// Why no more bytes pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,20 +27,24 @@ pub(crate) enum End {
     Sink,
 }
 
-/// Passes on what `source` gives, after `see` has seen it, until one of them ends.
+/// Passes on what `source` gives until one of them ends, and shows all of it to `see`.
 pub(crate) fn forward(source: impl AsFd, sink: impl AsFd, mut see: impl FnMut(&[u8])) -> End {
     let (source, sink) = (source.as_fd(), sink.as_fd());
     let mut buffer = vec![0; BUFFER];
     loop {
         // A pipe that cannot be read gives no more, whatever the reason.
-        let Ok(length) = read(source, &mut buffer) else {
-            return End::Source;
+        let bytes = match read(source, &mut buffer) {
+            Ok(length @ 1..) => &buffer[..length],
+            Ok(0) | Err(_) => return End::Source,
         };
-        if length == 0 {
-            return End::Source;
-        }
-        see(&buffer[..length]);
-        if write_all(sink, &buffer[..length]).is_err() {
+        let early = match bytes.len() {
+            0..LARGE => 0,
+            _ => memchr(b'\n', bytes).unwrap_or(bytes.len()),
+        };
+        let (early, late) = bytes.split_at(early);
+        let is_passed = write_all(sink, early);
+        see(bytes);
+        if is_passed.and_then(|()| write_all(sink, late)).is_err() {
             return End::Sink;
         }
     }

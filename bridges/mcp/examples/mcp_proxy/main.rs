@@ -11,11 +11,12 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `scan.rs` | bytes as messages, in bounded memory |
+//! | `scan/` | bytes as messages, in bounded memory |
 //! | `follow.rs` | messages of both directions as calls |
 //! | `forward.rs` | bytes on their way |
 //! | `proxy.rs` | the server's process, and in what order things end |
-//! | `report.rs` | table, snapshot and events |
+//! | `../common/output.rs` | the snapshot's file, and events |
+//! | `summary.rs` | the table at the end |
 
 #[cfg(unix)]
 mod args;
@@ -24,11 +25,14 @@ mod follow;
 #[cfg(unix)]
 mod forward;
 #[cfg(unix)]
+#[path = "../common/output.rs"]
+mod output;
+#[cfg(unix)]
 mod proxy;
 #[cfg(unix)]
-mod report;
-#[cfg(unix)]
 mod scan;
+#[cfg(unix)]
+mod summary;
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {

@@ -17,7 +17,8 @@
 use crate::args::Args;
 use crate::follow::{Follower, From, Session};
 use crate::forward::{End, forward};
-use crate::report::{self, SnapshotFile};
+use crate::output::{SnapshotFile, write_events};
+use crate::summary::summary;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -64,9 +65,8 @@ struct Shared {
 pub(crate) fn run(args: &Args) -> Result<i32, String> {
     let registry = Registry::new();
     let mut file = args.snapshot.as_deref().map(SnapshotFile::new);
-    if let (Some(file), Some(path)) = (&mut file, &args.snapshot) {
-        let written = file.write(&registry.totals());
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    if let Some(file) = &mut file {
+        file.write(&registry.totals())?;
     }
     let command = args.command[0].to_string_lossy().into_owned();
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<i32, String> {
         .map_err(|error| format!("cannot start {command}: {error}"))?;
     let events = args.events.then(|| {
         let subscription = registry.subscribe();
-        thread::spawn(move || report::write_events(&subscription))
+        thread::spawn(move || write_events(&subscription))
     });
     let shared = Arc::new(Shared {
         session: Session::new(Follower::new(registry.clone(), args.events)),
@@ -243,10 +243,7 @@ impl Watch {
             && let Err(error) = file.write(&self.registry.totals())
         {
             // Not fatal: what passes is of more use than what is counted.
-            let _unread = writeln!(
-                io::stderr(),
-                "mcp_proxy: cannot write the snapshot: {error}"
-            );
+            let _unread = writeln!(io::stderr(), "mcp_proxy: {error}");
         }
     }
 
@@ -262,7 +259,7 @@ impl Watch {
         if self.written.as_ref() == Some(&counts) {
             return;
         }
-        let text = report::summary(&self.command, state, &snapshot, &tally);
+        let text = summary(&self.command, state, &snapshot, &tally);
         let _unread = io::stderr().write_all(text.as_bytes());
         self.written = Some(counts);
     }

@@ -4,7 +4,8 @@
 mod common;
 mod files;
 
-use common::report::{Report, told_to_end};
+use common::program::{run, told_to_end};
+use common::report::Report;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ struct Options {
     events: bool,
 }
 
-/// Reads the command line. `None` if it asks for help.
+/// Reads the command line; `None` if it asks for help.
 fn options() -> Result<Option<Options>, Box<dyn Error>> {
     use lexopt::prelude::*;
     let mut options = Options::default();
@@ -54,8 +55,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let files = files::Files::new(&folder)
         .map_err(|error| format!("cannot serve {}: {error}", folder.display()))?;
     let registry = Registry::new();
-    let report = Report::begin(&registry, options.snapshot, options.events)
-        .map_err(|error| format!("cannot write the snapshot: {error}"))?;
+    let report = Report::begin(&registry, options.snapshot, options.events)?;
     let metered = Metered::new(files, &registry);
     let calls = metered.calls();
     let serving = async {
@@ -74,31 +74,5 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("mcp_server: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    let code = match options() {
-        Ok(None) => {
-            println!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        Ok(Some(options)) => match runtime.block_on(serve(options)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("mcp_server: {error}");
-                ExitCode::from(2)
-            }
-        },
-        Err(error) => {
-            eprintln!("mcp_server: {error}");
-            ExitCode::from(2)
-        }
-    };
-    // A thread may be reading stdin.
-    runtime.shutdown_background();
-    code
+    run("mcp_server", HELP, options(), serve)
 }

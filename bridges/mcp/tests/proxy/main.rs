@@ -5,7 +5,8 @@
 mod args;
 #[path = "../../examples/mcp_proxy/follow.rs"]
 mod follow;
-#[path = "../../examples/mcp_proxy/scan.rs"]
+#[path = "../../examples/mcp_proxy/scan/mod.rs"]
 mod scan;
 
+mod pressure;
 mod program;

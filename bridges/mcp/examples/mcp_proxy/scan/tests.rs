@@ -397,12 +397,17 @@ fn nesting_is_followed_to_its_limit_and_no_further() {
 fn what_is_kept_of_a_line_is_bounded() {
     const PIECES: usize = 200;
     let piece = |text: &str| text.repeat((1 << 16) / text.len()).into_bytes();
-    let hostile: [(&str, Vec<u8>, &str); 8] = [
+    let hostile: [(&str, Vec<u8>, &str); 9] = [
         (r#"{"id":""#, piece("x"), r#""}"#),
         (r#"{"id":"#, piece("1"), "}"),
         (r#"{""#, piece("key"), r#"":1}"#),
         (r#"{"params":{"name":""#, piece("\\u0041"), r#""}}"#),
         (r#"{"error":{"message":""#, piece("\\n word"), r#""}}"#),
+        (
+            r#"{"result":{"content":[{"text":""#,
+            piece("\\\\"),
+            r#""}]}}"#,
+        ),
         (
             r#"{"result":{"tools":["#,
             piece(r#"{"name":"abc"},"#),
@@ -426,8 +431,8 @@ fn what_is_kept_of_a_line_is_bounded() {
         for _ in 0..PIECES {
             scanner.feed(&piece, &mut each);
             let names = scanner.message.tools.iter().flatten();
-            let held = scanner.token.head.capacity()
-                + scanner.token.tail.capacity()
+            let held = scanner.token.capacity()
+                + scanner.text.capacity()
                 + scanner.messages.capacity() * size_of::<Message>()
                 + scanner.messages.iter().map(Message::weight).sum::<usize>()
                 + names

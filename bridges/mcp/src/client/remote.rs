@@ -1,0 +1,61 @@
+//! The tools of a server as tools of the registry, for calls by name.
+
+use super::Inner;
+use crate::verdict::{McpResult, of_json};
+use rmcp::ServiceError;
+use rmcp::model::CallToolRequestParams;
+use serde_json::Value;
+use std::sync::Weak;
+use toolmeter::{ErrorKind, Invocation, Outcome, Tool, ToolError, ToolFuture, ToolSpec, Verdict};
+
+/// A tool of a server, for calls by name.
+pub(super) struct Remote {
+    /// The server's name for it.
+    pub(super) name: Box<str>,
+    pub(super) spec: ToolSpec,
+    /// Weak, since it is the registry that owns this.
+    pub(super) server: Weak<Inner>,
+}
+
+impl Tool for Remote {
+    fn spec(&self) -> ToolSpec {
+        self.spec.clone()
+    }
+
+    fn call(&self, invocation: Invocation) -> ToolFuture {
+        let server = self.server.upgrade();
+        let name = self.name.clone();
+        Box::pin(async move {
+            let Some(server) = server else {
+                return Err(ToolError::new(ErrorKind::Network, "the server is gone"));
+            };
+            let mut params = CallToolRequestParams::new(String::from(name));
+            params.arguments = match invocation.args {
+                Value::Null => None,
+                Value::Object(arguments) => Some(arguments),
+                _ => {
+                    let why = "the arguments of a tool of MCP are an object";
+                    return Err(ToolError::new(ErrorKind::InvalidArgs, why));
+                }
+            };
+            match server.send(params).await {
+                Ok(answer) => Ok(serde_json::to_value(answer)?),
+                Err(error) => Err(tool_error(&error)),
+            }
+        })
+    }
+
+    fn classify(&self, answer: &Value) -> Verdict {
+        of_json(answer)
+    }
+}
+
+/// Makes a tool's error of one of the protocol.
+fn tool_error(error: &ServiceError) -> ToolError {
+    let verdict = error.verdict();
+    let message = verdict.message().unwrap_or_default();
+    match verdict.outcome() {
+        Outcome::Failure(kind) => ToolError::new(kind, message),
+        _ => ToolError::cancelled(message),
+    }
+}

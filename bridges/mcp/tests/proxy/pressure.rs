@@ -1,0 +1,107 @@
+//! Back-pressure: a side that does not read stops the other, as a pipe without a proxy does, and the
+//! proxy's memory stays bounded meanwhile.
+
+use crate::program::{ECHO, Proxy};
+use std::fs;
+use std::io::{Read, Write};
+use std::process::ChildStdin;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+const BLOCK: usize = 1 << 16;
+const BLOCKS: usize = 3_200;
+
+/// More than the pipes and buffers on the way hold, and far less than what is to come.
+const ON_THE_WAY: usize = 2 << 20;
+
+/// Writes one line of 210 MB, and sends the length of what was taken.
+fn flood(mut input: ChildStdin) -> (JoinHandle<()>, Receiver<usize>) {
+    let (tell, told) = mpsc::channel();
+    let writer = thread::spawn(move || {
+        for _ in 0..BLOCKS {
+            input.write_all(&[b'x'; BLOCK]).unwrap();
+            tell.send(BLOCK).unwrap();
+        }
+        input.write_all(b"\n").unwrap();
+    });
+    (writer, told)
+}
+
+/// Returns how much was taken until nothing was for a while.
+fn stalled(told: &Receiver<usize>) -> usize {
+    let pause = Duration::from_millis(300);
+    std::iter::from_fn(|| told.recv_timeout(pause).ok()).sum()
+}
+
+/// Checks the most memory that the proxy ever had; most of it is its program.
+fn check_memory(proxy: &Proxy) {
+    let Ok(status) = fs::read_to_string(format!("/proc/{}/status", proxy.child.id())) else {
+        // Only Linux has it.
+        assert!(!cfg!(target_os = "linux"));
+        return;
+    };
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let peak = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .unwrap();
+    assert!(peak.parse::<u64>().unwrap() < 40 << 10, "{peak} kB");
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_the_server() {
+    // The server waits for the client, and so the client's own writing waits.
+    let mut proxy = Proxy::start(&[], ECHO);
+    let (writer, told) = flood(proxy.input.take().unwrap());
+    let passed = stalled(&told);
+    assert!(passed < ON_THE_WAY, "{passed}");
+    check_memory(&proxy);
+    let mut output = proxy.output.take().unwrap();
+    let mut block = vec![0; BLOCK];
+    let mut left = BLOCKS * BLOCK + 1;
+    while left > 0 {
+        let length = output.read(&mut block).unwrap();
+        assert!(length > 0);
+        left -= length;
+        if left < ON_THE_WAY && left > 0 {
+            check_memory(&proxy);
+        }
+    }
+    writer.join().unwrap();
+    drop(output);
+    let ended = proxy.end();
+    let longest = format!("the longest {};", BLOCKS * BLOCK);
+    assert_eq!(
+        ended.errors.matches(&longest).count(),
+        2,
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn a_server_that_does_not_read_stops_the_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gate, read) = (folder.path().join("gate"), folder.path().join("read"));
+    let script = format!(
+        "while [ ! -e '{}' ]; do sleep 0.02; done; head -c {} >/dev/null; : > '{}'; cat >/dev/null; exit 6",
+        gate.display(),
+        BLOCKS * BLOCK,
+        read.display(),
+    );
+    let mut proxy = Proxy::start(&[], &script);
+    let (writer, told) = flood(proxy.input.take().unwrap());
+    let passed = stalled(&told);
+    assert!(passed < ON_THE_WAY, "{passed}");
+    check_memory(&proxy);
+    fs::write(&gate, "").unwrap();
+    while !read.exists() {
+        thread::yield_now();
+    }
+    check_memory(&proxy);
+    writer.join().unwrap();
+    let ended = proxy.end();
+    assert_eq!(ended.code, 6);
+    let longest = format!("the longest {};", BLOCKS * BLOCK);
+    assert!(ended.errors.contains(&longest), "{}", ended.errors);
+}
