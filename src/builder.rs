@@ -442,9 +442,10 @@ impl RegistryBuilder {
         let clock = HostClock::new(self.clock);
         let wall = WallClock::new(self.wall, &clock);
         let now = wall.now(&clock);
-        let instance = self.instance.map_or_else(default_instance, |instance| {
-            escaped(&instance, MAX_NAME_BYTES)
-        });
+        let instance = self.instance.map_or_else(
+            || default_instance(now.wall()),
+            |instance| escaped(&instance, MAX_NAME_BYTES),
+        );
         let origin = Origin {
             instance,
             started_at: now.wall(),
@@ -475,7 +476,7 @@ impl RegistryBuilder {
                 hook,
             }),
             origin,
-            instance_id: random_id(),
+            instance_id: random_id(now.wall()),
             process: Process::current(),
             wall,
             tool_limit: self.tool_limit,
@@ -505,8 +506,8 @@ pub(crate) struct BuiltState {
 
 /// Returns 128 bits as hexadecimal digits, which differ at each start: the seeds of std's hash maps
 /// come from the operating system.
-fn random_id() -> Box<str> {
-    let half = |salt: u8| RandomState::new().hash_one((salt, SystemTime::now(), process::id()));
+fn random_id(started_at: SystemTime) -> Box<str> {
+    let half = |salt: u8| RandomState::new().hash_one((salt, started_at, process::id()));
     format!("{:016x}{:016x}", half(0), half(1)).into()
 }
 
@@ -515,8 +516,8 @@ fn default_stripes() -> usize {
     cores.next_power_of_two().clamp(2, 16)
 }
 
-fn default_instance() -> String {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+fn default_instance(started_at: SystemTime) -> String {
+    let since_epoch = started_at.duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since_epoch.map_or(0, |time| time.as_secs());
     format!("{}-{seconds}", process::id())
 }

@@ -10,11 +10,13 @@
 //!
 //! None of these clocks runs while the machine is suspended.
 
+mod counter;
 mod source;
 mod tick_rate;
 
 pub use source::ClockSource;
 
+use counter::Counter;
 use std::sync::Arc;
 use std::time::Instant;
 use tick_rate::TickRate;
@@ -37,7 +39,7 @@ pub struct HostClock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     Tsc {
-        counter: quanta::Clock,
+        counter: Counter,
         origin: u64,
         rate: TickRate,
     },
@@ -50,18 +52,8 @@ enum Source {
 impl HostClock {
     pub(crate) fn new(source: ClockSource) -> Self {
         Self(match source {
-            ClockSource::Auto if kernel_trusts_tsc() => {
-                let counter = quanta::Clock::new();
-                match TickRate::of(&counter) {
-                    Some(rate) => Source::Tsc {
-                        origin: counter.raw(),
-                        counter,
-                        rate,
-                    },
-                    None => Source::operating_system(),
-                }
-            }
-            ClockSource::Auto | ClockSource::OperatingSystem => Source::operating_system(),
+            ClockSource::Auto => Source::tsc().unwrap_or_else(Source::operating_system),
+            ClockSource::OperatingSystem => Source::operating_system(),
             ClockSource::Manual(clock) => Source::Manual(clock),
         })
     }
@@ -161,6 +153,18 @@ impl Clock for HostClock {
 }
 
 impl Source {
+    /// Returns the processor's counter, if it can be trusted.
+    fn tsc() -> Option<Self> {
+        counter::trusted().and_then(|counter| {
+            let rate = TickRate::of(&counter)?;
+            Some(Self::Tsc {
+                origin: counter.raw(),
+                counter,
+                rate,
+            })
+        })
+    }
+
     fn operating_system() -> Self {
         Self::OperatingSystem {
             origin: Instant::now(),
@@ -170,13 +174,6 @@ impl Source {
 
 fn since(origin: Instant) -> u64 {
     u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Returns whether the kernel keeps its own time by the time-stamp counter.
-fn kernel_trusts_tsc() -> bool {
-    const CURRENT: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-    cfg!(all(target_os = "linux", target_arch = "x86_64"))
-        && std::fs::read_to_string(CURRENT).is_ok_and(|source| source.trim() == "tsc")
 }
 
 #[cfg(all(test, not(toolmeter_loom)))]

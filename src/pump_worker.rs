@@ -223,8 +223,8 @@ impl PumpWorker {
             return;
         }
         state.closed = true;
-        let began = Instant::now();
-        let round = state.drain.finish(|| began.elapsed() >= LAST_DRAIN);
+        let began = Began::now();
+        let round = state.drain.finish(|| began.is_over(LAST_DRAIN));
         let wakeups = self.fan_out(round, read);
         let ended = self.registry.hub.close();
         self.call_lists.update(&self.registry);
@@ -261,10 +261,28 @@ fn wake(wakeups: Option<Wakeups>) {
     }
 }
 
+/// The moment at which something of limited time began.
+///
+/// WebAssembly without WASI has no clock. There each time is over at once, and no other thread is
+/// waited for.
+struct Began(Option<Instant>);
+
+impl Began {
+    fn now() -> Self {
+        let has_clock = !cfg!(all(target_family = "wasm", target_os = "unknown"));
+        Self(has_clock.then(Instant::now))
+    }
+
+    /// Returns whether this time has passed since.
+    fn is_over(&self, limit: Duration) -> bool {
+        self.0.is_none_or(|began| began.elapsed() >= limit)
+    }
+}
+
 /// Frees the slots of tools that are gone, until the time of a round for that is over, or no tool
 /// departed among [`MAX_IN_VAIN`].
 fn reclaim(registry: &RegistryState) {
-    let began = Instant::now();
+    let began = Began::now();
     let mut in_vain = 0;
     loop {
         let mut reclaim = lock(&registry.registration);
@@ -279,7 +297,7 @@ fn reclaim(registry: &RegistryState) {
             0
         };
         // A model has no time.
-        let is_over = !cfg!(toolmeter_loom) && began.elapsed() >= RECLAIM;
+        let is_over = !cfg!(toolmeter_loom) && began.is_over(RECLAIM);
         if in_vain >= MAX_IN_VAIN || is_over {
             break;
         }

@@ -1,6 +1,7 @@
 use super::*;
 
 #[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn ticks_are_scaled_as_the_calibration_says() {
     let counter = quanta::Clock::new();
     let Some(rate) = TickRate::of(&counter) else {
