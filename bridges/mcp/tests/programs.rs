@@ -242,7 +242,7 @@ fn terminated(host: Child) -> String {
 fn a_host_sums_up_at_sigterm_before_its_servers_have_started() {
     let folder = folder();
     let mark = folder.path().join("started");
-    let script = format!("touch '{}'; exec cat >/dev/null", mark.display());
+    let script = format!("touch '{}'; while read line; do :; done", mark.display());
     let host = hosted(&[], &script);
     until("the server's start", || mark.exists());
     let told = terminated(host);
@@ -278,7 +278,7 @@ fn a_host_sums_up_at_sigterm_within_its_plan() {
 fn a_host_sums_up_at_sigterm_when_its_servers_do_not_end() {
     let folder = folder();
     let script = format!(
-        "'{}' '{}'; while kill -0 $PPID 2>/dev/null; do sleep 0.05; done",
+        "exec 2>/dev/null; '{0}' '{1}'; while [ -d '{1}' ]; do sleep 0.05; done",
         program("mcp_server").display(),
         folder.path().display(),
     );
