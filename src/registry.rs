@@ -657,12 +657,12 @@ impl Registry {
     /// Makes one round of the pump: drains the rings, delivers batches, and publishes a snapshot if one
     /// is due. Returns the number of events that were drained.
     ///
-    /// A host calls this if it built the registry with [`Pump::manual`]. With a background pump, it does
-    /// at once what would happen within milliseconds.
+    /// A host calls this if it built the registry with [`Pump::manual`](crate::Pump::manual). With a
+    /// background pump, it does at once what would happen within milliseconds.
     ///
     /// # Examples
     ///
-    /// See [`Pump::manual`].
+    /// See [`Pump::manual`](crate::Pump::manual).
     #[allow(
         clippy::must_use_candidate,
         reason = "many callers only want the round"
