@@ -483,8 +483,8 @@ pub(crate) const CHANGES: [Change; 64] = [
             "the last drain does not wait for events that are under way",
             "src/pump_worker.rs",
             [
-                "|| began.elapsed() >= LAST_DRAIN",
-                "|| began.elapsed() >= Duration::ZERO",
+                "|| began.is_over(LAST_DRAIN)",
+                "|| began.is_over(Duration::ZERO)",
             ],
             In::Tests("events"),
             "after_a_shutdown_what_is_queued_is_received_and_then_no_more",
