@@ -2,9 +2,9 @@
 //!
 //! # The scale
 //!
-//! Values are nanoseconds. The scale is log-linear: every octave (from a power of two to the next)
-//! is divided into `2^p` buckets of equal width, where `p` is the *precision*. So a bucket is at most
-//! `2^-p` of its lower bound wide, and both directions take a few instructions:
+//! Values are nanoseconds. The scale is log-linear: from `2^p` up, every octave (from a power of two to
+//! the next) is divided into `2^p` buckets of equal width, where `p` is the *precision*. So a bucket is
+//! 1 wide or at most `2^-p` of its lower bound, and both directions take a few instructions:
 //!
 //! * Below `2^(p+1)` a bucket is 1 wide, and its index is the value itself.
 //! * Above, with `s = floor(log2(v)) - p`, the top `p + 1` bits of the value are `v >> s`, between
@@ -76,7 +76,7 @@ impl Buckets {
         })
     }
 
-    /// Returns the precision: each octave has two to this power of buckets.
+    /// Returns the precision `p`: each octave has `2^p` buckets.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ impl Buckets {
         self.precision
     }
 
-    /// Returns the exponent of the range: it ends below two to this power of nanoseconds.
+    /// Returns the exponent `e` of the range, which ends below `2^e` nanoseconds.
     ///
     /// # Examples
     ///
@@ -174,7 +174,7 @@ impl Buckets {
         self.index_in_range(value)
     }
 
-    /// Returns the index of a value that is known not to exceed [`max_value`](Self::max_value).
+    /// Returns the index of a value that does not exceed [`max_value`](Self::max_value).
     #[inline(always)]
     pub(crate) const fn index_in_range(self, value: u64) -> usize {
         // A branch, not a conditional move: most calls of a tool lie on one side of this, so it is
@@ -240,8 +240,7 @@ impl Buckets {
     }
 }
 
-/// Returns the index of a value that has a bucket 1 wide. A cold function, so that the compiler
-/// branches to it.
+/// Returns the index of a value whose bucket is 1 wide. Cold, so that the compiler branches to it.
 #[cold]
 const fn short(value: u64) -> usize {
     value as usize

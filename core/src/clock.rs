@@ -85,7 +85,7 @@ impl ManualClock {
 
     /// Moves the clock forward.
     ///
-    /// A duration of more than 2^64 - 1 ns counts as that, and the time wraps beyond 64 bits.
+    /// A duration of more than 2^64 - 1 ns is treated as that. The time wraps beyond 64 bits.
     ///
     /// # Examples
     ///
@@ -103,7 +103,7 @@ impl ManualClock {
         self.now_ns.fetch_add(by_ns, Ordering::Relaxed);
     }
 
-    /// Sets the clock, also to an earlier time.
+    /// Sets the clock, possibly to an earlier time.
     ///
     /// # Examples
     ///

@@ -8,11 +8,10 @@ use core::str::FromStr;
 
 /// The kind of failure that ended a call.
 ///
-/// The set is closed: each kind has a counter in every slot, and no kind is added within a major
-/// version. It may be matched exhaustively.
+/// No kind is added within a major version, so a kind may be matched exhaustively.
 ///
 /// [`Display`](fmt::Display) writes the name of a kind in `snake_case`, [`FromStr`] parses it, and
-/// with the feature `serde` a kind is serialised and deserialised as this name.
+/// with the feature `serde` a kind is serialized and deserialized as this name.
 ///
 /// # Examples
 ///
@@ -132,7 +131,7 @@ impl FromStr for ErrorKind {
     }
 }
 
-/// The error of parsing a name that no [`ErrorKind`] has.
+/// The error of parsing text that is not the name of an [`ErrorKind`].
 ///
 /// # Examples
 ///

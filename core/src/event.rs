@@ -1,4 +1,4 @@
-//! The content of an event: its [`EventKind`], and the [`EventFacts`] that fit into three words.
+//! The kind of an event, [`EventKind`], and its content in three words, [`EventFacts`].
 
 use crate::error_kind::ErrorKind;
 use crate::outcome::Outcome;
@@ -89,7 +89,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// Serialised as its name.
+/// Serializes the kind as its name.
 #[cfg(feature = "serde")]
 impl serde::Serialize for EventKind {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -97,7 +97,7 @@ impl serde::Serialize for EventKind {
     }
 }
 
-/// What an event says about its call, in numbers.
+/// The content of an event, in numbers.
 ///
 /// # Examples
 ///
@@ -209,7 +209,7 @@ impl EventFacts {
         [about, self.started_ns, self.latency_ns]
     }
 
-    /// Decodes what [`to_words`](Self::to_words) returned. Other words decode to some facts, too.
+    /// Decodes what [`to_words`](Self::to_words) returned. Any other words decode to valid facts.
     #[inline]
     pub(crate) fn from_words([about, started_ns, latency_ns]: [u64; Self::WORDS]) -> Self {
         let kind = EventKind::ALL.get((about >> 8) as usize & 0xff);

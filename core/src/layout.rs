@@ -5,7 +5,7 @@
 //!
 //! | words | content |
 //! | --- | --- |
-//! | 0 to 7 | what every success and failure writes, one cache line |
+//! | 0 to 7 | `started`, last finish and failure, sums and occupancies of successes and failures: one cache line |
 //! | 8 to 21 | cancelled sum and occupancy, `retried`, `recovered`, one counter for each error kind |
 //! | 22 | `rejected` |
 //! | 23 | unused, and absent on small targets: the header fills three cache lines |
@@ -15,7 +15,7 @@
 //! without an operating system and without native 64-bit atomics (a microcontroller) this would gain
 //! nothing, and a stripe takes only the words that it uses.
 //!
-//! The three classes of an index are adjacent because the calls of one tool tend to take similar time
+//! The three classes of an index are adjacent because the calls of one tool tend to take similar times
 //! however they end. So a tool touches few pages, and its resident memory stays small. It also makes
 //! the address of a bucket quick to compute; `slot/stripe.rs` says why that matters.
 
@@ -149,7 +149,7 @@ impl Layout {
         self.stripe_words() * self.stripes()
     }
 
-    /// Returns the number of words of one stripe. Except on microcontrollers it fills whole cache lines.
+    /// Returns the number of words of one stripe: whole cache lines, except on microcontrollers.
     ///
     /// # Examples
     ///
@@ -186,7 +186,7 @@ impl Layout {
     }
 }
 
-/// Returns the index, after the header of a stripe, of the bucket of this class and index. The next
+/// Returns the position of the bucket of this class and index after the header of a stripe. The next
 /// bucket of the class is [`OutcomeClass::COUNT`] words further.
 #[inline(always)]
 pub(crate) const fn bucket(class: OutcomeClass, index: usize) -> usize {

@@ -30,8 +30,8 @@
 //! # Ok::<(), toolmeter_core::CountsFull>(())
 //! ```
 //!
-//! The caller brings the memory, a clock, and the number of the stripe to write. Metering waits for
-//! nothing, allocates nothing and makes no system call. Hosts with an operating system use the crate
+//! The caller brings the memory, a clock, and the number of the stripe to write. Metering never
+//! waits, allocates or makes a system call. Hosts with an operating system use the crate
 //! `toolmeter`, which adds names, threads, snapshots and events to these counters.
 //!
 //! # Modules
@@ -47,8 +47,8 @@
 //! | [`buckets`] | the index of the histogram bucket that counts a latency |
 //! | [`layout`] | the position of each word in a slot |
 //! | `sync` | the 64-bit word: the native one or its replacement |
-//! | [`reading`] | what was read: counts, sums, buckets, and differences between readings |
-//! | [`event`] | what an event says about a call, in three words |
+//! | [`reading`] | the contents of a slot as read: counts, sums, buckets, and differences of readings |
+//! | [`event`] | the kind and the content of an event, in three words |
 //! | [`ring`] | a bounded ring of events for firmware: offer and drain; its table of orderings |
 //! | [`tickets`] | admission to a bounded ring, and the count of lost events |
 //!
@@ -68,8 +68,8 @@
 //! # Other features
 //!
 //! - `std`: a [`Reading`] may keep its buckets in a `Vec`.
-//! - `serde`: an [`ErrorKind`] is serialised and deserialised by its name, an [`EventKind`] is
-//!   serialised by its name.
+//! - `serde`: an [`ErrorKind`] is serialized and deserialized as its name, an [`EventKind`] is
+//!   serialized as its name.
 
 #![cfg_attr(not(any(test, feature = "std", toolmeter_locked_word)), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

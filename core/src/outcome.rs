@@ -141,7 +141,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the kind of the failure, or `None` if the outcome is no failure.
+    /// Returns the kind of the failure, or `None` for any other outcome.
     ///
     /// # Examples
     ///

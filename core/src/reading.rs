@@ -1,16 +1,16 @@
 //! The contents of a slot as they were read, and sums and differences of them.
 //!
-//! A [`Reading`] is sparse: of each histogram it has only the buckets that are not empty, by
+//! A [`Reading`] is sparse: it has only the buckets of each histogram that are not empty, by
 //! ascending index. The caller chooses their storage through [`BucketCounts`]: [`FixedCounts`] needs
 //! no allocator, and with the feature `std` a `Vec` grows as needed. A reading of [`CountOnly`] stores
 //! no buckets; [`Slot::visit`](crate::Slot::visit) passes them to a closure.
 //!
 //! # Differences
 //!
-//! A slot is not zeroed while calls run. What happened since some moment is the reading now minus the
-//! reading then, the *baseline*; [`Reading::subtract`] computes it, wrapping. So a call is counted on
-//! exactly one side of a baseline, whatever ran while the baseline was read. Only calls in flight
-//! cannot be a difference: take [`Reading::in_flight`] from a total.
+//! A slot is not zeroed while calls run. The counts since some moment are the reading now minus the
+//! reading then, the *baseline*; [`Reading::subtract`] computes them, wrapping. So a call is counted on
+//! exactly one side of a baseline, whatever ran while the baseline was read. The number of calls in
+//! flight is not a difference: take [`Reading::in_flight`] from a total.
 
 mod arithmetic;
 mod counts;
@@ -222,8 +222,8 @@ impl<C: Tally> Reading<C> {
             .fold(0, |sum, class| sum.wrapping_add(self.count(class)))
     }
 
-    /// Returns the number of calls that started and have neither ended nor been rejected. Meaningful
-    /// for a total only, not for a difference.
+    /// Returns the number of calls that started and have neither ended nor been rejected. It is
+    /// meaningful only for a total, not for a difference.
     ///
     /// # Examples
     ///

@@ -47,7 +47,7 @@
 //! others went on. Then the drain first takes the events from before the last lap, that of the lowest
 //! position each time, which visits all places for each of them. After that it visits each place once,
 //! for the event of the last lap. An event from before that lap that is completed meanwhile is left for
-//! the next drain. If nothing is under way, there is nothing to go back for.
+//! the next drain. If nothing is under way, the next drain does not go back.
 //!
 //! # Orderings
 //!
@@ -70,8 +70,8 @@
 //! plain store would do. But loom treats their addition of nothing as one that may follow that store.)
 //!
 //! The pair that empties a place and holds it again keeps the reads of an event before the writes of the
-//! next. If the offer was admitted because that event was counted as drained, the tickets do this, too;
-//! but an offer may have taken its ticket a lap ago. loom does not explore a load that moves behind a
+//! next. If the offer was admitted because that event was counted as drained, the tickets also do this.
+//! But an offer may have taken its ticket a lap ago. loom does not explore a load that moves behind a
 //! later write of the same thread, so for this pair the text is the only proof.
 //! `an_offer_that_was_overtaken_disturbs_no_event` shows that the place must be empty and not held.
 //!
@@ -243,7 +243,7 @@ impl<'a> EventRing<'a> {
 
     /// Begins to drain the events that were offered so far. Returns `None` while there is another drain.
     ///
-    /// A handler that interrupts a drain gets `None`, and leaves the events to that drain.
+    /// A handler that interrupts a drain gets `None`. The events stay for that drain or the next.
     ///
     /// # Examples
     ///

@@ -7,10 +7,10 @@
 //! threads may share a stripe, and a call may start on one stripe and finish on another.
 //!
 //! * A start adds 1 to `started`, and 1 to `retried` if it is not the first attempt.
-//! * A finish adds the latency to the sum of its class, adds 1 to its error kind or to `recovered`,
-//!   stores the last finish and the last failure, sets the occupancy bit of its bucket's group, and
-//!   last of all adds 1 to the bucket. This addition *is* the count. There is no other, so a count
-//!   and its histogram never disagree.
+//! * A failure adds 1 to its error kind and stores the last failure. A success of a retry adds 1 to
+//!   `recovered`. Both store the last finish. Every finish then adds the latency to the sum of its
+//!   class, sets the occupancy bit of its bucket's group, and last of all adds 1 to the bucket. This
+//!   addition *is* the count. There is no other, so a count and its histogram never disagree.
 //! * A rejection adds 1 to `rejected`. A rejected call has no latency. If the call was rejected
 //!   before it started, 1 is added to `started` first. So `started` counts every call that entered,
 //!   and a call that is counted neither in a bucket nor in `rejected` is in flight.
@@ -21,7 +21,7 @@
 //! # What a reader sees
 //!
 //! A reader first loads the occupancy and the buckets of all stripes, then everything else that a
-//! finish or a rejection wrote, then `started` of all stripes. While calls run, this guarantees:
+//! finish or a rejection writes, then `started` of all stripes. While calls run, this guarantees:
 //!
 //! 1. *The number in flight is never negative.* A bucket or `rejected` is incremented after the
 //!    `started` increment of the same call, on whichever thread, and the reader loads `started` after
@@ -29,8 +29,8 @@
 //! 2. *A counted finish is complete.* A reader that sees the bucket of a call also sees its error
 //!    kind, its latency and its `recovered`. It may see those of a call whose bucket it missed; the
 //!    next reading counts that call.
-//! 3. *No counter decreases.* Each counter only grows, so a later reader in the same thread, or in one
-//!    that synchronised with it, sees at least as much. [`Reading::started`](crate::Reading::started)
+//! 3. *No counter decreases.* A later reader in the same thread, or in one that synchronized with it,
+//!    sees at least as much. [`Reading::started`](crate::Reading::started)
 //!    is not a counter but a difference: a call that is rejected after its start is subtracted from it.
 //!
 //! Once no call is running, all numbers agree.
@@ -136,7 +136,7 @@ impl<'a> Slot<'a> {
         self.stripe(stripe).start(attempt);
     }
 
-    /// Counts the end of a call. Each start is to be followed by one finish, on any thread.
+    /// Counts the end of a call. Each start must be followed by exactly one finish, on any thread.
     ///
     /// A `stripe` beyond the last wraps around to the first. A latency beyond the range of the
     /// layout is counted in the last bucket, and at most [`MAX_SUMMED_LATENCY_NS`] of it is added to
@@ -193,11 +193,11 @@ impl<'a> Slot<'a> {
 
     /// Sets all counters to zero, so that the words can be used for another tool.
     ///
-    /// No other thread may use the slot meanwhile, and no call may be in flight that will still
-    /// finish on it. What other threads did to the slot must happen before this call, by a lock or a
-    /// join. Otherwise counts remain or are lost.
+    /// No other thread may use the slot meanwhile, and no call that will finish on it may be in flight.
+    /// What other threads did to the slot must happen before this call, by a lock or a join. Otherwise
+    /// counts remain or are lost.
     ///
-    /// Words that are already zero are not written. Except for the headers, only groups of buckets
+    /// Words that are already zero are not written. Apart from the headers, only groups of buckets
     /// that were ever used are visited, so a page that was never touched stays untouched.
     ///
     /// # Examples

@@ -6,7 +6,7 @@
 //! | build | 64-bit word |
 //! | --- | --- |
 //! | the target has native 64-bit atomics | [`core`]'s |
-//! | it has none, but an operating system | portable-atomic's, which may take a lock |
+//! | it has none, but has an operating system | portable-atomic's, which may take a lock |
 //! | it has neither, feature `critical-section` | a `u64` that is used in critical sections only |
 //! | it has neither, feature `unsafe-assume-single-core` | portable-atomic's of that name, which disables interrupts |
 //! | it has neither, no feature | none: the crate does not compile |
@@ -14,8 +14,8 @@
 //! | `--cfg toolmeter_locked_word` | that of `critical-section`, on any machine, for tests |
 //!
 //! Without an operating system a call may be metered in an interrupt handler. A handler that
-//! interrupts the holder of a lock would wait for that lock for ever, so none of the words that can be
-//! chosen there takes one.
+//! interrupts the holder of a lock would wait for that lock forever, so none of the words for such
+//! targets takes one.
 
 #[cfg(all(
     target_os = "none",

@@ -32,8 +32,8 @@
 //! loss, and `offered = lost + drained` holds exactly.
 //!
 //! An offer that was interrupted between reading `gone` and taking its ticket compares with a value
-//! that has grown meanwhile. It may be lost although there is room again; it is never admitted although
-//! there is none.
+//! that has grown meanwhile. Its event may be lost although there is room again, but is never admitted
+//! when there is none.
 //!
 //! # Closing
 //!
@@ -112,11 +112,11 @@ pub struct RingAccounting {
 pub struct Ticket {
     /// The number of the event in the ring, counted from 0. In a closed ring its top bit is set.
     pub number: u64,
-    /// Whether the event takes a position. Otherwise it must be counted as lost.
+    /// Set if the event takes a position. Otherwise it must be counted as lost.
     pub is_admitted: bool,
 }
 
-/// The four words that admit events to a ring and count what becomes of them.
+/// The four words that admit events to a ring and count them.
 ///
 /// They may be anywhere in memory, so that what producers write and what the drain writes can be on
 /// different cache lines. All of them are 0 at first. This type is for implementations of a ring;
@@ -150,7 +150,7 @@ pub struct Tickets<'a> {
     pub offered: &'a Word,
     /// The number of positions given: one for each admitted event.
     pub entered: &'a Word,
-    /// The number of events lost. In a sealed ring it is no longer read.
+    /// The number of events lost, up to the seal. In a sealed ring it is `offered - drained` instead.
     pub lost: &'a Word,
     /// The number of events drained, and the seal.
     pub drained: &'a Word,
@@ -194,7 +194,7 @@ impl Tickets<'_> {
         self.lost.fetch_add(1, Release);
     }
 
-    /// Counts events as drained. From then on others are admitted in their stead.
+    /// Counts events as drained, which makes room for as many.
     #[inline]
     pub fn count_drained(self, events: u64) {
         self.drained.fetch_add(events, Release);

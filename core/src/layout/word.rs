@@ -19,7 +19,7 @@ const FAILURES: usize = 12;
 
 pub(crate) const REJECTED: usize = FAILURES + ErrorKind::COUNT;
 
-/// The sum of the latencies of a class.
+/// Returns the index of the sum of the latencies of a class.
 #[inline]
 pub(crate) const fn sum(class: OutcomeClass) -> usize {
     match class {
@@ -29,7 +29,7 @@ pub(crate) const fn sum(class: OutcomeClass) -> usize {
     }
 }
 
-/// One bit for each group of buckets of a class that was ever used.
+/// Returns the index of the occupancy of a class: one bit for each group of buckets ever used.
 #[inline]
 pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
     match class {
@@ -39,7 +39,7 @@ pub(crate) const fn occupancy(class: OutcomeClass) -> usize {
     }
 }
 
-/// The number of failures of a kind.
+/// Returns the index of the number of failures of a kind.
 #[inline]
 pub(crate) const fn failures(kind: ErrorKind) -> usize {
     FAILURES + kind.index()

@@ -48,8 +48,8 @@ impl<C: BucketCounts> Reading<C> {
 
     /// Adds `other`, a reading of a slot of the same layout.
     ///
-    /// Counts are added wrapping, the histograms bucket by bucket. The last finish and the last
-    /// failure are the later of both.
+    /// Counts are added wrapping, and histograms bucket by bucket. The later last finish and the later
+    /// last failure are kept.
     ///
     /// # Errors
     ///

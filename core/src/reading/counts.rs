@@ -23,7 +23,7 @@ pub type BucketCount = (u32, u64);
 /// # Ok::<(), toolmeter_core::CountsFull>(())
 /// ```
 pub trait BucketCounts: Default {
-    /// Appends a pair. Its index must be above that of every pair before.
+    /// Appends a pair. Its index must be above that of every earlier pair.
     ///
     /// # Errors
     ///

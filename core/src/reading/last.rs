@@ -205,7 +205,7 @@ impl<C: Tally> Reading<C> {
         self.last_failure
     }
 
-    /// Removes the last failure and the last finish if no call is counted that could have left them.
+    /// Removes the last failure and the last finish if no counted call can have left them.
     pub(crate) fn forget_lasts_of_none(&mut self) {
         let [success, failure, _] = &self.counts;
         if failure.is_empty() {
@@ -216,7 +216,7 @@ impl<C: Tally> Reading<C> {
         }
     }
 
-    /// Takes over the finish of a stripe if it is the latest so far.
+    /// Replaces the last finish if this one is not earlier.
     pub(crate) fn note_finish(&mut self, finish: LastFinish) {
         if self
             .last_finish
@@ -226,7 +226,7 @@ impl<C: Tally> Reading<C> {
         }
     }
 
-    /// Takes over the failure of a stripe if it is the latest so far.
+    /// Replaces the last failure if this one is not earlier.
     pub(crate) fn note_failure(&mut self, failure: Option<LastFailure>) {
         self.last_failure = LastFailure::later(failure, self.last_failure);
     }

@@ -1,4 +1,4 @@
-//! The drain of a ring: which places it visits, and in which order.
+//! The drain of a ring: the places that it visits, and their order.
 //!
 //! The head of `ring.rs` has the invariant and the table of orderings.
 
@@ -37,11 +37,11 @@ pub(super) const DRAINING: u64 = 1 << 63;
 #[must_use = "it drains nothing unless it is iterated"]
 pub struct EventRingDrain<'a> {
     ring: EventRing<'a>,
-    /// The first position that the drain before left.
+    /// The first position that the previous drain left.
     from: u64,
     /// The first position of the last lap of the ring, or `from` if that is later.
     first: u64,
-    /// Whether there may be events of positions below `first`.
+    /// Set if there may be events of positions below `first`.
     has_older: bool,
     /// The next position to visit.
     pub(super) at: u64,

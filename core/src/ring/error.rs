@@ -1,4 +1,4 @@
-//! The error of arguments that make no ring.
+//! The error of a ring whose arguments are out of range.
 
 use core::fmt;
 

@@ -31,7 +31,7 @@ pub(super) const HELD: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RingEvent {
-    /// The number of the event in its ring, counted from 0. Lost events have numbers, too.
+    /// The number of the event in its ring, counted from 0. Lost events have numbers too.
     pub number: u64,
     /// The content of the event.
     pub facts: EventFacts,
@@ -61,7 +61,7 @@ impl<'a> Place<'a> {
     pub(super) fn hold(&self) -> bool {
         let before = self.state.fetch_or(HELD, Acquire);
         if before & HELD == 0 && before != 0 {
-            // The drain may be emptying the place, so this is no store.
+            // The drain may be emptying the place, so this is not a store.
             self.state.fetch_add(HELD.wrapping_neg(), Relaxed);
         }
         before == 0
@@ -102,7 +102,7 @@ impl<'a> Place<'a> {
         for (value, word) in words.iter_mut().zip(self.facts) {
             *value = word.load(Relaxed);
         }
-        // An offer may be clearing its bit, so this is no store.
+        // An offer may be clearing its bit, so this is not a store.
         self.state.fetch_add(full_with.wrapping_neg(), Release);
         let facts = EventFacts::from_words(words);
         Some(RingEvent { number, facts })

@@ -1,4 +1,4 @@
-//! The end of a call, and how much of its latency is added to a sum.
+//! The end of a call, and the limit on the latency that it adds to a sum.
 
 use crate::outcome::Outcome;
 

@@ -6,11 +6,11 @@
 //! # What a finish costs
 //!
 //! On Zen 4, reading the time-stamp counter waits until the addresses of all earlier stores are
-//! known, and the address of the bucket depends on the latency. So each cycle between the clock's
-//! answer and that address delays the next reading of the clock (6 ns of a call, where calls follow
-//! each other at once), while the locked additions are hidden behind it. Therefore a latency beyond
-//! the range takes a branch to a cold function instead of a conditional move, short latencies take a
-//! branch of their own (see [`Buckets`]), and the address of a bucket is three times its index.
+//! known, and the address of the bucket depends on the latency. So each cycle between a reading of
+//! the clock and that address delays the next reading (6 ns of a call, if calls run back to back),
+//! while the locked additions are hidden behind it. Therefore a latency beyond the range takes a
+//! branch to a cold function instead of a conditional move, short latencies take a branch of their
+//! own (see [`Buckets`]), and the offset of a bucket is three times its index plus its class.
 
 use super::SlotTooSmall;
 use super::finish::{Finish, MAX_SUMMED_LATENCY_NS};
@@ -95,8 +95,8 @@ impl<'a> Stripe<'a> {
                 self.header[word::LAST_FAILURE].store(failure.to_word(), Ordering::Relaxed);
                 OutcomeClass::Failure
             }
-            // A function of its own tells these two apart: with a fourth arm the compiler would
-            // choose among all of them by an indirect jump.
+            // A separate function distinguishes these two: with a fourth arm the compiler would
+            // emit an indirect jump for all of them.
             Outcome::Cancelled | Outcome::Rejected => {
                 if self.counted_as_rejected(finish.outcome) {
                     return;
@@ -154,7 +154,7 @@ impl<'a> Stripe<'a> {
         rejected
     }
 
-    /// Counts a rejection whose call is counted in `started` already.
+    /// Counts a rejection of a call that `started` already counts.
     #[inline]
     fn add_rejected(&self) {
         self.header[word::REJECTED].fetch_add(1, Ordering::Release);
@@ -175,8 +175,8 @@ impl<'a> Stripe<'a> {
         clear(self.header);
     }
 
-    /// Returns a long latency as it is counted and as it is summed. A cold function, so that the
-    /// address of the bucket does not depend on the comparison.
+    /// Returns a long latency as it is counted and as it is summed. Cold, so that the address of the
+    /// bucket does not depend on the comparison.
     #[cold]
     fn clamped(&self, latency_ns: u64) -> (u64, u64) {
         (
@@ -196,7 +196,7 @@ impl<'a> Stripe<'a> {
     }
 }
 
-/// Sets to zero the words that are not.
+/// Zeroes the words that are not zero.
 fn clear(words: &[Word]) {
     for word in words {
         if word.load(Ordering::Relaxed) != 0 {

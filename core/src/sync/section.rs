@@ -3,12 +3,12 @@
 //! # Invariant
 //!
 //! Each operation reads and writes the value in one critical section. So every operation is atomic, and
-//! all operations on all words are in one order that every thread and every handler agrees on.
+//! every thread and every handler sees all operations on all words in one order.
 //!
 //! # Orderings
 //!
-//! That order is stronger than any requested ordering. So the argument is accepted, as an atomic does,
-//! and not used, and no operation has a row in a table.
+//! That order is stronger than any requested ordering. So the argument is accepted, as by an atomic, and
+//! ignored, and no operation has a row in a table.
 
 use super::Ordering;
 use core::cell::Cell;
