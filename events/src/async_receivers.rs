@@ -5,7 +5,7 @@
 //! # Invariants
 //!
 //! - No lock of this crate is held while a waker is cloned or dropped here, and a panic in dropping
-//!   one is caught. (`waker_threads.rs` promises both of calling one.)
+//!   one is caught. (`waker_threads.rs` guarantees both for calling one.)
 //! - A receiver that finds the queue empty is woken for the next batch. It registers its waker,
 //!   sets `has_waiter` and looks at the queue again; the pump puts the batch in and then takes
 //!   `has_waiter`. Both are read-modify-writes of one word. Either the pump's comes later and finds
@@ -24,9 +24,9 @@
 //! | `taken` | `load`, by the pump | Acquire | the above: the queue is shorter | `a_queue_holds_no_more_than_its_capacity` |
 //! | `is_queued` | all | Relaxed | behind the lock of `waker_threads.rs` | |
 //!
-//! To admit no batch too many, `taken` could be Relaxed: a batch is counted after it was taken, in
-//! whatever order others see that. The pair makes the length of the queue, as the pump reads it, as
-//! short as the count says.
+//! Relaxed would suffice for `taken` to admit no batch too many, since a batch is counted after it
+//! was taken. The pair makes the length of the queue, as the pump reads it, as short as the count
+//! implies.
 
 use crate::{
     contain::contained,
@@ -41,7 +41,7 @@ use std::{collections::BTreeMap, mem, ops::Deref, task::Waker};
 /// The state that the receivers of one subscription share with the pump.
 pub(crate) struct AsyncReceivers {
     wakers: Mutex<Wakers>,
-    /// Set if a receiver has registered since the pump last asked.
+    /// Set if a receiver has registered since the pump last cleared it.
     has_waiter: AtomicBool,
     /// Set if the subscription is queued for the waker threads.
     is_queued: AtomicBool,
@@ -106,7 +106,7 @@ impl<A: Deref<Target = AsyncReceivers>> AsyncReceiver<A> {
         Self { receivers, key }
     }
 
-    /// Registers a waker for the next batch, and replaces the one before.
+    /// Registers a waker for the next batch, and replaces the previous one.
     pub(crate) fn register(&mut self, waker: &Waker) {
         let waker = waker.clone();
         let mut wakers = lock(&self.receivers.wakers);

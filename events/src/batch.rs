@@ -123,7 +123,7 @@ impl Batch {
         &self.data.events[self.range.clone()]
     }
 
-    /// Returns the number of events that this subscription lost between the batch before and this
+    /// Returns the number of events that this subscription lost between the previous batch and this
     /// one, because its queue was full.
     ///
     /// # Examples

@@ -2,11 +2,11 @@
 //!
 //! # Invariants
 //!
-//! Beside those of [`Subscription`]:
+//! In addition to those of [`Subscription`]:
 //!
 //! - A batch leaves the queue only to be returned by the poll that takes it. So no batch is lost if
 //!   the future that polls the stream is dropped, such as a `next()` in a `select!`.
-//! - The waker of the last poll is called. A pending stream keeps one waker, any other keeps none.
+//! - The waker of the last poll is called. A pending stream keeps one waker, any other stream none.
 //! - The stream ends once the hub is closed and every batch was received, and stays ended.
 //! - Dropped in a forked child, the stream waits for nothing: its waker is leaked, since the lock
 //!   of the wakers may have been held at the fork.
@@ -31,7 +31,7 @@ use std::{
 
 /// A [`Stream`] of the batches of a [`Subscription`].
 ///
-/// From [`Subscription::into_stream`]. The stream ends once the hub is closed and every batch was
+/// Created by [`Subscription::into_stream`]. The stream ends once the hub is closed and every batch was
 /// received. Dropping it ends the subscription. Polling is cancel-safe: a batch that is not
 /// returned stays in the queue.
 ///

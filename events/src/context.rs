@@ -10,8 +10,8 @@
 
 /// The host's own names for a call: session, turn, call, parent call, and labels.
 ///
-/// toolmeter does not interpret them. Events carry them, counters do not: a label makes no series
-/// of its own in a snapshot.
+/// toolmeter does not interpret them. Events carry them, but counters do not: a label adds no series
+/// to a snapshot.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ pub struct CallContext {
     /// The host's name for the call during which this one is made, by a tool that calls tools or by
     /// a subagent.
     pub parent: Option<Box<str>>,
-    /// In the order in which the names were first set. Each name is there once.
+    /// In the order in which the names were first set. Each name occurs once.
     labels: Vec<(Box<str>, Box<str>)>,
 }
 

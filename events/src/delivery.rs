@@ -1,10 +1,11 @@
-//! One round on its way to all subscriptions: what each filter wants of it, computed once.
+//! One round on its way to all subscriptions, with the events that each filter wants.
 //!
-//! Invariant: equal filters are evaluated once, and their batches share their events.
+//! Invariant: equal filters that want an event are evaluated once. Their batches share their events,
+//! except those of a subscription that began after an event of the round was offered.
 //!
 //! # Orderings
 //!
-//! None: the thread that hands out a round has it alone.
+//! None: only the thread that hands out a round uses it.
 
 mod slicer;
 
@@ -89,7 +90,7 @@ impl Delivery {
         let events = self.events();
         let is_wanted = |index: &usize| filter.wants(&events[*index]);
         match filter.named_tools() {
-            // Many subscriptions may name a tool each: none of them looks at every event.
+            // Many subscriptions may name a tool each, so not every event is checked for each.
             Some(tools) if tools.len() < events.len() / 16 => {
                 let by_tool = self.by_tool.get_or_init(|| sorted_by_tool(events));
                 let mut indices = Vec::new();

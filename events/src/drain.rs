@@ -1,4 +1,4 @@
-//! The drain: takes events out of all rings and puts them in order.
+//! The drain, which takes events out of all rings and puts them in order.
 //!
 //! # Invariant: no end is delivered before its start
 //!
@@ -32,13 +32,13 @@
 //! round delivers no end.
 //!
 //! The proof uses no clock, only the times that a call carries, so it holds whatever the clock did.
-//! (A `Started` that was lost is never delivered, so neither is it delivered after its end.)
+//! (A `Started` that was lost is never delivered, so it is not delivered after its end either.)
 //!
 //! # The hold-back, and clocks that err
 //!
-//! The hold-back serves another purpose: that batches follow each other in time. A producer reads
+//! The hold-back serves another purpose: it keeps batches in order of time. A producer reads
 //! its clock some time before its event is in the ring, and a time stamp counter is not ordered
-//! with memory. An event that comes later still, because its producer was preempted in between, is
+//! with memory. An event that comes even later, because its producer was preempted in between, is
 //! delivered and counted as late.
 //!
 //! The hold-back must hold nothing for long, whatever the clock says. So a round *releases* if an
@@ -48,13 +48,13 @@
 //!   up may take as long as the step was wide; or
 //! - was held in [`MAX_ROUNDS`] rounds: the clock stands still, or began below the hold-back.
 //!
-//! A round releases every eligible event, not that one alone: an end may have a time after that
-//! limit while its start has not. (The limit is not `T` itself, since calls go on during the round:
+//! A round releases every eligible event, not only that one: an end may have a time after that
+//! limit while its start does not. (The limit is not `T` itself, since calls go on during the round:
 //! an event that is offered between steps 1 and 3 has a time after `T` even if the clock is right.
-//! Such an event is held until the next rounds.)
+//! Such an event is held for a later round.)
 //!
-//! So once nothing is offered any more, nothing is held after [`MAX_ROUNDS`] further rounds, and
-//! the pump can fall asleep.
+//! So once nothing more is offered, nothing is held after `MAX_ROUNDS + 1` further rounds, and the
+//! pump can fall asleep.
 //!
 //! # Orderings
 //!
@@ -76,12 +76,12 @@ use toolmeter_core::EventKind;
 
 /// The capacity for held events that is kept when fewer are held.
 const KEPT_CAPACITY: usize = 1_024;
-/// The number of rounds for which the hold-back may hold an event.
+/// The number of rounds in which the hold-back may hold an event.
 const MAX_ROUNDS: u32 = 64;
 
-/// The consumer of some [`Rings`]: takes their events out in rounds, in order.
+/// The consumer of some [`Rings`], which takes their events out in rounds, in order.
 ///
-/// Use one at a time: a second one takes events that the first then misses. Nothing else breaks.
+/// Use one at a time: a second one takes events that the first then misses.
 ///
 /// # Examples
 ///
@@ -155,7 +155,7 @@ impl Drain {
     /// hold-back by that clock is held for a later round, but for no more than 64 rounds, and not
     /// if the clock stepped backwards by more than the hold-back. Other threads may offer events
     /// meanwhile. They do not wait for the round, and the round does not wait for them: an event
-    /// that is half way into its ring comes in a later round.
+    /// that is not yet complete in its ring comes in a later round.
     pub fn round(&mut self, now: impl FnOnce() -> u64) -> Round {
         self.round_with_hook(now, || {})
     }
@@ -283,11 +283,11 @@ impl Drain {
         self.held.is_empty() && self.rings.fall_asleep()
     }
 
-    /// Closes the rings, does the last round and returns all events that were admitted.
+    /// Closes the rings, does the last round and returns the remaining events.
     ///
     /// Events that were admitted may still be on their way into a ring. The drain passes over the
     /// rings, yielding in between, until none is. It calls `expired` after each pass that leaves
-    /// one, and stops once that returns `true`; events that are not in by then are counted as lost.
+    /// one, and stops once that returns `true`. Events that are not in by then are counted as lost.
     /// No pass waits. Every later round is empty.
     ///
     /// # Examples

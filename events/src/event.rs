@@ -2,12 +2,12 @@
 //!
 //! # Invariants
 //!
-//! - On a target with 64-bit pointers an [`Event`] has 56 bytes, also in an `Option`; the file does
-//!   not compile otherwise. With 32-bit pointers it is smaller.
+//! - On a target with 64-bit pointers an [`Event`] has 56 bytes, even in an `Option`; otherwise the
+//!   file does not compile. With 32-bit pointers it is smaller.
 //! - The time of an event is computed, not stored: start plus latency, saturating, where a
 //!   `Started` has no latency. So the end of a call never has a time before its start, whatever the
-//!   clock did. The drain's proof relies on that. (An end stores as its start the end of the call
-//!   less the latency: that is the start of the call, or lower if the sum saturated.)
+//!   clock did. The drain's proof relies on that. (The start that an end stores is the end of the
+//!   call minus the latency: the start of the call, or lower if the sum saturated.)
 //! - An event does not change once it has its number.
 //!
 //! # Orderings
@@ -250,7 +250,7 @@ impl Draft {
 
     /// Creates the end of a call. If it is a success, `message` is dropped.
     ///
-    /// The call started at `finish.finished_at_ns` less the latency, or at 0 if that is negative.
+    /// The call started at `finish.finished_at_ns` minus the latency, or at 0 if that is negative.
     #[must_use]
     #[inline]
     pub fn closing(

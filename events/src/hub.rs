@@ -1,19 +1,19 @@
-//! The hub: makes subscriptions, and hands rounds of the drain to all of them.
+//! The hub, which makes subscriptions and hands rounds of the drain to all of them.
 //!
-//! Owns the lock of the list of subscribers, and with it the order of subscribing, handing out and
+//! It owns the lock of the list of subscribers, and with it the order of subscribing, handing out and
 //! leaving.
 //!
 //! # Invariants
 //!
 //! - A subscription gets an event only if its ticket is not below the one at which the subscription
-//!   began. Of a call that begins after `subscribe` returned it gets both events (or counted
-//!   losses). Of a call whose start was offered before `subscribe` was called it gets at most the
-//!   end. Of a call that begins while `subscribe` runs it gets both, the end alone, or nothing, but
-//!   never a start without its end.
+//!   began. It gets both events (or counted losses) of a call that begins after `subscribe`
+//!   returned, and at most the end of a call whose start was offered before `subscribe` was called.
+//!   Of a call that begins while `subscribe` runs, it gets both events, the end alone, or nothing,
+//!   but never a start without its end.
 //! - For each subscription, the events drained while it existed = delivered + filtered + lost.
 //! - The pump waits for no receiver.
-//! - No code of the host, that is no waker, runs here: a round returns the wakers to be called
-//!   ([`Wakeups`]), and the pump calls them once it holds no lock of its own either.
+//! - No code of the host (a waker) runs here: a round returns the receivers to be woken
+//!   ([`Wakeups`]), and the pump has them woken once it holds no lock of its own either.
 //!
 //! # Proof that a subscription begins where it should
 //!
@@ -21,7 +21,7 @@
 //! reading is for ends, the second for starts. An event offered before `subscribe` was called has a
 //! lower ticket than either. An event of a call that begins after `subscribe` returned is offered
 //! later in the order of the ticket word, so its ticket is not lower. It is drained after that, and
-//! handed out later still, under the lock that `subscribe` had released by then; so the list has
+//! handed out even later, under the lock that `subscribe` had released by then; so the list has
 //! the subscription. Of a call in between, a start that is not below its first ticket has an end
 //! that is not below its own: see `ring/first_tickets.rs`. The proof uses no clock, so a clock that
 //! steps filters no event out.
@@ -32,8 +32,8 @@
 //! | --- | --- | --- | --- | --- |
 //! | `subscribers` | `lock` | the lock's | itself | `a_call_after_the_subscription_comes_whole`, `a_call_beside_the_subscription_never_comes_without_its_end` |
 //!
-//! The count of subscriptions and the tickets are words of `ring.rs`. The hub needs of them only
-//! the order of each single word.
+//! The count of subscriptions and the tickets are words of `ring.rs`. The hub needs only the
+//! modification order of each.
 
 mod error;
 
@@ -146,7 +146,7 @@ impl Hub {
 
     /// Subscribes to the events of `rings` that `filter` wants, from now on.
     ///
-    /// Events that were offered before do not come. `queue_capacity` is the number of batches that
+    /// Events offered earlier are not delivered. `queue_capacity` is the number of batches that
     /// may wait for the receiver, beyond which events are dropped and counted as lost; `None`
     /// stands for the hub's own. The queue takes memory as it fills. The first subscription
     /// allocates the places of the rings. After [`close`](Self::close), the subscription is
@@ -229,7 +229,8 @@ impl Hub {
     ///
     /// A batch whose events are contiguous in the round and at least half of it shares the round's
     /// memory. Any other has a copy of its events, so that it does not keep the round's memory
-    /// while it waits. Batches of equal filters share one copy.
+    /// while it waits. Batches of equal filters share one copy, except those of a subscription that
+    /// began after an event of the round was offered.
     ///
     /// # Examples
     ///

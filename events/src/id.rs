@@ -111,7 +111,7 @@ stripe_and_ticket! {
     /// The number of an event within its stripe.
     ///
     /// Every event that is offered gets a number, including those that are then lost. So while no
-    /// event is under way, each number of a stripe that never came is a lost event.
+    /// event is under way, each number of a stripe that was never drained is a lost event.
     ///
     /// # Examples
     ///

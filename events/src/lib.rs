@@ -1,12 +1,12 @@
 //! Events of metered tool calls: bounded rings, an ordered drain, and subscriptions.
 //!
-//! This crate is internal to [`toolmeter`](https://docs.rs/toolmeter), and a host should depend on
-//! that instead: it re-exports the types that a host needs, and adds the registry, the clock and
-//! the thread (the pump) that drains the rings. What follows is for those who work on toolmeter.
+//! This crate is internal to [`toolmeter`](https://docs.rs/toolmeter). Hosts should depend on that
+//! instead: it re-exports the types that a host needs, and adds the registry, the clock and the
+//! thread (the pump) that drains the rings. The rest of this page is for contributors.
 //!
 //! # Example
 //!
-//! One event on its way from a call to a subscription:
+//! The way of one event from a call to a subscription:
 //!
 //! ```
 //! use std::{sync::Arc, time::SystemTime};
@@ -71,7 +71,7 @@
 //! | [`wakeups`], [`waker_threads`] | waking async receivers, on threads of their own |
 //! | [`hub`] | subscribing, and handing rounds to all subscriptions |
 //!
-//! Beside them: `sync` switches between the primitives of std and of loom, `contain` catches the
+//! In addition, `sync` switches between the primitives of std and of loom, `contain` catches the
 //! panics of wakers, and `serialize` is the feature `serde`. Both features are off by default.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The table links to the files, which are private; a reader of the source can follow the links.

@@ -1,8 +1,8 @@
 //! The membership of a subscription in its hub, which ends when the subscription is dropped.
 //!
 //! Invariant: dropped in a forked child of the process that created it, a subscription waits for
-//! nothing. A fork copies locks in the state they are in, and none of the threads that would
-//! release them. So a forked child takes neither the hub's lock nor a lock of the queue: the
+//! nothing. A fork copies locks in their current state, and none of the threads that would release
+//! them. So a forked child takes neither the hub's lock nor a lock of the queue: the
 //! subscriber in the copy of the hub, and the copy of the queue, are leaked. The count of
 //! subscriptions is lowered, which is one atomic operation.
 //!
@@ -43,8 +43,7 @@ impl Membership {
         self.process != current_process()
     }
 
-    /// Ends the membership, except that a forked child leaves the subscriber in its copy of the
-    /// hub.
+    /// Ends the membership. A forked child leaves the subscriber in its copy of the hub.
     pub(crate) fn leave(&self) {
         self.rings.unsubscribed();
         if !self.is_forked() {
@@ -59,7 +58,7 @@ fn current_process() -> u32 {
     std::process::id()
 }
 
-/// Returns the same number always: without fork there is one process.
+/// Returns the same number on every call: without fork there is one process.
 #[cfg(not(all(unix, not(toolmeter_loom))))]
 const fn current_process() -> u32 {
     0

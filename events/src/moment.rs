@@ -1,4 +1,4 @@
-//! A reading of both clocks, which converts times of the one to the other.
+//! A reading of both clocks at one moment.
 //!
 //! # Orderings
 //!

@@ -1,11 +1,11 @@
 //! The names of tools by their ids.
 //!
-//! Ids are given in sequence, so names lie in chunks of 256 ids, and only those chunks exist that
-//! have a name.
+//! Ids are given in sequence, so names lie in chunks of 256 ids, and only chunks that have a name
+//! exist.
 //!
 //! # Invariants
 //!
-//! - A clone of the table shares every chunk: it costs one pointer for 256 ids.
+//! - A clone of the table shares every chunk: it copies a number and a pointer for each.
 //! - A change copies at most the chunk that it changes, and nothing if no clone shares that chunk.
 //! - A chunk without names is freed.
 //!
@@ -19,6 +19,7 @@ use std::{fmt, sync::Arc};
 /// The number of ids in one chunk.
 const CHUNK: usize = 256;
 
+/// The names of 256 consecutive ids.
 #[derive(Clone)]
 struct Chunk {
     /// The number of names that are set. Never 0 in a table.
@@ -57,8 +58,8 @@ const fn locate(tool: ToolId) -> (u32, usize) {
 }
 
 impl NameTable {
-    /// Creates a table of these names, given in any order. Of two names for one id it keeps the
-    /// first.
+    /// Creates a table of these names, given in any order. If an id has two names, the first is
+    /// kept.
     ///
     /// # Examples
     ///
@@ -79,7 +80,7 @@ impl NameTable {
         table
     }
 
-    /// Sets the name of a tool, and replaces the one before.
+    /// Sets the name of a tool, and replaces any previous name.
     ///
     /// # Examples
     ///
@@ -205,7 +206,7 @@ impl NameTable {
         self.len == 0
     }
 
-    /// Returns the index of the chunk with this number, or as an error where it would be inserted.
+    /// Returns the index of the chunk with this number, or as an error the index at which to insert it.
     fn find(&self, number: u32) -> Result<usize, usize> {
         self.chunks.binary_search_by_key(&number, |chunk| chunk.0)
     }

@@ -1,13 +1,12 @@
 //! The mark that the pump sleeps, and the function that wakes it.
 //!
 //! The pump sets the mark before it sleeps. The offer that takes the mark wakes the pump, so that
-//! of many offers one alone pays for it. That no wake-up is lost is proved at the top of `ring.rs`,
-//! where the mark meets the words of the tickets.
+//! only one of many offers pays for it. The head of `ring.rs` proves that no wake-up is lost.
 //!
 //! Every write of the mark is a read-modify-write, so that its writes follow each other in one
 //! order that needs no proof. (Plain stores by the pump would do: an offer's `swap` comes right
 //! after the store that it read, hence before the pump's next one. loom does not draw that
-//! conclusion, and reports a lost wake-up where there is none.)
+//! conclusion, and reports a lost wake-up that cannot happen.)
 //!
 //! # Orderings
 //!
@@ -36,8 +35,8 @@ pub(crate) struct PumpWaker {
     waker: OnceLock<Waker>,
 }
 
-/// A waker that panics leaves nothing half done: the mark was taken before it is called, and the
-/// event was in its ring before that.
+/// A waker that panics leaves nothing half done: the mark is taken before it is called, and the
+/// event is in its ring before that.
 impl UnwindSafe for PumpWaker {}
 impl RefUnwindSafe for PumpWaker {}
 

@@ -1,9 +1,9 @@
 //! The rings of a registry: one bounded ring for each stripe, and a count of every loss.
 //!
 //! The tickets of [`toolmeter_core::tickets`] admit an event. That file explains why a ring never
-//! holds more than its capacity and why neither an offer nor the drain waits. `ring/stripe.rs` is
-//! one ring, `ring/place.rs` one of its places, and `ring/first_tickets.rs` is where a subscription
-//! begins.
+//! holds more than its capacity and why neither an offer nor the drain waits. `ring/stripe.rs` has
+//! one ring, `ring/place.rs` one of its places, and `ring/first_tickets.rs` the tickets at which a
+//! subscription begins.
 //!
 //! [`Rings::close`] closes the tickets of each stripe. The last drain runs until no event is
 //! outstanding or its time is up, then seals them.
@@ -228,7 +228,7 @@ impl Rings {
             .collect()
     }
 
-    /// Returns the number of events in the rings. Looks at every place.
+    /// Returns the number of events in the rings. Visits every place.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.stripes.iter().map(StripeRing::waiting).sum()
@@ -243,7 +243,7 @@ impl Rings {
         }
     }
 
-    /// Takes a ticket and a position and stops there, as an offer whose thread never runs again.
+    /// Takes a ticket and a position and stops there, like an offer whose thread never runs again.
     /// For tests.
     #[doc(hidden)]
     pub fn offer_and_stop(&self, stripe: usize) {
@@ -287,7 +287,7 @@ impl Rings {
         self.read_mostly.pump_waker.wake();
     }
 
-    /// Counts one more subscription. The places are allocated before.
+    /// Counts one more subscription. The places must be allocated already.
     pub(crate) fn subscribed(&self) {
         self.read_mostly.subscriptions.fetch_add(1, Relaxed);
     }
@@ -302,7 +302,7 @@ impl Rings {
         first_tickets::read(&self.stripes)
     }
 
-    /// Reads how many positions each stripe gave, in the order of the stripes. For the drain.
+    /// Reads the number of positions that each stripe gave, in the order of the stripes. For the drain.
     pub(crate) fn entered(&self, entered: &mut Vec<u64>) {
         let given = |stripe: &StripeRing| stripe.tickets().entered();
         entered.clear();
@@ -319,7 +319,8 @@ impl Rings {
         self.stripes[stripe].take(positions, each)
     }
 
-    /// Returns how many positions this stripe gave, if each of its tickets is drained or lost.
+    /// Returns the number of positions that this stripe gave, if each of its tickets is drained or
+    /// lost.
     pub(crate) fn settled(&self, stripe: usize) -> Option<u64> {
         self.stripes[stripe].tickets().settled()
     }

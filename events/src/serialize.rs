@@ -1,6 +1,6 @@
 //! The serialized form of events (feature `serde`).
 //!
-//! Invariant: every field is always there. One without a value is null.
+//! Invariant: every field is always present. Without a value it is null.
 //!
 //! # Orderings
 //!

@@ -5,10 +5,10 @@
 //! - Batches come in the order of the rounds, and each goes to one receiver.
 //! - No thread waits for a subscription that is not read. If no room is left in its queue, its
 //!   events are counted as lost, and no other subscription loses any.
-//! - Once a subscription was dropped, nothing is delivered to it or counted for it, and its queue
-//!   is freed. (In a forked child, `membership.rs` says what is leaked.)
-//! - Once its hub was closed or dropped, the batches in the queue are still received; then every
-//!   method of receiving reports the end.
+//! - Once a subscription is dropped, nothing is delivered to it or counted for it, and its queue is
+//!   freed. (`membership.rs` describes what a forked child leaks.)
+//! - Once its hub is closed or dropped, the batches in the queue are still received; then every
+//!   receiving method reports the end.
 //!
 //! # Orderings
 //!
@@ -36,7 +36,7 @@ use std::{
 
 /// A subscription to events, which receives them in batches.
 ///
-/// From [`Hub::subscribe`](crate::Hub::subscribe). Several threads may receive from one
+/// Created by [`Hub::subscribe`](crate::Hub::subscribe). Several threads may receive from one
 /// subscription; each batch goes to one of them. Dropping the subscription ends it.
 ///
 /// # Examples
@@ -204,8 +204,7 @@ impl Subscription {
     ///
     /// The task's waker is called on a thread named `toolmeter-waker`, which holds no lock. A waker
     /// that panics is counted by [`Hub::waker_panics`](crate::Hub::waker_panics), one that does not
-    /// return by [`Hub::stuck_wakers`](crate::Hub::stuck_wakers). Other tasks are woken all the
-    /// same.
+    /// return by [`Hub::stuck_wakers`](crate::Hub::stuck_wakers). Other tasks are still woken.
     ///
     /// # Errors
     ///
@@ -317,7 +316,7 @@ impl Subscription {
         self.stats.read()
     }
 
-    /// Returns a handle that reads the [`stats`](Self::stats), also after the subscription was
+    /// Returns a handle that reads the [`stats`](Self::stats), even after the subscription was
     /// dropped.
     #[must_use]
     pub fn stats_handle(&self) -> StatsHandle {

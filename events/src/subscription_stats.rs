@@ -10,7 +10,7 @@
 use crate::sync::{Mutex, lock};
 use std::{fmt, sync::Arc};
 
-/// The counts of one subscription: what became of the events drained while it existed.
+/// The counts of one subscription, over the events drained while it existed.
 ///
 /// Counted in events. At every moment, `drained = delivered + filtered + lost`.
 ///
@@ -54,9 +54,9 @@ pub struct SubscriptionStats {
     pub late: u64,
 }
 
-/// A handle that reads the [`SubscriptionStats`] of a subscription, also after it was dropped.
+/// A handle that reads the [`SubscriptionStats`] of a subscription, even after it was dropped.
 ///
-/// From [`Subscription::stats_handle`](crate::Subscription::stats_handle).
+/// Returned by [`Subscription::stats_handle`](crate::Subscription::stats_handle).
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! The switch between the primitives of std and those of loom.
 //!
-//! Files take from here the primitives that a model has to see, so a model checks the code that a
-//! host runs. (It does not see the `OnceLock`s in `ring.rs` and `pump_waker.rs`, which are set
-//! before they matter, nor the threads of `waker_threads.rs`, which no model has.) This file only
+//! Files import from here the primitives that a model has to see, so a model checks the code that a
+//! host runs. (It does not see the `OnceLock`s in `ring/stripe.rs` and `pump_waker.rs`, which are
+//! set before they matter, nor the threads of `waker_threads.rs`, which no model has.) This file only
 //! re-exports, except for [`lock`].
 //!
 //! # Orderings

@@ -8,7 +8,7 @@
 //!
 //! Proof. A time is converted by the newest pairing with a lower reading of the registry's clock. A
 //! renewal adds a pairing at the current reading of that clock, and none if that is below the
-//! pairings there are. So the new pairing is the newest, and converts only times above that
+//! existing pairings. So the new pairing is the newest, and converts only times above that
 //! reading. Every time that may have been reported by then is not above it, and is converted by the
 //! same pairing as before.
 //!
@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 /// The history of the wall clock against the registry's clock, as [`Moment`]s called pairings.
 ///
-/// A time that was converted once is converted to the same again after the wall clock jumped: only
+/// A time that was converted once is converted to the same time after the wall clock jumped: only
 /// times after the jump are converted by the pairing that was added for it.
 ///
 /// # Examples

@@ -17,16 +17,16 @@
 //! - There are at most 8 threads. While each of them is in a waker that does not return, no
 //!   receiver is woken, and receivers get batches only if they are polled for another reason. Once
 //!   a waker returns, its thread goes on with those that wait.
-//! - What waits here is bounded: each subscription once, and the wakers of those taken in turn.
-//!   Subscriptions that were dropped are removed before they are more than the others, or than 64.
+//! - The jobs that wait are bounded: each subscription once, and the wakers taken from those whose
+//!   turn came. Dropped subscriptions are removed before they outnumber the others, or 64.
 //! - A thread ends if nothing is left to do and the hub is closed or two others are idle. No thread
 //!   waits for it to end.
 //!
 //! # Turns
 //!
 //! One thread at a time has the *turn*: it takes one job and, without the lock, does it. It calls a
-//! waker, or takes the wakers of a subscription, for which it may have to wait for a receiver that
-//! is just removing its own. If more jobs wait, another thread *watches*: it sleeps until the turn
+//! waker, or takes the wakers of a subscription, for which it may have to wait while a receiver
+//! removes its own. If more jobs wait, another thread *watches*: it sleeps until the turn
 //! has lasted 100 ms, and if that turn has not ended by then, takes the next turn itself. When the
 //! abandoned thread returns, it waits for work again like the others.
 //!
@@ -59,7 +59,7 @@ const TURN_LIMIT: Duration = Duration::from_millis(100);
 const MAX_THREADS: usize = 8;
 /// The largest number of threads that wait for work.
 const MAX_IDLE: usize = 2;
-/// The number of queued subscriptions up to which those that were dropped are not looked for.
+/// The number of queued subscriptions up to which dropped ones are kept.
 const ALWAYS_KEPT: usize = 64;
 
 /// The threads that call the wakers of one hub's receivers, and the counts of what went wrong.
@@ -87,9 +87,9 @@ struct State {
     idle: usize,
     /// The number of threads that watch the current turn.
     watching: usize,
-    /// The threads of others that do the work because no thread could be started.
+    /// The callers' threads that do the work because no thread could be started.
     borrowed: Vec<ThreadId>,
-    /// The number of queued subscriptions beyond which those that were dropped are removed.
+    /// The number of queued subscriptions beyond which dropped ones are removed.
     most_queued: usize,
     closed: bool,
 }
@@ -107,8 +107,8 @@ impl State {
         !(self.wakers.is_empty() && self.queued.is_empty())
     }
 
-    /// Queues these receivers. Returns those that need not be queued: the caller drops them after
-    /// it released the lock, since they may own a waker.
+    /// Queues these receivers. Returns those that need not be queued. The caller drops them after it
+    /// releases the lock, since they may own a waker.
     fn queue(&mut self, mut receivers: Vec<Arc<AsyncReceivers>>) -> Vec<Arc<AsyncReceivers>> {
         let is_queued = |receivers: &mut Arc<AsyncReceivers>| receivers.set_queued(true);
         let mut to_drop: Vec<_> = receivers.extract_if(.., is_queued).collect();
@@ -135,7 +135,7 @@ impl State {
         Some(Job::TakeWakers(receivers))
     }
 
-    /// Returns how long the current turn may still take; `None` if there is none.
+    /// Returns the time that is left of the current turn, or `None` if there is none.
     fn time_left(&self) -> Option<Duration> {
         let (_, began) = self.turn?;
         Some(TURN_LIMIT.saturating_sub(began.elapsed()))
@@ -166,7 +166,7 @@ impl WakerThreads {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has these receivers woken. `at_close` ends the threads once nothing is left to do.
+    /// Hands over these receivers to be woken. `at_close` ends the threads once nothing is left to do.
     pub(crate) fn wake(self: &Arc<Self>, receivers: Vec<Arc<AsyncReceivers>>, at_close: bool) {
         if cfg!(toolmeter_loom) {
             return self.call_wakers(&receivers);
@@ -179,7 +179,7 @@ impl WakerThreads {
             state.closed = true;
             self.changed.notify_all();
         }
-        // It may be that no thread is left to watch the turn.
+        // Possibly no thread is left to watch the turn.
         if state.has_work() && state.time_left() == Some(Duration::ZERO) {
             self.abandon_turn(&mut state);
         }
@@ -190,7 +190,7 @@ impl WakerThreads {
     }
 
     /// Does the work on this thread, since no other could be started. Returns at once if a waker
-    /// that is called here calls this: then the outer call does the work, so that calls do not
+    /// that is called here calls this: the outer call then does the work, so that calls do not
     /// nest.
     fn work_here<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         let here = thread::current().id();

@@ -9,7 +9,7 @@ use std::{fmt, mem, sync::Arc};
 
 /// The async receivers to be woken after a round, or after the hub was closed.
 ///
-/// From [`Hub::fan_out`](crate::Hub::fan_out) and [`Hub::close`](crate::Hub::close). Call
+/// Returned by [`Hub::fan_out`](crate::Hub::fan_out) and [`Hub::close`](crate::Hub::close). Call
 /// [`wake`](Self::wake) once no lock is held that a waker might take. Dropping it wakes them too.
 ///
 /// # Examples

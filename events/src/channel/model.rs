@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-/// The number of elements that may go through a channel of a model.
+/// The largest number of elements that a model may send through a channel.
 const MAX_ELEMENTS: usize = 8;
 
 /// Creates a channel.
@@ -90,15 +90,15 @@ impl<T> Channel<T> {
     }
 }
 
-/// The receiver was dropped. Returns the element.
+/// The error of [`Sender::send`], with the element: the receiver was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendError<T>(pub(crate) T);
 
-/// The sender was dropped, and the channel is empty.
+/// The error of [`Receiver::recv`]: the sender was dropped, and the channel is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecvError;
 
-/// An error of receiving.
+/// An error of [`Receiver::try_recv`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TryRecvError {
     /// The channel is empty.
@@ -107,7 +107,7 @@ pub(crate) enum TryRecvError {
     Disconnected,
 }
 
-/// An error of receiving.
+/// An error of [`Receiver::recv_timeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecvTimeoutError {
     /// The channel is empty.
@@ -158,7 +158,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// Returns whether the channel is empty for now or for good.
+    /// [`TryRecvError`] if the channel is empty.
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         loop {
             let head = self.0.head.load(Acquire);
@@ -203,7 +203,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// Returns whether the channel is empty for now or for good.
+    /// [`RecvTimeoutError`] if the channel is empty.
     pub(crate) fn recv_timeout(&self, _: Duration) -> Result<T, RecvTimeoutError> {
         self.try_recv().map_err(|error| match error {
             TryRecvError::Empty => RecvTimeoutError::Timeout,

@@ -5,7 +5,7 @@
 //!
 //! # Orderings
 //!
-//! None: the thread that hands out a round has it alone.
+//! None: only the thread that hands out a round uses it.
 
 use crate::batch::RoundData;
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -46,7 +46,7 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Returns how many of the indices are below this one.
+    /// Returns the number of indices below this one.
     fn count_below(&self, index: usize) -> usize {
         match self {
             Self::Contiguous(range) => index.clamp(range.start, range.end) - range.start,
@@ -70,7 +70,7 @@ impl Slicer {
         &self.round
     }
 
-    /// Returns how many of the selected events are late.
+    /// Returns the number of selected events that are late.
     pub(crate) fn late(&self, selection: &Selection<'_>) -> usize {
         selection.count_below(self.late)
     }

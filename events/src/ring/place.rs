@@ -2,14 +2,14 @@
 //!
 //! # Invariants
 //!
-//! - No thread waits. A thread that finds the place locked gives up, and its caller learns so.
+//! - No thread waits. A thread that finds the place locked gives up and reports that.
 //! - An event that was put in is taken once, whole.
-//! - The drain locks a place only if the hint says that its event is complete. So a producer finds
-//!   its place locked only by another producer, which puts an event in or looks for room, or by the
-//!   drain, which takes an event out.
-//! - The drain learns when an event is complete and cannot be taken. A producer of a later turn of
-//!   the ring may lock the place for a moment, if it did not see the hint, and find the event
-//!   there.
+//! - The drain locks a place only if the hint is set. So a producer finds its place locked only by
+//!   another producer, which puts an event in or looks for room, or by the drain, which takes an
+//!   event out.
+//! - [`Place::take_below`] reports an event that is complete and cannot be taken. A producer of a
+//!   later turn of the ring may lock the place for a moment, if it did not see the hint, and find
+//!   the event there.
 //!
 //! # Orderings
 //!
@@ -85,7 +85,7 @@ impl Place {
         }
     }
 
-    /// Returns whether there is a complete event, as far as the hint says.
+    /// Returns whether there is a complete event, according to the hint.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.hint.load(Relaxed) != 0
@@ -100,7 +100,7 @@ impl Place {
         }
     }
 
-    /// Locks the place, as a thread that is held up half way does.
+    /// Locks the place, like a thread that is held up half way.
     #[cfg(all(test, not(toolmeter_loom)))]
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Event>> {
         self.try_lock().expect("no thread holds the lock")

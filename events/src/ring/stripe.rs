@@ -1,9 +1,10 @@
 //! The ring of one stripe: its tickets, and its places.
 //!
-//! Invariant: what producers write and what the drain writes lie on different cache lines.
+//! Invariant: the counters that producers write and the one that each round writes lie on different
+//! cache lines.
 //!
 //! The places are not those of a ready-made queue: the consumer of crossbeam's bounded channel
-//! waits without a limit for an element that is half put, and the pump holds its lock meanwhile.
+//! waits without a limit for an element that is half put, and the pump would hold its lock meanwhile.
 //!
 //! # Orderings
 //!
@@ -103,7 +104,7 @@ impl StripeRing {
         skipped
     }
 
-    /// Returns how many places have an event.
+    /// Returns the number of places that have an event.
     pub(super) fn waiting(&self) -> usize {
         let places = self.places.get().into_iter().flatten();
         places.filter(|place| place.is_full()).count()
