@@ -85,7 +85,7 @@ impl ManualClock {
 
     /// Moves the clock forward.
     ///
-    /// A duration of more than 2^64 - 1 ns is treated as that. The time wraps beyond 64 bits.
+    /// A duration above 2^64 - 1 ns is treated as 2^64 - 1 ns. The time wraps beyond 64 bits.
     ///
     /// # Examples
     ///

@@ -18,7 +18,8 @@
 //!   receiver is woken, and receivers get batches only if they are polled for another reason. Once
 //!   a waker returns, its thread goes on with those that wait.
 //! - The jobs that wait are bounded: each subscription once, and the wakers taken from those whose
-//!   turn came. Dropped subscriptions are removed before they outnumber the others, or 64.
+//!   turn came. Dropped subscriptions are removed when the queue grows beyond 64 and beyond twice
+//!   its length after the last removal.
 //! - A thread ends if nothing is left to do and the hub is closed or two others are idle. No thread
 //!   waits for it to end.
 //!

@@ -179,7 +179,7 @@ type Compared<'a> = (
     [&'a [BucketCount]; OutcomeClass::COUNT],
 );
 
-/// Everything that is counted: all except the last finish and the last failure.
+/// All counts: everything except the last finish and the last failure.
 fn counted<C: BucketCounts>(reading: &Reading<C>) -> Compared<'_> {
     (
         [

@@ -35,7 +35,7 @@ fn offer(ring: EventRing<'_>, times: u64) {
     }
 }
 
-/// The numbers of what is drained, each with the facts that were offered under it.
+/// The numbers of the drained events, each with the facts that were offered under it.
 #[track_caller]
 fn drained(ring: EventRing<'_>) -> Vec<u64> {
     let events = ring.drain().expect("there is no other drain");
@@ -143,7 +143,7 @@ fn what_finds_no_room_is_lost_and_counted() {
     offer(ring, 5);
     assert_eq!(counts(ring), [5, 3, 0]);
     assert_eq!(drained(ring), [0, 1]);
-    // What was lost took no place.
+    // Lost events took no place.
     offer(ring, 3);
     assert_eq!(drained(ring), [5, 6]);
     assert_eq!(counts(ring), [8, 4, 4]);
@@ -181,7 +181,7 @@ fn there_is_one_drain() {
 }
 
 /// The drain, or an offer of a higher priority, interrupts an offer that has not reached its place:
-/// neither waits, the others' events are drained, and its own when it goes on.
+/// neither waits, the other events are drained, and its own event is drained when it goes on.
 #[test]
 fn an_event_that_is_held_up_is_drained_when_its_offer_goes_on() {
     let words = Words::new(4);
@@ -197,8 +197,8 @@ fn an_event_that_is_held_up_is_drained_when_its_offer_goes_on() {
     assert_eq!(drained(ring), [3, 4, 5, 6]);
 }
 
-/// The same for an offer that has written half of its event. It costs each lap of the ring the event of
-/// its place, and no more.
+/// The same for an offer that has written half of its event. Each lap of the ring loses only the event
+/// of its place.
 #[test]
 fn an_event_that_is_half_written_costs_its_place_alone() {
     let words = Words::new(4);
@@ -237,8 +237,8 @@ fn a_start_from_before_the_last_lap_is_drained_before_its_end() {
     assert_eq!(counts(ring), [9, 1, 8]);
 }
 
-/// Of several events from before the last lap, that of the lowest position is drained first, in
-/// whichever order they were put, and the next drain goes on where one was dropped.
+/// Events from before the last lap are drained in the order of their positions, in whichever order
+/// they were put, and the next drain goes on where one was dropped.
 #[test]
 fn events_from_before_the_last_lap_are_drained_by_position() {
     let words = Words::new(8);

@@ -1,5 +1,5 @@
-//! Tests of the drain on one thread: what a round delivers, holds and counts, whatever the clock
-//! says.
+//! Tests of the drain on one thread: the events that a round delivers, holds and counts, whatever
+//! the clock reads.
 
 use super::*;
 use crate::{event::Draft, id::CallId};

@@ -1,4 +1,5 @@
-//! A hub with its rings and its drain on one thread: what each subscription gets, and its counts.
+//! Tests of a hub with its rings and its drain on one thread: the events and counts of each
+//! subscription.
 
 mod sharing;
 
@@ -207,7 +208,7 @@ fn dropped_in_a_forked_child_it_takes_no_lock() {
     let mut subscription = fixture.subscribe(Filter::new());
     fixture.start(0, 1, 1);
     fixture.pump();
-    // As if it had been created in a process of which this one is the child.
+    // As if it had been created in the parent process of this one.
     subscription.membership.as_mut().unwrap().process ^= 1;
     let subscribers = Arc::clone(&fixture.hub.subscribers);
     let guard = lock(&subscribers); // held by a thread that the child does not have

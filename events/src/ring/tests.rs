@@ -246,6 +246,6 @@ fn the_first_position_without_an_event_is_returned() {
     }
     assert_eq!(first_skipped(1..3), 3);
     assert_eq!(first_skipped(0..4), 1);
-    // Of more positions than there are places, only the last ones are visited.
+    // If there are more positions than places, only the last ones are visited.
     assert_eq!(first_skipped(0..9), 5);
 }

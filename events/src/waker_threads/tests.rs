@@ -1,4 +1,4 @@
-//! Tests of the threads: when they start and end, what is queued, and what happens without them.
+//! Tests of the threads: their start and end, their queue, and wakeups without them.
 
 use super::*;
 use crate::{async_receivers::AsyncReceiver, wakeups::Wakeups};

@@ -1,4 +1,4 @@
-//! Tests of the memory of batches: what they share, and what is copied.
+//! Tests of the memory of batches: the events that they share, and those that are copied.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_small_batch_does_not_keep_its_round() {
     let all = fixture.subscribe(Filter::new());
     let all_again = fixture.subscribe(Filter::new());
     let some = fixture.subscribe(Filter::new().tools([ToolId::new(2)]));
-    // Of seven events, three are less than half; a contiguous part is copied once for all.
+    // Three of seven events are less than half; a contiguous part is copied once for all.
     for (tool, time) in [(1, 1), (2, 2), (1, 3), (2, 4), (1, 5), (1, 6), (2, 7)] {
         fixture.start(0, tool, time);
     }
