@@ -33,7 +33,7 @@
 /// let buckets = Buckets::new(5, 48).unwrap();
 /// let index = buckets.index(1_000_000); // 1 ms
 /// assert!(buckets.lower(index) <= 1_000_000 && 1_000_000 <= buckets.upper(index));
-/// // never wider than 1/32 of its lower bound
+/// // The bucket is narrower than 1/32 of its lower bound.
 /// assert!((buckets.upper(index) - buckets.lower(index)) * 32 < buckets.lower(index));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
