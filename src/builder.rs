@@ -168,7 +168,7 @@ impl RegistryBuilder {
     /// Sets the number of stripes, a power of two from 1 to 256. Default: the number of cores, rounded
     /// up to a power of two from 2 to 16.
     ///
-    /// As many threads count without sharing a cache line.
+    /// Up to that many threads count without sharing a cache line.
     ///
     /// # Examples
     ///
@@ -185,8 +185,9 @@ impl RegistryBuilder {
 
     /// Sets the maximum number of tools, from 1 to 1,000,000. Default: 10,000.
     ///
-    /// These are the registered tools, and the deregistered ones of which a handle is held. Besides,
-    /// the counts of as many tools that are gone are kept by name; those of all others are added up.
+    /// The limit covers the registered tools, and the deregistered ones that still have a handle.
+    /// In addition, the counts of as many tools that are gone are kept by name; those of all others
+    /// are [added up](crate::Snapshot::nameless).
     ///
     /// # Examples
     ///
@@ -201,8 +202,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the number of events for which each stripe's ring has room, from 1 to 1,048,576. Default:
-    /// 4,096.
+    /// Sets the capacity of each stripe's ring, from 1 to 1,048,576 events. Default: 4,096.
     ///
     /// The rings are drained in each round of the pump. The memory, 64 bytes for each event, is
     /// allocated at the first subscription.
@@ -235,8 +235,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets the number of batches that wait for a slow subscriber before events are lost to it, from 1
-    /// to 65,536. Default: 1,024.
+    /// Sets the number of batches that may wait for a slow subscriber before it loses events, from
+    /// 1 to 65,536. Default: 1,024.
     ///
     /// # Examples
     ///
@@ -284,10 +284,10 @@ impl RegistryBuilder {
     /// Sets the source of the time of day in snapshots and batches. Default: the operating system. With
     /// a manual clock, the default is the time of building, advanced by that clock.
     ///
-    /// If `now` panics, the panic is caught, and the time of day follows from the registry's clock. It
-    /// does so, too, if `now` itself asks the registry for something that needs the time. `now` is
-    /// called in each round of the pump and never under a lock. While it does not return, the pump
-    /// stands still.
+    /// `now` is called in each round of the pump, for each snapshot and for each registration, and
+    /// never under a lock. While it does not return, its caller waits. If it panics, or itself
+    /// calls a method of the registry that needs the time, the time of day follows from the
+    /// registry's clock.
     ///
     /// # Examples
     ///
@@ -318,8 +318,8 @@ impl RegistryBuilder {
 
     /// Sets the maximum length of error messages, from 64 to 4,096 bytes. Default: 512.
     ///
-    /// Of a longer message the head and the tail are kept, since tracebacks and compilers put the
-    /// cause last.
+    /// A longer message keeps its head and its tail, since tracebacks and compilers put the cause
+    /// last.
     ///
     /// # Examples
     ///
@@ -343,9 +343,9 @@ impl RegistryBuilder {
 
     /// Passes every error message through `redactor` before it is cut to its final length.
     ///
-    /// Of a text of more than 8 KiB the redactor gets the head and the tail. They are cut between
-    /// words, so it never gets a secret that was cut in two. What is cut off is not kept. If the
-    /// redactor panics, the text is dropped.
+    /// If a text is longer than 8 KiB, the redactor gets the head and the tail, cut between words,
+    /// so that no secret without spaces is cut in two. The rest is not kept. If the redactor
+    /// panics, a note replaces the text.
     ///
     /// # Examples
     ///
@@ -411,7 +411,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Checks the settings, and makes the state of the registry.
+    /// Checks the settings, and creates the state of the registry.
     ///
     /// # Errors
     ///

@@ -1,23 +1,23 @@
 //! [`CallGuard`]: one running call. A guard times its call, counts its start and its end, and
 //! reports both.
 //!
-//! [`ToolHandle::start`] reads the clock and counts the start. Finishing or dropping the guard reads
-//! the clock again and counts the end, in the stripe of the thread that does so. Once a thread has
-//! made its first call, nothing on this path waits, locks, allocates or makes a system call. What
-//! only a failure, a subscription or a hook needs is in functions of its own.
+//! [`ToolHandle::start`] reads the clock and counts the start. Finishing or dropping the guard
+//! reads the clock again and counts the end, in the stripe of the thread that does so. Unless the
+//! thread has to take an index (`stripe.rs`), nothing on this path waits, locks, allocates or makes
+//! a system call. The work for failures, subscriptions and hooks is in separate functions.
 //!
 //! Every start is followed by exactly one end. A guard that is dropped counts its call as
 //! cancelled, whatever else happens on its thread. So a future that is dropped before its end is
-//! counted, with the time that it took. A panic is counted as such where the tool is run
-//! (`judging.rs`), since only there is it known to be the tool's.
+//! counted, with the time that it took. A panic is counted where the tool is run (`judging.rs`),
+//! since it is known to be the tool's only there.
 //!
 //! A guard counts first, then keeps the text of a failure, then offers the event, then reports to
 //! the hook. So none of them shows what the counters do not.
 //!
-//! NB: the functions of this path, and those of the slot, are always inlined: the compiler by
-//! itself leaves them as calls, which cost 1.5 ns of 30 (Zen 4 under KVM, floor of two clock reads
-//! 18.9). The stripe is found before the clock is read; `slot` of the core says why the work after
-//! the second reading is expensive.
+//! NB: the functions of this path, and those of the slot, are always inlined: otherwise the
+//! compiler leaves them as calls, which cost 1.5 ns of 30 (Zen 4 under KVM, floor of two clock
+//! reads 18.9). The stripe is found before the clock is read; `slot` of the core says why the work
+//! after the second reading is expensive.
 
 use crate::call_options::CallOptions;
 use crate::classify::{Classify, Verdict};

@@ -153,7 +153,7 @@ impl<'a, C> CallBuilder<'a, C> {
 
     /// Starts the call; see [`ToolHandle::start`].
     ///
-    /// The rule is not used: the call ends as its guard is finished.
+    /// The rule is not used: the guard sets the outcome.
     #[inline]
     pub fn start(self) -> Call<'a> {
         CallGuard::begin(self.handle, self.options)

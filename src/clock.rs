@@ -3,8 +3,8 @@
 //!
 //! A metered call reads the clock twice, and without a subscriber that is most of its cost. So the
 //! processor's time-stamp counter is read directly where the Linux kernel itself keeps time by it.
-//! The kernel has then checked that the counter runs at one rate and alike on all cores, and goes
-//! on checking. Everywhere else the operating system's monotonic clock is used.
+//! The kernel has then checked that the counter runs at one rate and in step on all cores, and
+//! keeps checking. Everywhere else the operating system's monotonic clock is used.
 //!
 //! The counter is read through `quanta`; `clock/tick_rate.rs` scales its ticks to nanoseconds.
 //!

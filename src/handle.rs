@@ -21,17 +21,17 @@ impl ToolHandle {
 
     /// Returns the id of the tool in events.
     ///
-    /// A name keeps its id when it is deregistered and registered again. No other name gets it.
+    /// A name that is deregistered and registered again keeps its id, unless the registry has
+    /// [forgotten](crate::Snapshot::nameless) the name. No other name gets it.
     #[must_use]
     pub fn id(&self) -> ToolId {
         self.0.slot.id
     }
 
-    /// Sets whether calls by name are let through.
+    /// Enables or disables calls by name.
     ///
     /// While a tool is disabled, [`Registry::invoke`](crate::Registry::invoke) returns an error and
-    /// counts a rejected call. Calls through handles are not refused, and neither are calls that
-    /// began before.
+    /// counts a rejected call. Calls through handles and calls that began before are not affected.
     ///
     /// # Examples
     ///
@@ -50,7 +50,7 @@ impl ToolHandle {
         self.0.slot.set_enabled(enabled);
     }
 
-    /// Returns whether calls by name are let through. After registration they are.
+    /// Returns whether calls by name are enabled, as they are after registration.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.slot.is_enabled()
@@ -78,7 +78,7 @@ impl ToolHandle {
         CallGuard::begin(self, CallOptions::new())
     }
 
-    /// Starts a call whose guard owns a clone of the handle, to return it or to move it into a
+    /// Starts a call whose guard owns a clone of the handle, so it can be returned or moved into a
     /// spawned task.
     ///
     /// # Examples
@@ -152,7 +152,7 @@ impl ToolHandle {
     /// Returns a future that runs `tool` as a call, which is judged as by [`run`](Self::run).
     ///
     /// The call begins at the first poll, so a future that is never polled is not counted. If it is
-    /// dropped after that and before its end, the call is cancelled.
+    /// dropped between its first poll and its end, the call is cancelled.
     ///
     /// # Panics
     ///

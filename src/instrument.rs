@@ -1,11 +1,11 @@
-//! The hook around each call: [`Instrument`] and [`Scope`], for code that has to run beside a tool,
+//! The hook around each call: [`Instrument`] and [`Scope`], for code that must run around a tool,
 //! such as code that opens spans.
 //!
 //! Promises, which `hook.rs` and `call.rs` keep:
 //!
-//! - A call that began is reported to the hook before its start is counted, so that the hook's time
-//!   is not the tool's. The end is reported to its scope exactly once, after the counters and the event,
-//!   on the thread that ends the call.
+//! - The beginning of a call is reported to the hook before the start is counted, so the hook's
+//!   time is not part of the tool's. The end is reported to its scope exactly once, after the
+//!   counters and the event, on the thread that ends the call.
 //! - The scope is current while the tool's code runs, and not between polls. It is entered around
 //!   the closure or each poll, and left when that returns, also when the tool panics.
 //! - The hook is never called under a lock of ours.
@@ -19,8 +19,8 @@ use toolmeter_events::{CallContext, ToolId};
 /// A hook that is called around each call; see [`RegistryBuilder::instrument`].
 ///
 /// It is called on the threads that make and end calls, before and after the tool, so the caller
-/// waits for it. If it is enough to learn of calls later, a
-/// [`Subscription`](crate::Subscription) costs less.
+/// waits for it. If calls need to be known only later, a [`Subscription`](crate::Subscription)
+/// costs less.
 ///
 /// A hook may use the registry. Calls that it makes itself are counted, but not reported to a hook,
 /// neither to this one nor to that of another registry. Its panics are contained. A hook that keeps
@@ -97,8 +97,8 @@ pub trait Instrument: Send + Sync + 'static {
         None
     }
 
-    /// Returns whether arguments and results of calls by name are lent to the hook, as the model and
-    /// the tool wrote them: unbounded, and not redacted.
+    /// Returns whether arguments and results of calls by name are passed to the hook, as the model
+    /// and the tool wrote them: unbounded, and not redacted.
     ///
     /// This is called once, when the registry is built.
     fn wants_content(&self) -> bool {

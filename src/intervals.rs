@@ -54,8 +54,8 @@ impl Intervals {
 
     /// Returns what is new since the last reading, or since the cursor was made.
     ///
-    /// The calls in flight are all that are in flight now. The last error and the last latency are
-    /// there only if they are new.
+    /// `in_flight` is the number of all calls in flight now. The last error and the last latency
+    /// are present only if they are new.
     ///
     /// # Examples
     ///

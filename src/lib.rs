@@ -1,8 +1,8 @@
 //! Counters, latency histograms and events of the tool calls of an agent host.
 //!
 //! An agent host runs a loop: a model answers with tool calls, the host runs them and returns the
-//! results. This crate tells which tools fail, how slow they are, whether retries help, which calls
-//! run now, and what the last error was.
+//! results. With this crate, the host sees which tools fail, how slow they are, whether retries
+//! help, which calls are running, and what the last error was.
 //!
 //! ```
 //! use toolmeter::Registry;
@@ -45,9 +45,9 @@
 //!
 //! # Cost of a call
 //!
-//! Without a subscription, a call costs two reads of the clock and a few additions to memory that no
-//! other thread writes. It takes no lock, makes no look-up, allocates nothing and makes no system call.
-//! [`design`] says how.
+//! Without a subscription or a hook, a call through a handle costs two reads of the clock and a few
+//! additions to memory that no other thread writes, up to one thread per stripe. It takes no lock,
+//! allocates nothing and makes no system call. [`design`] explains how, and names the exceptions.
 //!
 //! # Features
 //!
@@ -64,7 +64,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The files, from the top down. Those of a row use files of that row and of the rows below it.
+// The files, from the top down. A file uses only files of its own row and of the rows below.
 //
 // | file | content |
 // | --- | --- |
@@ -73,7 +73,7 @@
 // | `registration` | registering and deregistering tools |
 // | `invoke` | calls by name: the look-up, the tool in the caller's future or on a thread, the answer |
 // | `owner`, `pump_thread` | the end of a registry, and of its background thread |
-// | `running_calls`, `intervals`, `published`, `event_accounting` | what a registry returns to readers |
+// | `running_calls`, `intervals`, `published`, `event_accounting` | the values that a registry returns to readers |
 // | `pump_worker` | the rounds: drain, deliver, publish, free |
 // | `publisher`, `call_list` | what a round updates: the published snapshot, the lists of running calls |
 // | `builder` | the settings of a registry |
@@ -86,10 +86,10 @@
 // | `call`, `rejection`, `end_message` | the guard of a call; calls that are rejected; the message of an end |
 // | `tool_state`, `tool_slot`, `boxed_tool` | what a handle points to |
 // | `call_env`, `call_options`, `hook`, `instrument` | what the calls of a registry use; the host's hook |
-// | `tool`, `classify`, `known_errors`, `error` | what a tool is; how its result is judged |
+// | `tool`, `classify`, `known_errors`, `error` | tools; the judging of their results |
 // | `snapshot` | stats as values: JSON, table, merging |
 // | `slab`, `stripe`, `last_error` | the memory of slots; the stripe of a thread; the texts of failures |
-// | `clock`, `wall_clock`, `text`, `contain`, `pump`, `live_registries`, `process`, `sync`, `swap` | what all use |
+// | `clock`, `wall_clock`, `text`, `contain`, `pump`, `live_registries`, `process`, `sync`, `swap` | used by all of these |
 
 mod boxed_tool;
 mod builder;

@@ -16,8 +16,7 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Returns the choice of a background thread of the registry. Events are delivered within some
-    /// milliseconds.
+    /// Returns the choice of a background thread, which delivers events within some milliseconds.
     ///
     /// # Examples
     ///
@@ -37,9 +36,8 @@ impl Pump {
         }
     }
 
-    /// Returns the choice of the host's own threads, which call
-    /// [`Registry::pump`](crate::Registry::pump) now and then. Only then are events delivered and
-    /// snapshots published.
+    /// Returns the choice of the host's own threads. Events are delivered and snapshots published
+    /// only when the host calls [`Registry::pump`](crate::Registry::pump).
     ///
     /// # Examples
     ///

@@ -33,7 +33,8 @@ use toolmeter_events::{Filter, SubscribeError, Subscription};
 
 /// The tools of a host, with their metrics and events.
 ///
-/// Cloning a registry is cheap: all clones share its tools. The pump ends with the last clone.
+/// Cloning a registry is cheap: all clones share its tools. The pump stops when the last clone is
+/// dropped.
 ///
 /// # Examples
 ///
@@ -55,7 +56,7 @@ pub struct Registry(Arc<Owner>);
 
 /// A reference to a registry that does not keep it alive; see [`Registry::downgrade`].
 ///
-/// It is for values that the registry itself owns, such as a tool or a redactor.
+/// Use it in values that the registry itself owns, such as a tool or a redactor.
 ///
 /// # Examples
 ///
@@ -84,8 +85,8 @@ impl Registry {
     ///
     /// # Panics
     ///
-    /// If the operating system gives no thread for the pump. [`RegistryBuilder::build`] returns an
-    /// error then.
+    /// If the operating system cannot start a thread for the pump. [`RegistryBuilder::build`]
+    /// returns an error instead.
     #[must_use]
     pub fn new() -> Self {
         match Self::builder().build() {
@@ -94,7 +95,7 @@ impl Registry {
         }
     }
 
-    /// Returns a builder for a registry with settings of the host's own.
+    /// Returns a builder with the default settings.
     ///
     /// # Examples
     ///
@@ -121,7 +122,7 @@ impl Registry {
 
     /// Returns a reference that does not keep the registry alive.
     ///
-    /// A registry owns its tools. So if a tool owned its registry, neither would ever be dropped. See
+    /// A registry owns its tools. If a tool owned its registry, neither would ever be dropped. See
     /// also [`Invocation::registry`].
     ///
     /// # Examples
@@ -143,13 +144,14 @@ impl Registry {
 
     /// Registers a tool that the host runs itself.
     ///
-    /// A name that was registered before and deregistered continues its counts and keeps its id. Calls
-    /// through handles of the earlier registration go on.
+    /// A name that was registered before continues its counts and keeps its id, unless the registry
+    /// has [forgotten](crate::Snapshot::nameless) it. Handles of the earlier registration still
+    /// count.
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] if the name is not valid or is registered, or if there are as many tools as
-    /// the limit allows. Nothing is registered then.
+    /// [`RegisterError`] if the name is not valid or already registered, or if the registry has as
+    /// many tools as its limit allows. Nothing is registered then.
     ///
     /// # Examples
     ///
@@ -166,9 +168,10 @@ impl Registry {
         self.register_one(spec.into(), None)
     }
 
-    /// Returns the tool of this name, after registering it if it is not registered.
+    /// Returns the tool of this name, and registers it first if it is not registered.
     ///
-    /// If several threads do so at once, one of them registers the tool and all of them get it.
+    /// If several threads call this at once, one of them registers the tool, and all of them return
+    /// it.
     ///
     /// # Errors
     ///
@@ -254,10 +257,10 @@ impl Registry {
         handles.pop().ok_or(RegisterError::OutOfMemory)
     }
 
-    /// Returns a handle of the registered tool of this name. Waits for no thread.
+    /// Returns a handle of the registered tool of this name. This waits for no other thread.
     ///
-    /// Cloning the handle writes a count that all threads share which look the tool up. For a single
-    /// call, borrow the tool with [`tool`](Self::tool), which does not.
+    /// This clones the handle, which writes a count that all threads share. For a single call,
+    /// borrow the tool with [`tool`](Self::tool) instead.
     ///
     /// # Examples
     ///
@@ -275,8 +278,8 @@ impl Registry {
         self.tool(name).map(|tool| tool.to_handle())
     }
 
-    /// Borrows the registered tool of this name, for one call. Waits for no thread, and writes no
-    /// memory that threads share.
+    /// Borrows the registered tool of this name, for one call. This waits for no other thread, and
+    /// writes no memory that threads share unless the thread holds more than eight borrowed tools.
     ///
     /// # Examples
     ///
@@ -304,10 +307,9 @@ impl Registry {
 
     /// Deregisters a tool, which frees its name.
     ///
-    /// Handles that are left go on counting, and nothing that was counted is lost. The tool stays
-    /// visible, marked as retired, until its last handle is gone and a reset has returned its counts.
-    /// [`totals`](Self::totals) shows them after that, too. Registering the name again continues its
-    /// counts.
+    /// Remaining handles still count, and nothing that was counted is lost. The tool stays visible,
+    /// marked as retired, until its last handle is gone and a reset has returned its counts.
+    /// [`totals`](Self::totals) still shows them after that.
     ///
     /// # Errors
     ///
@@ -336,17 +338,16 @@ impl Registry {
 
     /// Calls a tool by name.
     ///
-    /// Returns the answer of the tool, also if it has an error flag: [`Tool::classify`] judges it.
-    /// Dropping the future cancels the call. Within a tokio runtime, a tool that blocks runs on the
-    /// runtime's threads for that; elsewhere it runs on the caller's thread.
+    /// Returns the tool's answer even if it has an error flag; [`Tool::classify`] judges it.
+    /// Dropping the future cancels the call. For tools that block, see [`Tool::is_blocking`].
     ///
     /// # Errors
     ///
-    /// [`InvokeError`](crate::InvokeError) if no tool has the name, if the tool is disabled or was not
-    /// registered by [`register_tool`](Self::register_tool), if it panics, if a time limit is over, or
-    /// if the tool returns an error. The call is counted as the
-    /// [`outcome`](crate::InvokeError::outcome) of the error, or in `unknown_tool_calls` if no tool has
-    /// the name.
+    /// [`InvokeError`](crate::InvokeError) if no tool has the name, if the tool is disabled or was
+    /// not registered by [`register_tool`](Self::register_tool), if it panics or returns an error,
+    /// if a time limit expires, or if the runtime has no thread for a tool that blocks. The call is
+    /// counted as the [`outcome`](crate::InvokeError::outcome) of the error, or in
+    /// `unknown_tool_calls` if no tool has the name.
     ///
     /// # Examples
     ///
@@ -369,7 +370,7 @@ impl Registry {
     /// Counts a call by a name that no tool has, in
     /// [`unknown_tool_calls`](crate::Snapshot::unknown_tool_calls).
     ///
-    /// [`invoke`](Self::invoke) does so by itself. Hosts that look tools up call this.
+    /// [`invoke`](Self::invoke) does this itself. Hosts that look tools up themselves call this.
     ///
     /// # Examples
     ///
@@ -391,11 +392,11 @@ impl Registry {
             .count_unknown_call("", &CallOptions::new(), None);
     }
 
-    /// Returns a future that polls `future` within the scope that the registry's hook says is current
+    /// Returns a future that polls `future` within the scope of the registry's hook that is current
     /// now. Without a hook it only polls `future`.
     ///
-    /// A spawned task begins without a scope. If its future is made by this, the parent of the calls
-    /// that it makes is the call that spawned it. `AutoRun` does so by itself.
+    /// A spawned task begins without a scope. If this wraps its future, the call that spawned it is
+    /// the parent of the calls that it makes. `AutoRun` does this itself.
     ///
     /// # Examples
     ///
@@ -419,7 +420,8 @@ impl Registry {
         hook.map_or(CallScope::NONE, Hook::current).around(future)
     }
 
-    /// Returns a fresh snapshot of all tools since they were registered, or since the last reset.
+    /// Returns a fresh snapshot of what was counted since the registry was built, or since the last
+    /// reset.
     ///
     /// This reads every slot, which takes some microseconds for each tool that is in use. Calls go on
     /// meanwhile.
@@ -446,10 +448,11 @@ impl Registry {
         state.snapshot_since(state.totals(), &baselines)
     }
 
-    /// Returns a fresh snapshot of all that was counted since the registry was built, also before
-    /// resets and by tools that are gone. Exporters of cumulative counters read it.
+    /// Returns a fresh snapshot of all that was counted since the registry was built, including
+    /// before resets and by tools that are gone. Exporters of cumulative counters read it.
     ///
-    /// No count in it ever decreases. A tool's counts begin at
+    /// No count in it decreases, except that a tool that is gone and
+    /// [forgotten](crate::Snapshot::nameless) is no longer listed by name. A tool's counts begin at
     /// [`registered_at`](crate::ToolStats::registered_at), those of the registry at
     /// [`started_at`](Self::started_at).
     ///
@@ -551,8 +554,8 @@ impl Registry {
         &self.state().instance_id
     }
 
-    /// Returns the snapshot that the pump published last, at the cost of two reads of the clock or
-    /// less. It is empty until the first one is published.
+    /// Returns the snapshot that the pump published last, or an empty one before that. This costs
+    /// no more than two reads of the clock.
     ///
     /// # Examples
     ///
@@ -572,7 +575,7 @@ impl Registry {
         Published(self.state().published.load())
     }
 
-    /// Publishes a snapshot now. The next one is due after the whole interval.
+    /// Publishes a snapshot now. The next one is due a full interval later.
     ///
     /// # Examples
     ///
@@ -641,10 +644,10 @@ impl Registry {
         self.state().subscribe(filter, queue_capacity)
     }
 
-    /// Returns a list of the calls that run, of those that start from now on.
+    /// Returns a list of the running calls, of those that start from now on.
     ///
-    /// Create it when the host starts. It costs what a subscription costs, and a look-up for each event
-    /// on the pump's thread.
+    /// Create it when the host starts. It costs as much as a subscription, and a look-up for each
+    /// event on the pump's thread.
     ///
     /// # Examples
     ///
@@ -671,7 +674,8 @@ impl Registry {
         self.0.worker.round()
     }
 
-    /// Returns the counts of all events. While none is on its way, offered = lost in rings + drained.
+    /// Returns the counts of the registry's events. When no event is on its way, `offered` is the
+    /// sum of `lost_in_rings` and `drained`.
     ///
     /// # Examples
     ///
@@ -689,13 +693,13 @@ impl Registry {
 
     /// Delivers what is in the rings, ends every subscription, and stops the pump.
     ///
-    /// Handles go on counting, and [`metrics`](Self::metrics) shows that. Events that are offered from
-    /// now on are counted as lost. This is done by itself when the last clone of the registry is
-    /// dropped. It waits for calls that are offering an event, for 100 ms at most, and for the pump's
-    /// thread, for a second at most.
+    /// Handles still count, and [`metrics`](Self::metrics) shows that. Events that are offered from
+    /// now on are counted as lost. Dropping the last clone of the registry does the same. This
+    /// waits at most 100 ms for calls that are offering an event, and at most a second for the
+    /// pump's thread.
     ///
-    /// In a forked child, which has no thread of the pump, nothing is delivered any more. The child may
-    /// count calls, read metrics, and shut down and drop the registry.
+    /// A forked child has no thread of the pump, so nothing is delivered there. The child may count
+    /// calls, read metrics, and shut down and drop the registry.
     ///
     /// # Examples
     ///
@@ -729,8 +733,8 @@ impl RegistryBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] for a setting that is out of range, or if the operating system gives no thread
-    /// for the pump.
+    /// [`BuildError`] for a setting that is out of range, or if the operating system cannot start a
+    /// thread for the pump.
     ///
     /// # Examples
     ///
@@ -756,9 +760,9 @@ impl RegistryBuilder {
 impl Invocation {
     /// Returns the registry through which the call was made, for a tool that calls other tools.
     ///
-    /// Returns `None` if the call was not made through a registry, or if the last clone of the registry
-    /// is gone. A tool must not own its registry, since a registry that one of its tools owns is never
-    /// dropped. See also [`Registry::downgrade`].
+    /// Returns `None` if the call was not made through a registry, or if the last clone of the
+    /// registry is gone. A tool must not own its registry, or it is never dropped; see
+    /// [`Registry::downgrade`].
     ///
     /// # Examples
     ///

@@ -1,6 +1,6 @@
 //! What a registry measured, as plain data: [`Snapshot`], [`ToolStats`] and [`LatencyStats`].
 //!
-//! The docs of these types say what each number means and in which unit it is.
+//! The documentation of these types gives the meaning and the unit of each number.
 //!
 //! | file | what it owns |
 //! | --- | --- |
@@ -100,7 +100,7 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 /// # Table
 ///
 /// `Display` writes a line about the whole and a table with one row for each tool. Latencies in the
-/// table are those of successful calls. Characters that cannot be seen are escaped.
+/// table are those of successful calls. Invisible characters are escaped.
 ///
 /// # Examples
 ///
@@ -131,10 +131,10 @@ pub struct Snapshot {
     ///
     /// A count divided by it is a rate over the registry's life.
     pub uptime: Duration,
-    /// Calls by a name that no tool has, as models invent them.
+    /// Calls by a name that no tool has, such as one that the model made up.
     ///
-    /// A number that grows means that the model was told of tools that the host does not have, or
-    /// misremembers those it has.
+    /// A growing number means that the model is offered tools that the host does not have, or
+    /// misspells those it has.
     pub unknown_tool_calls: u64,
     /// The tools by name.
     ///

@@ -1,10 +1,11 @@
-//! [`ToolSpec`], what a tool is registered by, and [`Tool`], a tool that can be called by name.
+//! [`ToolSpec`], the description of a tool to register, and [`Tool`], a tool that can be called by
+//! name.
 //!
 //! A host that runs its tools itself only needs a spec. A host that uses
-//! [`Registry::invoke`](crate::Registry::invoke) or `AutoRun` implements [`Tool`], or makes a tool of
-//! a closure with [`sync_tool`] or [`async_tool`].
+//! [`Registry::invoke`](crate::Registry::invoke) or `AutoRun` implements [`Tool`], or makes a tool
+//! from a closure with [`sync_tool`] or [`async_tool`].
 //!
-//! [`Invocation::registry`] is in `registry.rs`, since a registry is made of what is here.
+//! [`Invocation::registry`] is in `registry.rs`, since it returns a registry.
 
 use crate::classify::{Verdict, classify_mcp};
 use crate::error::ToolError;
@@ -139,8 +140,8 @@ impl Invocation {
         }
     }
 
-    /// Returns the context of a call that this call makes. It has the same session and turn, and
-    /// this call as its parent.
+    /// Returns the context for a call made by this one: the same session and turn, with this call
+    /// as its parent.
     ///
     /// # Examples
     ///
@@ -200,7 +201,7 @@ pub type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Se
 pub trait Tool: Send + Sync + 'static {
     /// Returns the spec by which the tool is registered.
     ///
-    /// This is called once, when the tool is registered. If it panics, or
+    /// The registry calls this once, when the tool is registered. If it panics, or
     /// [`is_blocking`](Self::is_blocking) does, nothing is registered, and registering returns
     /// [`RegisterError::Panicked`](crate::RegisterError::Panicked).
     fn spec(&self) -> ToolSpec;
@@ -256,10 +257,10 @@ pub trait Tool: Send + Sync + 'static {
 
     /// Returns whether [`call`](Self::call) blocks its thread.
     ///
-    /// Within a tokio runtime, such a tool runs on the runtime's threads for blocking work, as under
-    /// `spawn_blocking`: it may block on the runtime, own a runtime, and call blocking methods of
-    /// channels. Elsewhere it runs on the caller's thread. This is called once, when the tool is
-    /// registered.
+    /// Within a tokio runtime, such a tool runs on the runtime's threads for blocking work, as
+    /// under `spawn_blocking`: it may block on the runtime, own a runtime, and call blocking
+    /// methods of channels. Elsewhere it runs on the caller's thread. The registry calls this once,
+    /// when the tool is registered.
     fn is_blocking(&self) -> bool {
         false
     }

@@ -58,7 +58,7 @@ pub enum BuildError {
         /// The number that was asked for.
         given: usize,
     },
-    /// The operating system gave no thread for the pump.
+    /// The operating system could not start a thread for the pump.
     #[error("no thread for the pump: use Pump::manual(), or allow the process more threads")]
     PumpThread(#[source] io::Error),
 }

@@ -18,7 +18,7 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod imp {
-    /// A counter that no value of this type reads.
+    /// The counter of a target without one.
     #[derive(Clone, Debug)]
     pub(in crate::clock) enum Counter {}
 

@@ -13,7 +13,7 @@ pub(super) struct TickRate(u64);
 
 impl TickRate {
     /// Returns the rate to which `counter` was calibrated, exact to 2^-62 ns; `None` if a tick is a
-    /// nanosecond or longer, which is so for no counter that a kernel keeps time by.
+    /// nanosecond or longer, which no counter that a kernel keeps time by has.
     pub(super) fn of(counter: &Counter) -> Option<Self> {
         Self::scaled_by(|ticks| counter.delta_as_nanos(0, ticks))
     }

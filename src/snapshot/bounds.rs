@@ -55,12 +55,12 @@ struct Bound {
     seconds: f64,
 }
 
-/// The reason why bounds cannot be used.
+/// The error of bounds that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BoundsError {
-    /// A bound is not a number, not above 0, or not below 2^48 ns (78 hours). Latencies of 2^48 ns and
-    /// more share the last bucket.
+    /// A bound is not a number, not above 0, or not below 2^48 - 1 ns (78 hours), the end of the
+    /// last bucket, which also counts longer latencies.
     #[error("{0} s is no bound: it must be above 0 and below 281474 s")]
     OutOfRange(f64),
 }
@@ -136,7 +136,7 @@ impl LatencyBounds {
         self.bounds.iter().map(|bound| bound.seconds)
     }
 
-    /// Returns how many bounds there are, without infinity.
+    /// Returns the number of bounds, without infinity.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bounds.len()

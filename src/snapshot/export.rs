@@ -62,7 +62,7 @@ pub const fn error_type(outcome: Outcome) -> Option<&'static str> {
 }
 
 impl ToolStats {
-    /// Returns how many calls ended this way; for a failure, those of its kind.
+    /// Returns the number of calls with this outcome; for a failure, of those of its kind.
     ///
     /// # Examples
     ///

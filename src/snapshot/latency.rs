@@ -27,7 +27,8 @@ pub(crate) const PRECISIONS: std::ops::RangeInclusive<u8> = 3..=Buckets::MAX_PRE
 /// of 5 a latency is known to within 3.2%. The [sum](Self::sum) and the [mean](Self::mean) are
 /// exact. A latency of 78 hours or more counts in the last bucket.
 ///
-/// No method takes more time than in proportion to the number of buckets in use.
+/// The methods take time in proportion to the number of buckets in use; [`merge`](Self::merge) also
+/// sorts them.
 ///
 /// # Examples
 ///
@@ -243,7 +244,7 @@ impl LatencyStats {
         hdr
     }
 
-    /// Returns both together, in the coarser precision of the two.
+    /// Returns the sum of both histograms, in the coarser precision of the two.
     ///
     /// The result is that of recording everything in one histogram of that precision, since finer
     /// buckets nest in coarser ones. Merging is associative and commutative.

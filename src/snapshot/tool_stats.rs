@@ -61,7 +61,7 @@ pub struct ToolStats {
     /// policy denied them, or the tool refused them itself.
     ///
     /// They are in no other count of outcomes and in no histogram, since near-zero times of calls
-    /// that never ran would drag quantiles down. A number that grows means that the model asks for
+    /// that never ran would drag quantiles down. A growing number means that the model requests
     /// what it may not have.
     pub rejected: u64,
     /// The failure that happened last; it stays when a later call succeeds.
@@ -81,7 +81,7 @@ pub struct ToolStats {
     pub failures_by_kind: BTreeMap<ErrorKind, u64>,
     /// Latencies by outcome.
     pub latency: LatencyByOutcome,
-    /// Whether the tool was deregistered. Such a tool is shown until its last handle is gone and a
+    /// True if the tool was deregistered. Such a tool is shown until its last handle is gone and a
     /// reset has returned its counts.
     pub retired: bool,
     /// The time when the name was registered for the first time; in merged stats, the earliest.
@@ -235,11 +235,12 @@ impl ToolStats {
             .saturating_add(self.latency.failure.sum())
     }
 
-    /// Returns both together, as if one tool had done it all.
+    /// Returns the sum of both, as if all calls were of one tool.
     ///
     /// Counts and sums are added, up to `u64::MAX`, and histograms as by [`LatencyStats::merge`].
-    /// Of the last errors and last finishes the later ones stay. The result is retired only if both
-    /// are, and its time of registration is the earlier one. Merging is associative and commutative.
+    /// The later of the last errors and of the last finishes is kept. The result is retired only if
+    /// both are, and its time of registration is the earlier one. Merging is associative and
+    /// commutative.
     ///
     /// # Examples
     ///

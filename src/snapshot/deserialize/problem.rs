@@ -1,11 +1,11 @@
-//! [`Invalid`]: what is wrong with a field of a snapshot.
+//! [`Invalid`]: the error of a field that is not valid.
 
 use crate::text::{MAX_NAME_BYTES, escaped};
 
 /// The longest text from the input that an error repeats, in bytes.
 const MAX_QUOTED_BYTES: usize = 64;
 
-/// A field with what is wrong with it. The caller gets it as the text of serde's own error.
+/// A field and its problem. The caller gets it as the text of serde's own error.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` {problem}")]
 pub(super) struct Invalid {
