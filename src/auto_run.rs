@@ -187,8 +187,8 @@ impl AutoRun {
         self
     }
 
-    /// Sets the call during which this run is made, for a tool that is itself an agent. The contexts
-    /// of the run's calls carry it as their parent.
+    /// Sets the call that contains this run, for a tool that is itself an agent. The contexts of
+    /// the run's calls carry it as their parent.
     ///
     /// # Examples
     ///
@@ -206,7 +206,7 @@ impl AutoRun {
 
     /// Sets the number of attempts that may run at once; 0 is treated as 1.
     ///
-    /// A tool that blocks cannot be stopped. So it counts until its thread is free, also after its
+    /// A tool that blocks cannot be stopped. So it counts until its thread is free, even if its
     /// attempt has timed out or its call was cancelled. Other attempts wait for that, which
     /// [`permit_wait`](Report::permit_wait) includes. If as many tools as this never return, no
     /// further attempt starts, and the run ends only when it is cancelled.
@@ -244,8 +244,8 @@ impl AutoRun {
         self
     }
 
-    /// Sets the number of turns whose calls are run. After that the run ends when the model asks for
-    /// more calls; its final answer is still accepted.
+    /// Sets the maximum number of turns whose calls are run. After that, the run ends when the
+    /// model requests more calls; its final answer is still accepted.
     ///
     /// # Examples
     ///
@@ -322,7 +322,7 @@ impl AutoRun {
         self
     }
 
-    /// Sets the number of attempts at each call that the model asks for: 1 means no retry, and 0 is
+    /// Sets the maximum number of attempts at each call of a turn: 1 means no retry, and 0 is
     /// treated as 1.
     ///
     /// # Examples
@@ -441,9 +441,9 @@ impl AutoRun {
         self
     }
 
-    /// Sets an approver, which is asked once about each call, before its first attempt. A call that
-    /// is denied is counted as rejected, and so is one whose approver panics. The approver is not
-    /// asked about unknown tools.
+    /// Sets an approver, which is called once for each call, before its first attempt. A call that
+    /// is denied, or whose approver panics, is counted as rejected. The approver is not called for
+    /// unknown tools.
     ///
     /// # Examples
     ///

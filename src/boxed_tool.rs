@@ -12,13 +12,13 @@ use serde_json::Value;
 pub(crate) struct BoxedTool {
     /// `None` only while it is dropped.
     tool: Option<Box<dyn Tool>>,
-    /// Whether the tool blocks, as it said when it was registered.
+    /// True if the tool blocks, as read when it was registered.
     #[cfg(feature = "tokio")]
     pub(crate) is_blocking: bool,
 }
 
 impl BoxedTool {
-    /// Boxes a tool, and asks it for its spec. The caller holds no lock.
+    /// Boxes a tool, and returns its spec. The caller holds no lock.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What every call of a registry uses: its clock, its rings, its text policy and its hook.
+//! [`CallEnv`]: the parts of a registry that its calls use: clock, rings, text policy and hook.
 
 use crate::clock::HostClock;
 use crate::contain::discard;

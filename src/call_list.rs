@@ -1,4 +1,4 @@
-//! [`CallList`]: the calls that run, by the events that the pump delivers.
+//! [`CallList`]: the running calls, according to the events that the pump delivers.
 //!
 //! The pump updates each list after it has delivered a round, so a list needs no thread, and keeps
 //! no more than the calls that run.
@@ -25,7 +25,7 @@ const MAX_OVER: usize = 256;
 /// The length at which a list is compared with the counters for the first time.
 const COMPARE_AT: usize = 512;
 
-/// The calls that run, as far as their events tell.
+/// The running calls, according to their events.
 pub(crate) struct CallList {
     subscription: Subscription,
     pub(crate) calls: HashMap<CallId, StartedCall>,
@@ -66,8 +66,8 @@ impl CallList {
         }
     }
 
-    /// Compares the list with the counters, and forgets calls that are over. Returns how many calls
-    /// are in flight and not in the list, and how many in the list may be over.
+    /// Compares the list with the counters, and forgets calls that are over. Returns the number of
+    /// calls that are in flight and not in the list, and the number in the list that may be over.
     ///
     /// The counters are read after the events: if a tool has no call in flight then, no call of it
     /// in the list still runs.

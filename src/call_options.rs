@@ -1,4 +1,4 @@
-//! [`CallOptions`]: what the host gives a call besides its tool.
+//! [`CallOptions`]: the attempt and the context of a call.
 
 use std::sync::Arc;
 use toolmeter_events::CallContext;

@@ -1,4 +1,4 @@
-//! The message of a call's end: how it is made, and kept if the call failed.
+//! The message of a call's end, which is kept if the call failed.
 
 use crate::last_error::ErrorRecord;
 use crate::text::Excerpt;

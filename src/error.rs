@@ -74,8 +74,8 @@ impl ToolError {
         Self::with_outcome(Outcome::Cancelled, message)
     }
 
-    /// Creates the error of a tool that refuses what it was asked and did nothing. The call is
-    /// counted as rejected, without a latency.
+    /// Creates the error of a tool that refused the call and did nothing. The call is counted as
+    /// rejected, without a latency.
     #[must_use]
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::with_outcome(Outcome::Rejected, message)
@@ -114,7 +114,7 @@ pub struct TimeLimitExceeded {
     pub limit: Duration,
 }
 
-/// The error of a call by name that returned no output.
+/// The error of a call by name that returned no answer.
 ///
 /// # Examples
 ///
@@ -158,7 +158,7 @@ pub enum InvokeError {
         /// The limit.
         limit: Duration,
     },
-    /// The tool, or its rule for answers, panicked.
+    /// The tool, or the rule that judges its answer, panicked.
     #[error("the tool `{name}` panicked: {message}")]
     Panicked {
         /// The tool.

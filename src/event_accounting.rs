@@ -1,4 +1,4 @@
-//! [`EventAccounting`]: what became of all events of a registry.
+//! [`EventAccounting`]: the counts of a registry's events.
 
 use crate::registry_state::RegistryState;
 use crate::sync::Ordering;
@@ -27,11 +27,11 @@ pub struct EventAccounting {
     pub offered: u64,
     /// Events that found no room in their ring, or came after the registry was shut down.
     pub lost_in_rings: u64,
-    /// Events taken out of the rings. The stats of each subscription tell what became of them.
+    /// Events taken out of the rings. The stats of each subscription show how many it received.
     pub drained: u64,
     /// Events that were delivered after younger ones, because their thread was held up.
     pub late: u64,
-    /// Wakers of async receivers that panicked. This loses no event, but the receiver may not have
+    /// Wakers of async receivers that panicked. No event is lost, but the receiver may not have
     /// been woken.
     pub waker_panics: u64,
     /// Wakers of async receivers that did not return within 100 ms while others waited. The wakers

@@ -1,4 +1,4 @@
-//! [`EventNames`]: the names that the pump gives to batches of events.
+//! [`EventNames`]: the names of tools that batches of events carry.
 //!
 //! A tool's name is here before its handle is given out, and is forgotten long after the last event
 //! of the tool was delivered. A tool that departed under its name keeps it here, too.
@@ -34,8 +34,8 @@ impl EventNames {
         }
     }
 
-    /// Returns how many departed tools may have events on their way: none without a subscription,
-    /// else twice as many as the rings have room for, in the rings and in a round.
+    /// Returns the number of departed tools that may have events on their way: none without a
+    /// subscription, else twice as many as the rings have room for, in the rings and in a round.
     fn max_in_rings(&self) -> usize {
         if self.rings.is_open() {
             2 * self.rings.capacity() * self.rings.stripes()

@@ -8,8 +8,8 @@
 //!   also if the call is of another registry. Otherwise hooks that call metered tools would never
 //!   return.
 //!
-//! Without a hook a call pays for a few branches that are predicted; all else is in functions of
-//! its own.
+//! Without a hook, a call costs a few predicted branches more; everything else is in separate
+//! functions.
 //!
 //! # Orderings
 //!
@@ -30,7 +30,7 @@ use std::time::Duration;
 use toolmeter_core::Outcome;
 
 thread_local! {
-    /// Whether this thread runs code of a hook, and none of a tool within it.
+    /// True if this thread runs code of a hook, and none of a tool within it.
     static IN_HOOK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -56,7 +56,7 @@ fn call_hook<R>(code: impl FnOnce() -> R) -> Option<R> {
     mark_in_hook(true, || contained(code).ok())
 }
 
-/// The hook of a registry, and what it wants.
+/// The hook of a registry, and the result of its `wants_content`.
 pub(crate) struct Hook {
     instrument: Arc<dyn Instrument>,
     wants_content: bool,
@@ -67,7 +67,7 @@ impl UnwindSafe for Hook {}
 impl RefUnwindSafe for Hook {}
 
 impl Hook {
-    /// Wraps the host's hook, and asks it what it wants.
+    /// Wraps the host's hook, and calls its `wants_content`.
     pub(crate) fn new(instrument: Arc<dyn Instrument>) -> Self {
         Self {
             wants_content: call_hook(|| instrument.wants_content()).unwrap_or(false),

@@ -1,4 +1,4 @@
-//! The end of a metered call: how the result of the tool is judged and counted.
+//! The end of a metered call: judging and counting the result of the tool.
 //!
 //! What the tool returns is returned to the caller. A panic of the tool, or of the rule that judges
 //! its result, is counted as `panic`, and goes on unwinding.

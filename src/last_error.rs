@@ -1,6 +1,6 @@
 //! [`KeptErrors`]: the text of a tool's last failure, which does not fit into the words of the slot.
 //!
-//! The slot tells which failure is the last: within a stripe the one that came last, and of all
+//! The slot keeps which failure is the last: within a stripe the one that came last, and of all
 //! stripes the one of the latest time. The two differ only if the clock steps backwards. So two
 //! records are kept, and the one that belongs to the slot's last failure has its text.
 //!

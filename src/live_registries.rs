@@ -2,7 +2,7 @@
 //! finds the registry through which it was called.
 //!
 //! A call by name gives its tool a [`RegistryId`]. That costs nothing to copy and to drop, while a
-//! weak reference costs two additions to a shared count. The few tools that ask for the registry look
+//! weak reference costs two additions to a shared count. The few tools that need the registry look
 //! it up here.
 //!
 //! Promises: a registry is found from before a tool can be registered with it until its last owner is

@@ -1,4 +1,4 @@
-//! [`Origin`]: what every snapshot of a registry has in common.
+//! [`Origin`]: the parts that all snapshots of a registry have in common.
 
 use crate::snapshot::{Clocks, Header, NamelessTools, Recorded, Snapshot, ToolStats};
 use crate::tool_slot::ToolReading;

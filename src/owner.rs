@@ -1,7 +1,7 @@
-//! [`Owner`]: what ends with the last clone of a registry, and the end itself.
+//! [`Owner`]: the parts of a registry that its clones share, and its end.
 //!
-//! Cloning a registry makes another owner. When the last one is dropped, the pump delivers what is
-//! in the rings, ends every subscription and stops.
+//! All clones of a registry share one owner. When the last clone is dropped, the pump delivers what
+//! is in the rings, ends every subscription and stops.
 
 use crate::live_registries::{LiveRegistries, RegistryId};
 use crate::pump::Pump;
@@ -33,7 +33,7 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// The error of the operating system if it gives no thread.
+    /// The error of the operating system if it cannot start a thread.
     pub(crate) fn start(
         state: Arc<RegistryState>,
         worker: Arc<PumpWorker>,

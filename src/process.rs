@@ -1,8 +1,9 @@
 //! [`Process`]: the identity of the process, by which a forked child is recognised.
 //!
 //! A fork copies the memory of a process but only one of its threads. Locks of other threads stay
-//! locked in the child for ever, and the pump's thread does not exist there. So the child counts and
-//! reads, which takes no lock, and does not touch what the pump may have locked.
+//! locked in the child for ever, and the pump's thread does not exist there. So the child only
+//! counts and reads, which takes no lock of the parent, and does not touch what the pump may have
+//! locked.
 
 /// The process in which something was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! [`Published`]: the snapshot that the pump published last, borrowed.
 //!
-//! A reader borrows it from an arc-swap cell and waits for no thread. It keeps what it borrowed
-//! while newer snapshots are published.
+//! A reader borrows it from an arc-swap cell and waits for no thread. What it borrowed stays as it
+//! is while newer snapshots are published.
 
 use crate::snapshot::Snapshot;
 use crate::swap::Guard;

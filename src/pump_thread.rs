@@ -23,7 +23,7 @@ impl PumpThread {
     ///
     /// # Errors
     ///
-    /// The error of the operating system if it gives no thread.
+    /// The error of the operating system if it cannot start a thread.
     pub(crate) fn start(worker: Arc<PumpWorker>) -> io::Result<Self> {
         let (ends, ended) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -37,7 +37,7 @@ impl PumpThread {
         Ok(Self { thread, ended })
     }
 
-    /// Returns what wakes the thread up.
+    /// Returns a closure that wakes the thread up.
     pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + 'static {
         let thread = self.thread.thread().clone();
         move || thread.unpark()

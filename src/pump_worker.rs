@@ -7,12 +7,12 @@
 //! # Rest and sleep
 //!
 //! A drain that never rests competes with the producers for their cache lines. So the thread rests
-//! between rounds: for 1 ms, or for 0.2 ms if a round found more than a quarter of a ring's capacity.
-//! If no event came for 100 ms, it marks itself asleep and sleeps until the next snapshot is due, for
-//! 1 s at most, or for 100 ms if the clock is manual. The next offer sees the mark and wakes it.
-//! While an event is held back or half put, it rests and does not fall asleep. The ring of
-//! `toolmeter_events` shows that no wake-up is lost. So in a registry in which nothing happens, the
-//! pump wakes up once a second, or as often as it publishes.
+//! between rounds: for 1 ms, or for 0.2 ms if a round found more than a quarter of a ring's
+//! capacity. If no event came for 100 ms, it marks itself asleep and sleeps until the next snapshot
+//! is due, for 1 s at most, or for 100 ms if the clock is manual. The next offer sees the mark and
+//! wakes it. While an event is held back or being offered, it rests and does not fall asleep. The
+//! head of the ring in `toolmeter_events` shows that no wake-up is lost. So in a registry in which
+//! nothing happens, the pump wakes up once a second, or as often as it publishes.
 //!
 //! # Code of the host
 //!
@@ -20,8 +20,8 @@
 //! and receivers are woken after it is released. While the host's source of the time of day does not
 //! return, the pump's thread stands still, but other threads may make rounds.
 //!
-//! Slots are freed in parts of 2 ms at most (`reclaim.rs`), so that thousands of tools that go at
-//! once do not delay the events.
+//! Slots are freed in parts of 2 ms at most (`reclaim.rs`), so that thousands of tools that depart
+//! at once do not delay the events.
 
 use crate::call_list::CallLists;
 use crate::contain::contained;
@@ -62,7 +62,7 @@ struct RoundState {
     publisher: Publisher,
     /// The time of the last published snapshot, by the registry's clock.
     published_ns: Option<u64>,
-    /// Whether the last round was made.
+    /// True if the last round was made.
     closed: bool,
 }
 
@@ -99,7 +99,7 @@ impl PumpWorker {
         &self.call_lists
     }
 
-    /// Makes one round. Returns how many events were drained.
+    /// Makes one round. Returns the number of events that were drained.
     pub(crate) fn round(&self) -> usize {
         self.round_with_hook(|| {})
     }
@@ -134,7 +134,7 @@ impl PumpWorker {
         events
     }
 
-    /// Returns in how many nanoseconds the next snapshot is due.
+    /// Returns the nanoseconds until the next snapshot is due.
     ///
     /// It is due at once if the clock stepped backwards since the last one, since the clock may take
     /// any time to catch up.
@@ -193,8 +193,8 @@ impl PumpWorker {
         }
     }
 
-    /// Marks the pump asleep, unless an event is being offered or held back. Returns how long it may
-    /// sleep.
+    /// Marks the pump asleep, unless an event is being offered or held back. Returns the time for
+    /// which it may sleep.
     fn fall_asleep(&self) -> Option<Duration> {
         let clock = &self.registry.env.clock;
         let state = lock(&self.rounds);
@@ -263,8 +263,8 @@ fn wake(wakeups: Option<Wakeups>) {
 
 /// The moment at which something of limited time began.
 ///
-/// WebAssembly without WASI has no clock. There each time is over at once, and no other thread is
-/// waited for.
+/// WebAssembly without WASI has no clock. There each time is over at once, and there is no other
+/// thread to wait for.
 struct Began(Option<Instant>);
 
 impl Began {
@@ -296,7 +296,7 @@ fn reclaim(registry: &RegistryState) {
         } else {
             0
         };
-        // A model has no time.
+        // A model has no clock.
         let is_over = !cfg!(toolmeter_loom) && began.is_over(RECLAIM);
         if in_vain >= MAX_IN_VAIN || is_over {
             break;

@@ -18,7 +18,8 @@
 //! reading, so a reader counts the tool once.
 //!
 //! The work is done in small parts, in the rounds of the pump and in every registration. So it is
-//! done even if the pump never runs, and takes little time at once even if thousands of tools go.
+//! done even if the pump never runs, and in short steps even if thousands of tools are
+//! deregistered.
 //!
 //! # Orderings
 //!
@@ -78,7 +79,7 @@ impl Reclaim {
         }
     }
 
-    /// Returns how many more tools may be visible.
+    /// Returns the number of further tools that may be visible.
     pub(crate) fn room(&self) -> usize {
         self.limit.saturating_sub(self.visible)
     }
@@ -125,8 +126,8 @@ impl Reclaim {
         self.depart(self.retired.len(), map, names);
     }
 
-    /// Looks at `tools` of the retired tools, and lets those depart that have no handle. Returns how
-    /// many departed.
+    /// Looks at `tools` of the retired tools, and makes those depart that have no handle. Returns
+    /// the number that departed.
     pub(crate) fn depart(&mut self, tools: usize, map: &ToolMap, names: &mut EventNames) -> usize {
         let mut departed = 0;
         for _ in 0..tools.min(self.retired.len()) {

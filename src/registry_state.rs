@@ -1,4 +1,4 @@
-//! [`RegistryState`]: what all parts of one registry share.
+//! [`RegistryState`]: the state that all parts of one registry share.
 //!
 //! # Orderings
 //!

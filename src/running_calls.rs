@@ -1,7 +1,7 @@
-//! [`RunningCalls`]: the calls that run now, to find one that hangs.
+//! [`RunningCalls`]: the calls that are running, to find one that hangs.
 //!
-//! The counters tell how many calls are in flight, and this tells which. `call_list.rs` says which
-//! calls are missing from it.
+//! The counters show how many calls are in flight; this lists them. `call_list.rs` describes which
+//! calls may be missing.
 
 use crate::call_list::CallList;
 use crate::pump_worker::PumpWorker;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toolmeter_events::{CallContext, CallId, Filter};
 
-/// A list of the calls that run now; see
+/// A list of the calls that are running; see
 /// [`Registry::running_calls`](crate::Registry::running_calls).
 ///
 /// # Examples
@@ -47,7 +47,7 @@ pub struct RunningCalls {
     list: Arc<Mutex<CallList>>,
 }
 
-/// The calls that run at one moment.
+/// The calls that are running at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Running {
@@ -94,7 +94,7 @@ impl RunningCalls {
         }
     }
 
-    /// Returns the calls that run now, oldest first.
+    /// Returns the calls that are running, oldest first.
     ///
     /// This makes a round of the pump, and reads the counters as
     /// [`metrics`](crate::Registry::metrics) does. Calls start and end meanwhile: if one did so in

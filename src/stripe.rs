@@ -1,9 +1,9 @@
 //! The index of the calling thread, which chooses the stripe that it writes.
 //!
-//! A thread gets the lowest free index at its first metered call, and returns it when it ends. So a
-//! registry with as many stripes as there are busy threads gives each of them a stripe of its own,
-//! however many threads came and went before. If there are more threads than stripes, some share one.
-//! That only costs speed: every write to a stripe is an atomic addition.
+//! A thread gets the lowest free index at its first metered call, and returns it when it ends. So
+//! if a registry has as many stripes as there are busy threads, each of them has a stripe of its
+//! own, however many threads came and went before. If there are more threads than stripes, some
+//! share one. That only costs speed: every write to a stripe is an atomic addition.
 //!
 //! A thread that made a call once and none since should not keep a stripe of its own while busy
 //! threads share one. So if more threads have an index than a registry has stripes, its pump begins a

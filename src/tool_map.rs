@@ -13,7 +13,7 @@
 //! All entries of one name are in one listing, so a reader sees each name once, as it was at one
 //! moment:
 //!
-//! | state | what it means | where its counts are |
+//! | state | meaning | place of its counts |
 //! | --- | --- | --- |
 //! | registered | the name leads to it | in a slot, on top of the reading it departed with before |
 //! | retired | the name is free, but a handle may be left | the same |

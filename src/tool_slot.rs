@@ -1,7 +1,7 @@
 //! [`ToolSlot`]: the counters of a tool, with its name, its id and its last errors.
 //!
 //! A slot outlives the registration: it stays visible as long as a handle counts into it. `holders`
-//! tells the registry that no handle is left.
+//! is 0 when no handle is left.
 //!
 //! # Orderings
 //!
@@ -30,20 +30,20 @@ pub(crate) type ToolReading = Reading<Vec<BucketCount>>;
 pub(crate) struct ToolSlot {
     pub(crate) id: ToolId,
     pub(crate) name: Arc<str>,
-    /// When the name was registered for the first time.
+    /// The time when the name was registered for the first time.
     pub(crate) registered_at: SystemTime,
     pub(crate) memory: SlotMemory,
-    /// What was counted under the name before it got this memory.
+    /// The counts of the name from before it got this memory.
     before: Option<Arc<ToolReading>>,
     /// Padded, since failures write it and calls read what lies beside it.
     pub(crate) errors: CachePadded<KeptErrors>,
-    /// Whether calls by name are let through.
+    /// True if calls by name are enabled.
     enabled: AtomicBool,
-    /// How many registrations count into it whose last handle is not gone.
+    /// The number of registrations that count into it and still have a handle.
     holders: AtomicUsize,
-    /// Whether the tool is retired. Changed under the registration lock.
+    /// True if the tool is retired. Changed under the registration lock.
     pub(crate) retired: AtomicBool,
-    /// Whether the tool is in the queue of retired tools. Changed under the registration lock.
+    /// True if the tool is in the queue of retired tools. Changed under the registration lock.
     pub(crate) in_queue: AtomicBool,
 }
 
@@ -98,7 +98,7 @@ impl ToolSlot {
         }
     }
 
-    /// Returns how many calls were started or rejected under the name.
+    /// Returns the number of calls that were started or rejected under the name.
     ///
     /// This reads no other counter. If it has not changed since a reading that found no call in
     /// flight, nothing was counted since.

@@ -135,7 +135,7 @@ impl Total {
         }
     }
 
-    /// Returns how many calls were started or rejected, as `ToolSlot::entered` does.
+    /// Returns the number of calls that were started or rejected, as `ToolSlot::entered` does.
     pub(crate) fn entered(&self) -> u64 {
         self.reading.started().wrapping_add(self.reading.rejected())
     }
@@ -232,7 +232,7 @@ impl Baselines {
     }
 
     /// Returns the number and the reading of the tools that became nameless since the baseline,
-    /// given all that are nameless `now`. `is_named` tells which tools still have a name.
+    /// given all that are nameless `now`. `is_named` returns true for a tool that still has a name.
     pub(crate) fn new_nameless(
         &self,
         now: &Nameless,

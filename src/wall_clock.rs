@@ -74,7 +74,7 @@ fn read_host(read: &ReadWall) -> Option<SystemTime> {
 #[derive(Debug)]
 pub(crate) struct WallClock {
     source: WallSource,
-    /// Whether the time of day follows a manual clock.
+    /// True if the time of day follows a manual clock.
     is_derived: bool,
     timeline: ArcSwap<Timeline>,
 }

@@ -23,8 +23,8 @@ impl AutoRun {
     ///
     /// # Panics
     ///
-    /// Panics if the model panics, whose calls have ended by then, or if there are calls to run
-    /// outside of a tokio runtime.
+    /// If the model panics (its calls have ended by then), or if there are calls to run outside of
+    /// a tokio runtime.
     ///
     /// # Examples
     ///
@@ -123,7 +123,7 @@ impl AutoRun {
                 progress: progress[place].clone(),
             };
             let task = async move { (place, attempts.run().await) };
-            // Within the scope that is current here, if the registry's hook knows one.
+            // Within the scope that is current here, if the registry's hook has one.
             running.spawn(self.registry.in_current_scope(task));
         }
         // A task that panics or is stopped with its runtime leaves a cancelled call.

@@ -1,6 +1,6 @@
-//! [`Approval`]: the answer of the host's approver.
+//! [`Approval`]: the decision of the host's approver.
 
-/// The answer to the question whether a call may run.
+/// The decision of an approver about a call.
 ///
 /// # Examples
 ///

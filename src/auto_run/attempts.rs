@@ -116,9 +116,9 @@ impl CallAttempts {
         }
     }
 
-    /// Asks the approver whether the call may run. A denied call is counted as rejected.
+    /// Calls the approver. A denied call is counted as rejected.
     async fn approve(&self) -> Result<(), Ended> {
-        // The approver is not asked about a tool that does not exist.
+        // The approver is not called for a tool that does not exist.
         let (Some(approver), Some(handle)) =
             (&self.settings.approver, self.registry.get(&self.call.name))
         else {

@@ -22,7 +22,7 @@ pub(super) fn new_backoff(builder: impl BackoffBuilder + Clone + 'static) -> Arc
 pub(super) struct RetryDelays(Option<Box<Backoff>>);
 
 impl RetryDelays {
-    /// Builds the backoff. One that panics has ended.
+    /// Builds the backoff. If that panics, there are no delays.
     pub(super) fn new(new_backoff: Option<&NewBackoff>) -> Self {
         Self(new_backoff.and_then(|new_backoff| contained(new_backoff).ok()))
     }

@@ -1,4 +1,4 @@
-//! [`Model`]: the side that decides which tools to call, and its answers.
+//! [`Model`]: the part of a host that decides which tools to call, and its answers.
 
 use super::call_result::CallResult;
 use super::tool_call::ToolCall;
@@ -26,7 +26,7 @@ pub enum Turn {
     Done(Value),
 }
 
-/// The side that decides which tools to call.
+/// The part of a host that decides which tools to call.
 ///
 /// # Examples
 ///

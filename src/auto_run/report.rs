@@ -1,4 +1,4 @@
-//! [`Report`]: what a run did, and why it stopped.
+//! [`Report`]: the counts of a run, and the reason why it stopped.
 //!
 //! Promises:
 //!
@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::time::Duration;
 use toolmeter_core::Outcome;
 
-/// The counts and waits of a run, and why it stopped. `E` is the error of its model.
+/// The counts and waits of a run, and the reason why it stopped. `E` is the error of its model.
 ///
 /// # Examples
 ///
@@ -74,8 +74,9 @@ pub struct Report<E> {
     pub cancelled: u64,
     /// The time that calls waited for approval, summed over all calls. It is in no latency.
     pub approval_wait: Duration,
-    /// The time that attempts waited until fewer ran than the limit, summed over all attempts. It
-    /// includes waits for tools that still block after their call has ended. It is in no latency.
+    /// The time that attempts waited because of [`concurrency`](super::AutoRun::concurrency),
+    /// summed over all attempts. It includes waits for tools that still block after their call has
+    /// ended. It is in no latency.
     pub permit_wait: Duration,
     /// The reason why the run stopped.
     pub stop: StopReason<E>,

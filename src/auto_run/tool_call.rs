@@ -51,8 +51,9 @@ impl ToolCall {
         }
     }
 
-    /// Sets the host's name for the call, as a model's `tool_call_id`; its events carry it. Without
-    /// one, the call is named after its turn and its place there, both counted from 0, as in `4.0`.
+    /// Sets the host's name for the call, such as a model's `tool_call_id`; its events carry it.
+    /// Without one, the call is named after its turn and its place there, both counted from 0, as
+    /// in `4.0`.
     ///
     /// # Examples
     ///
@@ -69,8 +70,8 @@ impl ToolCall {
         self
     }
 
-    /// Sets the key that is compared instead of the arguments to find out whether the call is a
-    /// retry of an earlier one; see [`AutoRun`](super::AutoRun#retries).
+    /// Sets the key by which a retry of an earlier call is recognised, instead of the arguments;
+    /// see [`AutoRun`](super::AutoRun#retries).
     ///
     /// # Examples
     ///
@@ -111,7 +112,7 @@ impl ToolCall {
         self
     }
 
-    /// Sets the time from the beginning of the turn before which the call does not start, as when a
+    /// Delays the start of the call until this long after the beginning of the turn, as when a
     /// model streams its calls.
     ///
     /// # Examples
@@ -237,7 +238,7 @@ impl ToolCall {
         self.id.as_deref()
     }
 
-    /// Returns what the call has in common with identical ones.
+    /// Returns the digest that identical calls share.
     pub(super) fn identity(&self) -> Identity {
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();

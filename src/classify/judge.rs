@@ -1,4 +1,5 @@
-//! [`Judge`]: the rule that a call is judged by, which is its result's type or the host's own rule.
+//! [`Judge`]: the rule by which a call is judged: the type of its result, or a rule of the host's
+//! own.
 
 use super::results::Classify;
 use super::verdict::Verdict;

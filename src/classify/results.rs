@@ -36,7 +36,7 @@ where
     }
 }
 
-/// A result that says how the call that returned it ended.
+/// A result by which the call that returned it is judged.
 ///
 /// It is implemented for
 ///

@@ -53,13 +53,13 @@ impl Verdict {
         }
     }
 
-    /// Returns the verdict that the tool did what it was asked.
+    /// Returns the verdict that the call succeeded.
     #[inline]
     pub const fn success() -> Self {
         Self::of(Outcome::Success)
     }
 
-    /// Returns the verdict that the tool failed with this kind of error.
+    /// Returns the verdict that the call failed with this kind of error.
     #[inline]
     pub const fn failure(kind: ErrorKind) -> Self {
         Self::of(Outcome::Failure(kind))
@@ -96,8 +96,8 @@ impl Verdict {
         Self::of(Outcome::Rejected)
     }
 
-    /// Adds the reason: an error, or any other text. It is formatted at once, what is kept of it is
-    /// bounded, and a panic while it is formatted is contained.
+    /// Adds the reason: an error, or any other text. It is formatted at once into a text of bounded
+    /// length. A panic while it is formatted is contained.
     ///
     /// A success keeps no text.
     pub fn because(mut self, why: impl Display) -> Self {
@@ -117,7 +117,7 @@ impl Verdict {
     ///   [`InvokeError`](crate::InvokeError), which may also stand for a cancelled or rejected call;
     /// - [`std::io::Error`], of most kinds, and the error that it wraps;
     /// - std's errors of parsing (`invalid_args`) and its `RecvTimeoutError::Timeout` (`timeout`);
-    /// - [`serde_json::Error`];
+    /// - [`serde_json::Error`] (`invalid_args`, or the kind of its `io::Error`);
     /// - with the feature `tokio` its `Elapsed` (`timeout`) and `JoinError` (`panic`, or cancelled).
     ///
     /// The text shows the whole chain, as in `outer: cause: cause`.
@@ -164,7 +164,7 @@ impl Verdict {
         self.outcome
     }
 
-    /// Returns the text about it, if there is one. A long text has lost its middle.
+    /// Returns the text about it, if there is one. The middle of a long text is left out.
     #[must_use]
     pub fn message(&self) -> Option<Cow<'_, str>> {
         self.message.as_deref().map(Excerpt::as_text)

@@ -1,7 +1,7 @@
-//! The answer to a call by name: how it is judged, counted and returned.
+//! The answer to a call by name: judging, counting and returning it.
 //!
-//! The caller gets the answer whatever its shape is. The tool judges it ([`Tool::classify`]), or a
-//! rule of the host does.
+//! The caller gets the answer whatever its shape is. The tool ([`Tool::classify`]) or a rule of the
+//! host judges it.
 
 use crate::call::CallGuard;
 #[cfg(feature = "tokio")]

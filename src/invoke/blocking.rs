@@ -15,7 +15,7 @@
 //! hook's scope is entered on the thread of the tool. The hook is never called while the guard is
 //! locked.
 //!
-//! The tool runs as any closure under `spawn_blocking` does, not within the runtime: it may block on
+//! As any closure under `spawn_blocking`, the tool does not run within the runtime: it may block on
 //! the runtime, own a runtime, and call blocking methods of channels.
 
 use super::answer::{Invoked, JudgeAnswer, Returned, judge, time_out};
@@ -105,7 +105,7 @@ pub(super) struct BlockingCall<C> {
     shared: Shared,
     name: Arc<str>,
     rule: Option<C>,
-    /// Gives the result of the tool, if the tool ended the call.
+    /// Returns the result of the tool, if the tool ended the call.
     thread: JoinHandle<Option<Finished>>,
     limit: Option<Limit>,
 }

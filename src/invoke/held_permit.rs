@@ -1,4 +1,4 @@
-//! [`HeldPermit`]: what keeps `AutoRun` from running more tools at once than it may.
+//! [`HeldPermit`]: the permit by which `AutoRun` limits the tools that run at once.
 
 use tokio::sync::OwnedSemaphorePermit;
 

@@ -33,7 +33,7 @@ pub(crate) struct Excerpt {
     tail: String,
     /// The number of bytes between head and tail.
     missing: usize,
-    /// Whether the `Display` was stopped before its text ended.
+    /// True if the `Display` was stopped before its text ended.
     unfinished: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The names of tools: which text is a valid name, and a valid name for any other text.
+//! The names of tools: the check of a name, and a valid name for any text.
 
 use super::escape::{characters, escape_into, escaped, is_blank};
 
