@@ -27,7 +27,7 @@ pub struct EventAccounting {
     pub offered: u64,
     /// Events that found no room in their ring, or came after the registry was shut down.
     pub lost_in_rings: u64,
-    /// Events taken out of the rings. The stats of each subscription show how many it received.
+    /// Events taken out of the rings. The stats of each subscription show how many were delivered.
     pub drained: u64,
     /// Events that were delivered after younger ones, because their thread was held up.
     pub late: u64,

@@ -120,7 +120,7 @@ impl Due {
         pushed: &mut Pushed,
     ) {
         for (outcome, count) in OUTCOMES.into_iter().zip(&mut self.counts) {
-            // A success series is there from the first export on, so that its first call is seen.
+            // A success series exists from the first export on, so that its first call shows as an increase.
             if *count > 0 || outcome == Outcome::Success {
                 let error_type = error_type(outcome).unwrap_or_default();
                 let mut labels = of();
@@ -144,7 +144,7 @@ pub(crate) fn increment(
     std::mem::take(count)
 }
 
-/// Sets how many calls of a tool are in flight.
+/// Sets the number of calls of a tool that are in flight.
 pub(crate) fn set_in_flight(tool: &Arc<str>, in_flight: u64, recorder: &dyn Recorder) {
     let labels = vec![Label::new("tool", SharedString::from(Arc::clone(tool)))];
     let key = Key::from_parts(KeyName::from_const_str(IN_FLIGHT), labels);

@@ -19,12 +19,11 @@
 //!
 //! # What a histogram loses
 //!
-//! The facade accepts one value at a time, and no histogram that is counted already. So each bucket of
-//! toolmeter is recorded at its middle, as often as it counts: 1.6% off at most with the default
-//! precision, and so are sums. If a tool and outcome had more than
-//! [`max_records`](MetricsExporter::max_records) calls since the last export, that many of them are
-//! recorded, evenly spaced by rank. The rest is left out, and counted in `toolmeter.latencies_left_out`.
-//! Counters are exact all the same.
+//! The facade accepts single values, not the buckets of a histogram. So each bucket of toolmeter is recorded
+//! at its middle, once for each call in it: 1.6% off at most with the default precision, and so are sums. If
+//! a tool and outcome had more than [`max_records`](MetricsExporter::max_records) calls since the last
+//! export, that many of them are recorded, evenly spaced by rank. The rest is left out, and counted in
+//! `toolmeter.latencies_left_out`. Counters are exact all the same.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

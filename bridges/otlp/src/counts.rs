@@ -1,5 +1,4 @@
-//! The counts of a request: calls by outcome, what each tool has one number of, and what belongs to no
-//! tool.
+//! The counts of a request: calls by outcome, single numbers of each tool, and numbers of the registry.
 
 use crate::message::{TOOL, Times, counter, metric, outcome_attributes, sum, text};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -7,7 +6,8 @@ use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric};
 use std::sync::Arc;
 use toolmeter::{EventAccounting, OUTCOMES, Outcome, Snapshot, ToolStats};
 
-/// Returns the calls of each tool by outcome: those that occurred, successes, and with `zero_points` all.
+/// Returns the calls of each tool by outcome: successes and the outcomes that occurred, or all with
+/// `zero_points`.
 pub(crate) fn calls(totals: &Snapshot, zero_points: bool) -> Metric {
     let mut points = Vec::with_capacity(totals.tools.len());
     for (tool, stats) in &totals.tools {
@@ -30,7 +30,7 @@ pub(crate) fn calls(totals: &Snapshot, zero_points: bool) -> Metric {
     )
 }
 
-/// Returns the metrics of which each tool has one number.
+/// Returns the metrics with one number for each tool.
 pub(crate) fn by_tool(totals: &Snapshot) -> [Metric; 3] {
     let points = |count: fn(&ToolStats) -> u64| {
         let tools = totals.tools.iter();

@@ -149,8 +149,8 @@ impl Durations {
     }
 }
 
-/// Returns all latencies added up, in seconds. A reading that holds the latency of a call whose count the next
-/// one holds may have a sum and no count, which OTLP does not allow.
+/// Returns the sum of all latencies in seconds, or 0 without a count. A reading may hold the latency of a
+/// call whose count is in the next one, and OTLP allows no sum without a count.
 fn sum_of(count: u64, latency: &LatencyStats) -> f64 {
     if count == 0 {
         0.0

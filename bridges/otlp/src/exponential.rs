@@ -31,10 +31,10 @@ use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::B
 use std::ops::RangeInclusive;
 use toolmeter::LatencyStats;
 
-/// Coarser than any that is needed: two buckets for all latencies.
+/// A scale coarser than any that is needed, with two buckets for all latencies.
 const COARSEST: i32 = -5;
 
-/// The scales that can be asked for.
+/// The scales that can be set.
 const SCALES: RangeInclusive<i8> = -4..=8;
 
 /// The scale and the size of exponential histograms.
@@ -78,9 +78,8 @@ impl Exponential {
         self
     }
 
-    /// Sets how many buckets a histogram has at most, those between its first and its last that are
-    /// empty included; below 2 is treated as 2. The scale of a histogram that would have more is
-    /// lowered.
+    /// Sets the maximum number of buckets of a histogram, including empty ones between its first and its
+    /// last; a number below 2 is treated as 2. The scale of a histogram that would have more is lowered.
     #[must_use]
     pub fn max_buckets(mut self, buckets: u32) -> Self {
         self.max_buckets = buckets.max(2);

@@ -12,7 +12,7 @@
 //! | `toolmeter.events.offered`, `toolmeter.events.lost` | monotonic sum | `{event}` | |
 //! | `toolmeter.nameless_tools` | gauge | `{tool}` | |
 //! | `toolmeter.nameless_calls` | monotonic sum | `{call}` | `toolmeter.outcome`, `error.type` |
-//! | `gen_ai.execute_tool.duration`, if [asked for](OtlpMetrics::execute_tool_duration) | histogram | `s` | `gen_ai.tool.name`, `error.type` |
+//! | `gen_ai.execute_tool.duration`, if [enabled](OtlpMetrics::execute_tool_duration) | histogram | `s` | `gen_ai.tool.name`, `error.type` |
 //!
 //! `toolmeter.outcome` is `success`, `failure`, `cancelled` or `rejected`. As the semantic conventions
 //! require, `error.type` is absent from a success; for a failure it is the kind (`other` as `_OTHER`),

@@ -1,7 +1,7 @@
 //! The bucket of OTLP in which each bucket of toolmeter is counted: [`Places`].
 //!
-//! That depends only on the scale and the precision, which is the same for all histograms of a
-//! registry. So it is computed once for a request, and not once for each of thousands of histograms.
+//! That depends only on the scale and on the precision, which is the same for all histograms of a registry.
+//! So it is computed once for a request, not for each histogram.
 
 use toolmeter::LatencyStats;
 

@@ -26,10 +26,10 @@ use toolmeter::{
 
 /// A collector of the tools of a registry.
 ///
-/// It reads [`Registry::totals`] at each scrape, and holds a [`WeakRegistry`]: the host owns its
-/// registry, and a collector does not keep it alive. Once the registry is gone, a scrape gives
-/// nothing of it, and Prometheus marks its series as ended. A registry whose last owner goes during
-/// a scrape is shown once more, whole, and is dropped on the scrape's thread when the scrape is over.
+/// It reads [`Registry::totals`] at each scrape, and holds a [`WeakRegistry`]: the host owns its registry,
+/// and a collector does not keep it alive. Once the registry is gone, a scrape writes nothing of it, and
+/// Prometheus marks its series as ended. If the last owner drops the registry during a scrape, that scrape is
+/// still complete, and the registry is dropped on the scrape's thread after it.
 ///
 /// Register one collector for a page. Two on one page would write each metric's name twice, which
 /// Prometheus refuses; give the second a prefix with
@@ -71,7 +71,7 @@ pub struct ToolCollector {
     schema: Option<i8>,
 }
 
-/// The series that a tool has before there is anything to count.
+/// The series that a tool has before any call is counted.
 ///
 /// Prometheus sees no increase in the first sample of a series. So `rate` and `increase` contain what
 /// is counted between two scrapes only if the first of them had the series.
@@ -108,7 +108,7 @@ impl ToolCollector {
         self
     }
 
-    /// Sets the series that a tool has before there is anything to count.
+    /// Sets the series that a tool has before any call is counted.
     #[must_use]
     pub fn zero_series(mut self, zeros: ZeroSeries) -> Self {
         self.zeros = zeros;

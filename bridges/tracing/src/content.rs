@@ -1,8 +1,8 @@
 //! Arguments and results as text: bounded and redacted.
 //!
-//! Invariant: at most [`READ_BYTES`] of JSON of any size are written and given to the redactor, and at
-//! most the host's limit is kept. The cut before the redactor lies between values, or at a space within
-//! a string, so no secret without spaces is cut in two.
+//! Invariant: of JSON of any size, at most [`READ_BYTES`] are written and passed to the redactor, and at most
+//! the host's limit is kept. The cut before the redactor lies between values, or at a space within a string,
+//! so no secret without spaces is cut in two.
 
 use serde_json::Value;
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! The macro [`tool_spans`](crate::tool_spans), and the values of the fields that it expands to.
 //!
-//! Where no subscriber wants the span, none of these values is made: nothing is formatted and nothing is
+//! Where no subscriber is interested in the span, none of these values is made: nothing is formatted or
 //! allocated.
 
 use std::fmt;

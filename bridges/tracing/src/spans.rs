@@ -1,9 +1,9 @@
 //! [`ToolSpans`]: a span for each call, and what is recorded when the call ends.
 //!
-//! - Each call that the hook is given has one span, which is current while the tool runs. Its parent is
+//! - Each call that is reported to the hook has one span, which is current while the tool runs. Its parent is
 //!   the span that is current where the call is made.
-//! - Arguments and results are recorded only if the host asks for it, bounded, and after the host's
-//!   redactor.
+//! - Arguments and results are recorded only if the host enables it. They are bounded, and pass through the
+//!   host's redactor first.
 
 use crate::content::Content;
 use crate::tool_spans;
@@ -107,8 +107,8 @@ impl ToolSpans {
         self
     }
 
-    /// Sets the longest text that is recorded of arguments, and of a result, in bytes; default
-    /// 1,024. A longer one is cut, and ends with `…`.
+    /// Sets the maximum length of the recorded arguments, and of the recorded result, in bytes; default
+    /// 1,024. A longer text is cut, and ends with `…`.
     pub fn max_content_bytes(mut self, bytes: usize) -> Self {
         Arc::make_mut(&mut self.content).max_bytes = bytes;
         self
