@@ -11,7 +11,7 @@
 //!
 //! * The calls of a turn run concurrently, with a limit on the attempts that run at once. Their
 //!   results go back to the model in the order of the calls. A tool that blocks counts towards the
-//!   limit until its thread is free, also after its attempt has timed out or was cancelled.
+//!   limit until its thread is free, even after its attempt has timed out or was cancelled.
 //! * Attempts are numbered from 1 for each call, and a **retry** is an attempt above 1. A call is the
 //!   next attempt at the latest identical call of an earlier turn if that one did not succeed. The
 //!   memory for this is bounded, whatever the length of a run.
@@ -283,9 +283,9 @@ impl AutoRun {
     /// Sets the time limit of each attempt. An attempt that takes longer is a failure of kind
     /// `timeout`.
     ///
-    /// A tool that blocks runs on after that, and its result is discarded. Until it returns it
-    /// counts towards the limit of [`concurrency`](Self::concurrency), so a retry may have to wait
-    /// for it.
+    /// A tool that blocks keeps running after that, and its result is discarded. Until it returns
+    /// it counts towards the limit of [`concurrency`](Self::concurrency), so a retry may have to
+    /// wait for it.
     ///
     /// # Examples
     ///

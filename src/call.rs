@@ -47,9 +47,8 @@ pub type OwnedCall = CallGuard<ToolHandle>;
 
 /// One running call, counted as in flight until it is finished or dropped.
 ///
-/// A guard may be finished on any thread. Dropping it counts the call as
-/// [cancelled](Self::cancel), also while the thread unwinds: a guard cannot know whose panic that
-/// is.
+/// A guard may be finished on any thread. Dropping it counts the call as [cancelled](Self::cancel),
+/// even while the thread unwinds, since the panic may not be the tool's.
 ///
 /// # Examples
 ///
@@ -232,7 +231,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     }
 
     /// Ends the call as the verdict says. Returns the time since the call began; for a rejected
-    /// call that is no latency of the tool.
+    /// call, that is not a latency of the tool.
     ///
     /// # Examples
     ///
@@ -267,6 +266,10 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     }
 
     /// Ends the call, judged by the type of `result` through [`Classify`]. Returns its latency.
+    ///
+    /// # Panics
+    ///
+    /// If the implementation of [`Classify`] panics. The call is then counted as cancelled.
     ///
     /// # Examples
     ///
@@ -323,7 +326,7 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
     /// Runs `code` within the scope that the registry's hook keeps for the call, so that spans which
     /// `code` opens are nested in the span of the call. Without a hook, only runs `code`.
     ///
-    /// A guard cannot know what code belongs to its call, so it enters its scope only here and in
+    /// A guard is not tied to any code, so it enters its scope only here and in
     /// [`in_scope_async`](Self::in_scope_async).
     ///
     /// # Panics
@@ -357,6 +360,10 @@ impl<H: Borrow<ToolHandle>> CallGuard<H> {
 
     /// Returns a future that polls `future` within the scope of the call; see
     /// [`in_scope`](Self::in_scope).
+    ///
+    /// # Panics
+    ///
+    /// If `future` panics while it is polled.
     ///
     /// # Examples
     ///

@@ -168,8 +168,8 @@ impl<'a, C> CallBuilder<'a, C> {
 
     /// Counts the call as rejected, because an approver or a policy denied it.
     ///
-    /// The call never starts, is no retry, and has no latency. Subscribers get one `tool.rejected`
-    /// event.
+    /// The call never starts, is not a retry, and has no latency. Subscribers get one
+    /// `tool.rejected` event.
     ///
     /// # Examples
     ///
@@ -240,6 +240,10 @@ impl<'a, C> CallBuilder<'a, C> {
     }
 
     /// Returns a stream that meters `stream` as the call; see [`ToolHandle::run_stream`].
+    ///
+    /// # Panics
+    ///
+    /// If `stream` panics while it is polled, or the rule panics.
     ///
     /// # Examples
     ///

@@ -2,9 +2,10 @@
 //!
 //! [`contained`] runs a closure and [`Contained`] polls a future; both return a panic as a value, a
 //! [`Panicked`]. Futures and payloads of panics are dropped here, too, so that a panic of their
-//! destructors changes no count and does not unwind. [`discard`] drops any other value in that way.
+//! destructors changes no count and does not unwind. [`discard`] drops any other value in the same
+//! way.
 //!
-//! Foreign code runs between two statements of ours, so a panic leaves nothing of toolmeter half
+//! Foreign code runs between two statements of ours, so a panic leaves no state of toolmeter half
 //! changed. Its own state is left as it would be without metering.
 
 use pin_project_lite::pin_project;

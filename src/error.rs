@@ -150,7 +150,7 @@ pub enum InvokeError {
         /// The tool.
         name: Arc<str>,
     },
-    /// The call exceeded its time limit. It was dropped; a tool that blocks runs on by itself.
+    /// The call exceeded its time limit. It was dropped; a tool that blocks keeps running.
     #[error("the tool `{name}` was not done after its time limit of {limit:?}")]
     TimedOut {
         /// The tool.

@@ -181,10 +181,14 @@ impl ToolHandle {
 
     /// Returns a stream that passes the items of `stream` on and meters it as a call.
     ///
-    /// The call begins at the first poll. It ends as a failure with the first item that is an
-    /// error, or as a success with the end of the stream. If the stream is dropped before that, the
-    /// call is cancelled. Items are judged by their type, as the results of [`run`](Self::run) are;
-    /// with [`CallBuilder::run_stream`], they are judged by a rule.
+    /// The call begins at the first poll. It ends with the first item that is not judged as a
+    /// success, or as a success with the end of the stream. If the stream is dropped before that,
+    /// the call is cancelled. Items are judged by their type, as the results of [`run`](Self::run)
+    /// are; with [`CallBuilder::run_stream`], they are judged by a rule.
+    ///
+    /// # Panics
+    ///
+    /// If `stream` panics while it is polled; see [`run`](Self::run).
     ///
     /// # Examples
     ///

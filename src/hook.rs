@@ -5,7 +5,7 @@
 //! - A panic of the hook, or of a scope when it is dropped, changes no count and unwinds nowhere.
 //!   The tool runs exactly once, whatever a scope does with it.
 //! - A call that a hook itself makes, while it is called, is counted and not reported to any hook,
-//!   also if the call is of another registry. Otherwise hooks that call metered tools would never
+//!   even if the call is of another registry. Otherwise hooks that call metered tools would never
 //!   return.
 //!
 //! Without a hook, a call costs a few predicted branches more; everything else is in separate
@@ -37,7 +37,7 @@ thread_local! {
 /// Marks the thread as running code of a hook, or as not doing so, while it runs `code`, which
 /// does not unwind.
 fn mark_in_hook<R>(in_hook: bool, code: impl FnOnce() -> R) -> R {
-    // A thread whose thread-locals are destroyed calls no hook any more.
+    // A thread whose thread-locals are destroyed calls no hook.
     let before = IN_HOOK
         .try_with(|mark| mark.replace(in_hook))
         .unwrap_or(true);
@@ -126,7 +126,7 @@ impl UnwindSafe for CallScope {}
 impl RefUnwindSafe for CallScope {}
 
 impl CallScope {
-    /// No scope: there is no hook, or it did not want one.
+    /// No scope: there is no hook, or it returned none.
     pub(crate) const NONE: Self = Self(None);
 
     #[inline(always)]
@@ -196,7 +196,7 @@ impl CallScope {
     }
 }
 
-/// Runs `code` within a scope: exactly once, also if the scope panics or does not call it.
+/// Runs `code` within a scope: exactly once, even if the scope panics or does not call it.
 ///
 /// # Errors
 ///

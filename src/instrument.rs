@@ -7,7 +7,7 @@
 //!   time is not part of the tool's. The end is reported to its scope exactly once, after the
 //!   counters and the event, on the thread that ends the call.
 //! - The scope is current while the tool's code runs, and not between polls. It is entered around
-//!   the closure or each poll, and left when that returns, also when the tool panics.
+//!   the closure or each poll, and left when that returns, even when the tool panics.
 //! - The hook is never called under a lock of ours.
 
 use serde_json::Value;

@@ -10,8 +10,8 @@
 //!    then clears it, and the next tool that is registered gets it.
 //!
 //! A name that is registered again continues its counts: in a new slot, or in its own if it had not
-//! departed yet. So the total of a name only grows, and every baseline of it stays valid. No reader
-//! has to be waited for, and a cursor that is never read costs nothing.
+//! departed yet. So the total of a name only grows, and every baseline of it stays valid. No thread
+//! waits for a reader, and a cursor that is never read costs nothing.
 //!
 //! The number of departed names is bounded by the tool limit. Beyond it, the readings of a shard are
 //! added up to one without a name. One replacement of the listing removes the name and adds the

@@ -398,6 +398,10 @@ impl Registry {
     /// A spawned task begins without a scope. If this wraps its future, the call that spawned it is
     /// the parent of the calls that it makes. `AutoRun` does this itself.
     ///
+    /// # Panics
+    ///
+    /// If `future` panics while it is polled.
+    ///
     /// # Examples
     ///
     /// ```

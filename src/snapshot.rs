@@ -99,8 +99,8 @@ pub(crate) const MAX_UPTIME: Duration = Duration::from_micros(1 << 50);
 ///
 /// # Table
 ///
-/// `Display` writes a line about the whole and a table with one row for each tool. Latencies in the
-/// table are those of successful calls. Invisible characters are escaped.
+/// `Display` writes a summary line and a table with one row for each tool. Latencies in the table
+/// are those of successful calls. Invisible characters are escaped.
 ///
 /// # Examples
 ///

@@ -168,7 +168,7 @@ impl Invocation {
 
 /// The future of a [`Tool`]'s answer.
 ///
-/// It borrows nothing of the tool: clone into it what it needs.
+/// It borrows nothing from the tool: clone what it needs into it.
 pub type ToolFuture = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Send>>;
 
 /// A tool that can be called by name.

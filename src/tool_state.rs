@@ -1,4 +1,4 @@
-//! [`ToolHandle`] and what it points to.
+//! [`ToolHandle`], and the [`ToolState`] that it points to.
 //!
 //! A handle leads straight to the words of its slot, so metering a call looks nothing up:
 //!
@@ -28,10 +28,10 @@ use std::sync::Arc;
 
 /// A handle of a registered tool, through which its calls are metered.
 ///
-/// Cloning a handle costs one atomic addition. Hosts keep one handle for each tool, or one for
-/// each worker; any number of threads may use the same handle at once. A handle outlives its
-/// registry and its registration: it still counts, into a slot that stays visible until the last
-/// handle is gone.
+/// Cloning a handle costs one atomic addition. Hosts keep one handle for each tool, or one for each
+/// worker; any number of threads may use the same handle at once. A handle outlives its registry
+/// and its registration, and still counts; see
+/// [`Registry::deregister`](crate::Registry::deregister).
 ///
 /// # Examples
 ///

@@ -1,6 +1,6 @@
 //! [`Totals`], all that was ever counted, and [`Baselines`], earlier totals that are subtracted.
 //!
-//! Nothing that was counted is ever taken away: the total of a name only grows, also while its tool
+//! Nothing that was counted is ever taken away: the total of a name only grows, even while its tool
 //! comes and goes (`reclaim.rs`). A snapshot is the totals less a *baseline*, which is earlier
 //! totals. The baseline is always loaded before the totals are read, so no count can be smaller
 //! than its baseline. The baselines of a reset are one value that is replaced as a whole: a snapshot

@@ -1,6 +1,6 @@
 //! The delays between the attempts at a call, from the host's backoff.
 //!
-//! A panic of the host's backoff is contained, also while it is built or dropped, and ends the
+//! A panic of the host's backoff is contained, even while it is built or dropped, and ends the
 //! retries of its call.
 
 use crate::contain::{contained, discard};

@@ -1,4 +1,4 @@
-//! [`CallProgress`]: the attempts and waits of a call, also while it is under way.
+//! [`CallProgress`]: the attempts and waits of a call, even while it is under way.
 //!
 //! It lies outside of the call's task, which updates it before each attempt and after each wait. So
 //! nothing is lost if the task panics or is dropped with its runtime.

@@ -3,8 +3,8 @@
 //! Promises:
 //!
 //! * `attempts` is the number of calls that the registry counted as started for this run, plus the
-//!   calls of unknown tools. That holds however a call ended, also by a panic of its task or the end
-//!   of its runtime.
+//!   calls of unknown tools. That holds however a call ended, even by a panic of its task or the
+//!   end of its runtime.
 //! * Each call is in exactly one of `failures_left`, `rejected` and `cancelled`, or it succeeded.
 
 use super::call_result::CallResult;
@@ -55,7 +55,7 @@ pub struct Report<E> {
     pub turns: u64,
     /// Calls that the model asked for.
     pub calls: u64,
-    /// Attempts, including retries and calls of unknown tools. A rejected call is no attempt.
+    /// Attempts, including retries and calls of unknown tools. A rejected call is not an attempt.
     pub attempts: u64,
     /// Attempts above the first of their call, including those that the tool then rejected; see
     /// [`AutoRun`](super::AutoRun#retries).

@@ -1,6 +1,6 @@
 //! [`Counter`]: the processor's time-stamp counter, on the target where a kernel keeps time by it.
 //!
-//! Elsewhere the type has no value and `quanta` is no dependency. In WebAssembly `quanta` would
+//! Elsewhere the type has no value, and `quanta` is not a dependency. In WebAssembly `quanta` would
 //! import functions that only a browser's glue code has.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

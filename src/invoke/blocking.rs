@@ -236,7 +236,7 @@ impl<C: JudgeAnswer> BlockingCall<C> {
     }
 }
 
-/// Ends the call as cancelled if the caller's future is dropped, also if no thread has begun it.
+/// Ends the call as cancelled if the caller's future is dropped, even if no thread has begun it.
 impl<C> Drop for BlockingCall<C> {
     fn drop(&mut self) {
         match self.shared.end() {

@@ -4,7 +4,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// The permit of `AutoRun` that a call holds until its tool is done, or nothing.
 ///
-/// A tool that blocks is done when its thread is free, also if the call has ended before.
+/// A tool that blocks is done when its thread is free, even if the call has ended before.
 #[derive(Debug, Default)]
 pub(super) struct HeldPermit(
     #[allow(dead_code, reason = "it is only dropped")] pub(super) Option<OwnedSemaphorePermit>,

@@ -1,4 +1,4 @@
-//! `Display` of a [`Snapshot`]: a line about the whole, and a table with one row for each tool.
+//! `Display` of a [`Snapshot`]: a summary line, and a table with one row for each tool.
 //!
 //! Latencies in the table are those of successful calls: failures are often fast, so a mixture would
 //! flatter a tool that fails. A snapshot may have been read from anywhere, so every text is escaped

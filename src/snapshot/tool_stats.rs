@@ -43,7 +43,7 @@ const AHEAD_NS: u64 = 1 << 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToolStats {
-    /// Calls that had started and not ended when the tool was read, also in an interval.
+    /// Calls that had started and not ended when the tool was read, even in an interval.
     ///
     /// A number that stays above 0 while nothing finishes means that the tool hangs.
     pub in_flight: u64,

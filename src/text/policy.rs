@@ -1,4 +1,5 @@
-//! The messages of errors as a registry keeps them: bounded, escaped, redacted if the host wants it.
+//! The messages of errors as a registry keeps them: bounded, escaped, and redacted if the host sets
+//! a redactor.
 
 use super::escape::{escape_into, escaped, is_hidden, is_variation_selector};
 use super::excerpt::{Excerpt, GAP, PANICKED, joined};
@@ -49,7 +50,7 @@ pub(crate) enum TextPolicy {
     },
 }
 
-/// A redactor's panic is contained, and the redactor gets the next text all the same; see
+/// A redactor's panic is contained, and the redactor still gets the next text; see
 /// [`TextPolicy::message`].
 impl UnwindSafe for TextPolicy {}
 impl RefUnwindSafe for TextPolicy {}
@@ -79,8 +80,8 @@ impl TextPolicy {
     /// Returns the message as it is kept; `None` if messages are switched off or there is no
     /// text.
     ///
-    /// If the redactor panics, the message says so instead, and the redactor gets the next text all
-    /// the same.
+    /// If the redactor panics, a note replaces the message, and the redactor still gets the next
+    /// text.
     pub(crate) fn message(&self, excerpt: &Excerpt) -> Option<ErrorMessage> {
         let Self::Keep {
             max_bytes,

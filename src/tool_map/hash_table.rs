@@ -9,10 +9,10 @@
 //!   with memory that a thread writes at each call, such as the box of a future that the allocator
 //!   placed there.
 //!
-//! The second promise is why this is no ready-made hash table: hashbrown's control bytes are at the
-//! end of an allocation that cannot be aligned or padded from outside. If they share a line with a
-//! box that another thread writes at each of its calls, each look-up waits for that line. Whether
-//! they do depends on the allocator, and differs from process to process.
+//! The second promise is why this is not a ready-made hash table: hashbrown's control bytes are at
+//! the end of an allocation that cannot be aligned or padded from outside. If they share a line
+//! with a box that another thread writes at each of its calls, each look-up waits for that line.
+//! Whether they do depends on the allocator, and differs from process to process.
 //!
 //! # Layout
 //!

@@ -19,7 +19,7 @@ const LEFT_OUT: &str = "toolmeter.latencies_left_out";
 
 /// An exporter that pushes what is new into a recorder of the [`metrics`] facade.
 ///
-/// It reads with a cursor of its own (see [`Registry::intervals`]), so each call is pushed once, also if
+/// It reads with a cursor of its own (see [`Registry::intervals`]), so each call is pushed once, even if
 /// metrics are reset, tools come and go, or other readers take intervals. It may outlive the registry;
 /// then it pushes what the remaining handles count.
 ///

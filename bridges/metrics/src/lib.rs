@@ -23,7 +23,7 @@
 //! at its middle, once for each call in it: 1.6% off at most with the default precision, and so are sums. If
 //! a tool and outcome had more than [`max_records`](MetricsExporter::max_records) calls since the last
 //! export, that many of them are recorded, evenly spaced by rank. The rest is left out, and counted in
-//! `toolmeter.latencies_left_out`. Counters are exact all the same.
+//! `toolmeter.latencies_left_out`. Counters stay exact.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,6 +1,6 @@
 //! The parts of a message: attributes, points and metrics.
 //!
-//! A point is valid if the clocks jump: its time is not before its start, also after the host's
+//! A point is valid if the clocks jump: its time is not before its start, even after the host's
 //! clock was set back.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

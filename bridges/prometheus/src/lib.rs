@@ -28,7 +28,7 @@
 //!
 //! Counts, and the buckets of
 //! [`LatencyBounds::powers_of_two`](toolmeter::LatencyBounds::powers_of_two). No counter decreases
-//! while the registry lives, also if metrics are reset, or tools deregistered and registered again.
+//! while the registry lives, even if metrics are reset, or tools deregistered and registered again.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
