@@ -131,7 +131,7 @@ impl Default for RegistryBuilder {
 impl RegistryBuilder {
     /// Sets the name of this host in its snapshots. Default: the process id and the time of building.
     ///
-    /// It is cut to 256 bytes, and characters that cannot be seen are escaped.
+    /// It is cut to 256 bytes, and invisible characters are escaped.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
@@ -284,9 +284,9 @@ impl RegistryBuilder {
     /// Sets the source of the time of day in snapshots and batches. Default: the operating system. With
     /// a manual clock, the default is the time of building, advanced by that clock.
     ///
-    /// `now` is called in each round of the pump, for each snapshot and for each registration, and
-    /// never under a lock. While it does not return, its caller waits. If it panics, or itself
-    /// calls a method of the registry that needs the time, the time of day follows from the
+    /// `now` is called in each round of the pump, when the registry is read, and when a tool is
+    /// registered, never under a lock. While it does not return, its caller waits. If it panics, or
+    /// itself calls a method of the registry that needs the time, the time of day follows from the
     /// registry's clock.
     ///
     /// # Examples

@@ -6,9 +6,9 @@
 //! share one. That only costs speed: every write to a stripe is an atomic addition.
 //!
 //! A thread that made a call once and none since should not keep a stripe of its own while busy
-//! threads share one. So if more threads have an index than a registry has stripes, its pump begins a
-//! new *generation* when it publishes ([`renew`]): all indices are free again, and each thread gets the
-//! lowest free one at its next call. Threads that make no calls get none.
+//! threads share one. So if more threads had an index at once than a registry has stripes, its pump
+//! begins a new *generation* when it publishes ([`renew`]): all indices are free again, and each
+//! thread gets the lowest free one at its next call. Threads that make no calls get none.
 //!
 //! The index is in a thread-local without a destructor, so the path of a call is two loads and one
 //! comparison. The destructor that returns the index is that of a second thread-local, which only
@@ -75,8 +75,8 @@ fn assign() -> usize {
     index.index
 }
 
-/// Frees all indices, if more threads have one than there are `stripes`. Each thread gets the lowest
-/// free one at its next call.
+/// Frees all indices, if more than `stripes` of them were taken at once in this generation. Each
+/// thread gets the lowest free one at its next call.
 pub(crate) fn renew(stripes: usize) {
     let pool = Pool::of(Process::current());
     let mut indices = pool.indices();

@@ -8,7 +8,7 @@
 //! | `text/name.rs` | the names of tools: the check, and a valid name for any text |
 //! | `text/excerpt.rs` | [`Excerpt`]: the beginning and the end of an error's text |
 //! | `text/policy.rs` | [`TextPolicy`]: the host's redactor, and the message that is kept |
-//! | `text/escape.rs` | the characters that cannot be seen, and their escapes |
+//! | `text/escape.rs` | invisible characters, and their escapes |
 
 mod escape;
 mod excerpt;

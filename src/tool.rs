@@ -49,8 +49,8 @@ impl ToolSpec {
 
     /// Creates the spec of a tool whose name comes from outside, for example from an MCP server.
     ///
-    /// A valid name stays as it is. In any other, characters that cannot be seen are escaped, a
-    /// text that is too long is cut, and an empty name becomes `(unnamed)`.
+    /// A valid name stays as it is. In any other name, invisible characters are escaped. A name
+    /// that is too long is cut, and one that shows nothing becomes `(unnamed)`.
     ///
     /// # Examples
     ///

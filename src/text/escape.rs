@@ -1,4 +1,4 @@
-//! The characters that cannot be seen, and texts with each of them escaped.
+//! Invisible characters, and texts with each of them escaped.
 //!
 //! An escaped text is valid UTF-8 without a character that moves a cursor, reorders or hides text.
 

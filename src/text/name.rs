@@ -38,7 +38,7 @@ pub enum NameError {
         /// The beginning of the name, escaped.
         start: String,
     },
-    /// The name holds a control character, or another one that cannot be seen.
+    /// The name holds a control character, or another invisible character.
     #[error("the name `{escaped}` holds the character U+{:04X}, which cannot be seen: remove it", u32::from(*.character))]
     Invisible {
         /// The first such character.
