@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where cargo put an example of this crate.
@@ -228,13 +228,27 @@ fn hosted(options: &[&str], script: &str) -> Child {
         .unwrap()
 }
 
-/// Ends a host by SIGTERM and returns what it wrote to stderr.
+/// Waits until a host and all that it started have ended. Returns its status and what was written to
+/// stderr, which its servers share: it ends when no process has it open.
+fn ended(mut host: Child) -> (ExitStatus, String) {
+    let mut stderr = host.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut told = String::new();
+        stderr.read_to_string(&mut told).unwrap();
+        told
+    });
+    until("the end of the host and its servers", || {
+        reader.is_finished()
+    });
+    (host.wait().unwrap(), reader.join().unwrap())
+}
+
+/// Ends a host by SIGTERM and returns what was written to stderr.
 fn terminated(host: Child) -> String {
     let kill = Command::new("kill").arg(host.id().to_string()).status();
     assert!(kill.unwrap().success());
-    let output = host.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
+    let (status, told) = ended(host);
+    assert!(status.success(), "{told}");
     told
 }
 
@@ -274,21 +288,70 @@ fn a_host_sums_up_at_sigterm_within_its_plan() {
     assert!(told.contains("server_1/slow"), "{told}");
 }
 
-#[test]
-fn a_host_sums_up_at_sigterm_when_its_servers_do_not_end() {
-    let folder = folder();
-    let script = format!(
-        "exec 2>/dev/null; '{0}' '{1}'; while [ -d '{1}' ]; do sleep 0.05; done",
-        program("mcp_server").display(),
-        folder.path().display(),
-    );
-    let mut host = hosted(&[], &script);
+/// Returns a line of shell that serves the folder and then, when its input has ended, neither ends
+/// itself nor what it started; both end with the folder, if a test fails. `first` comes first.
+fn endless(folder: &Path, first: &str) -> String {
+    let server = program("mcp_server");
+    let (server, folder) = (server.display(), folder.display());
+    let wait = format!("while [ -d '{folder}' ]; do sleep 0.05; done");
+    format!("{first}; ({wait}) & '{server}' '{folder}'; {wait}")
+}
+
+/// Waits until a host has made the calls of its plan, of which there are none.
+fn planned(host: &mut Child) {
     let mut line = String::new();
     let mut output = BufReader::new(host.stdout.take().unwrap());
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "0 turns, 0 attempts, 0 retries\n");
+}
+
+#[test]
+fn a_host_ends_servers_that_ignore_the_end_of_their_input() {
+    let folder = folder();
+    let host = hosted(&["--grace", "0.2"], &endless(folder.path(), ":"));
+    let (status, told) = ended(host);
+    assert!(status.success() && told.contains("server_1/slow"), "{told}");
+}
+
+#[test]
+fn a_host_kills_servers_that_ignore_sigterm() {
+    let folder = folder();
+    let script = endless(folder.path(), "trap '' TERM");
+    let (status, told) = ended(hosted(&["--grace", "0.2"], &script));
+    assert!(status.success() && told.contains("server_1/slow"), "{told}");
+    let killed = "server_1 did not end, and was killed";
+    assert!(told.contains(killed), "{told}");
+}
+
+#[test]
+fn a_host_sends_sigterm_before_it_kills() {
+    let folder = folder();
+    let mark = folder.path().join("terminated");
+    let first = format!("trap 'touch \"{}\"; exit' TERM", mark.display());
+    let (status, told) = ended(hosted(&[], &endless(folder.path(), &first)));
+    assert!(status.success() && mark.exists(), "{told}");
+    assert!(!told.contains("was killed"), "{told}");
+}
+
+#[test]
+fn a_host_kills_its_servers_at_once_at_a_sigterm_while_they_end() {
+    let folder = folder();
+    let script = endless(folder.path(), "trap '' TERM");
+    let mut host = hosted(&["--grace", "600"], &script);
+    planned(&mut host);
     let told = terminated(host);
     assert!(told.contains("server_1/slow"), "{told}");
+}
+
+#[test]
+fn a_host_ends_its_servers_when_one_does_not_open_a_connection() {
+    let folder = folder();
+    let script = format!("echo no; {}", endless(folder.path(), ":"));
+    let words = ["--grace", "0.2", "--limit", "0.2"];
+    let script = script.replace(program("mcp_server").to_str().unwrap(), "true");
+    let (status, told) = ended(hosted(&words, &script));
+    assert_eq!(status.code(), Some(2), "{told}");
+    assert!(told.contains("mcp_host: server_1 "), "{told}");
 }
 
 #[test]

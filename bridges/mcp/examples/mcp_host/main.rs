@@ -1,14 +1,16 @@
-//! A small host of MCP servers: starts them, calls their tools by a plan, and shows what it cost.
+//! A small host of MCP servers: starts them, calls their tools by a plan, and prints the metrics.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod plan;
+mod process;
 mod servers;
 
 use common::program::{run, told_to_end};
 use common::report::Report;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use plan::Plan;
+use process::Process;
 use rmcp::RoleClient;
 use rmcp::service::RunningService;
 use servers::{Progress, Server};
@@ -33,6 +35,8 @@ Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
                      \"cancel_after\": SECONDS  cancel this call when its turn has lasted so long
   --limit SECONDS  how long a call may take; default 60
   --attempts N     how often a call is tried; default 1
+  --grace SECONDS  how long a server may take to end when its input is closed, and once more
+                   after SIGTERM, before it is killed; default 2
   --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
   --events         write each event to stderr, as a line of JSON
   --help           show this
@@ -45,6 +49,7 @@ struct Options {
     plan: Option<PathBuf>,
     limit: Duration,
     attempts: u16,
+    grace: Duration,
     snapshot: Option<PathBuf>,
     events: bool,
 }
@@ -57,6 +62,7 @@ fn options() -> Result<Option<Options>, Box<dyn Error>> {
         plan: None,
         limit: Duration::from_secs(60),
         attempts: 1,
+        grace: Duration::from_secs(2),
         snapshot: None,
         events: false,
     };
@@ -71,10 +77,8 @@ fn options() -> Result<Option<Options>, Box<dyn Error>> {
                 options.servers.extend(servers::configured(&path)?);
             }
             Long("plan") => options.plan = Some(parser.value()?.into()),
-            Long("limit") => {
-                let seconds: f64 = parser.value()?.parse()?;
-                options.limit = Duration::try_from_secs_f64(seconds)?;
-            }
+            Long("limit") => options.limit = seconds(parser.value()?)?,
+            Long("grace") => options.grace = seconds(parser.value()?)?,
             Long("attempts") => options.attempts = parser.value()?.parse()?,
             Long("snapshot") => options.snapshot = Some(parser.value()?.into()),
             Long("events") => options.events = true,
@@ -92,6 +96,12 @@ fn options() -> Result<Option<Options>, Box<dyn Error>> {
     Ok(Some(options))
 }
 
+/// Reads a number of seconds.
+fn seconds(value: OsString) -> Result<Duration, Box<dyn Error>> {
+    use lexopt::ValueExt;
+    Ok(Duration::try_from_secs_f64(value.parse()?)?)
+}
+
 async fn host(options: Options) -> Result<(), Box<dyn Error>> {
     let mut plan = match &options.plan {
         None => Plan::default(),
@@ -99,45 +109,66 @@ async fn host(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let registry = Registry::new();
     let report = Report::begin(&registry, options.snapshot.clone(), options.events)?;
-    let mut clients = Vec::new();
-    tokio::select! {
+    let mut started = Started::default();
+    let outcome = tokio::select! {
         biased;
-        told = told_to_end() => told?,
-        done = follow_plan(&options, &mut plan, &registry, &mut clients) => done?,
-    }
-    // Servers that do not end by then are killed when their client is dropped.
-    let closing = clients.into_iter().map(|mut client: Client| async move {
-        let _ = client.close_with_timeout(CLOSING).await;
-    });
-    tokio::select! {
-        biased;
-        told = told_to_end() => told?,
-        _ = join_all(closing) => {}
-    }
+        told = told_to_end() => told.map_err(Into::into),
+        done = follow_plan(&options, &mut plan, &registry, &mut started) => done,
+    };
+    // However the plan ended, no server outlives the host.
+    started.end(options.grace).await;
+    outcome?;
     report.end();
     Ok(())
 }
 
-type Client = RunningService<RoleClient, MeteredClient<Progress>>;
+/// The servers that were started, and the clients of those that answered.
+#[derive(Default)]
+struct Started {
+    processes: Vec<(String, Process)>,
+    clients: Vec<Client>,
+}
 
-/// How long a server may take to end when its input is closed, before it is killed.
-const CLOSING: Duration = Duration::from_secs(2);
+impl Started {
+    /// Closes the servers' inputs, waits for their end, and kills those that do not end. A signal
+    /// while it waits has them killed at once.
+    async fn end(mut self, grace: Duration) {
+        let closing = self.clients.iter_mut().map(|client| async move {
+            let _ = client.close_with_timeout(grace).await;
+        });
+        let ending = self.processes.iter_mut();
+        let ending = ending.map(|(_, process)| process.end(grace));
+        tokio::select! {
+            biased;
+            _ = told_to_end() => {}
+            _ = join(join_all(closing), join_all(ending)) => {}
+        }
+        for (name, process) in self.processes {
+            if process.kill().await {
+                eprintln!("{name} did not end, and was killed");
+            }
+        }
+    }
+}
+
+type Client = RunningService<RoleClient, MeteredClient<Progress>>;
 
 /// Starts the servers, one after the other, and makes the calls of the plan.
 async fn follow_plan(
     options: &Options,
     plan: &mut Plan,
     registry: &Registry,
-    clients: &mut Vec<Client>,
+    started: &mut Started,
 ) -> Result<(), Box<dyn Error>> {
     for server in &options.servers {
-        let transport = server.start()?;
+        let (process, transport) = server.start()?;
+        started.processes.push((server.name.clone(), process));
         let client = MeteredClient::new(Progress::of(&server.name), registry).server(&server.name);
         let client = tokio::time::timeout(options.limit, client.serve(transport)).await;
         let client = client
             .map_err(|_| format!("{} does not answer", server.name))?
             .map_err(|error| format!("{} is no MCP server: {error}", server.name))?;
-        clients.push(client);
+        started.clients.push(client);
     }
     let run = AutoRun::new(registry)
         .session("mcp_host")

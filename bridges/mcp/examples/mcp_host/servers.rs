@@ -1,15 +1,15 @@
-//! The servers that are started, and what they say meanwhile.
+//! The servers to start, and the progress that they report.
 
+use crate::process::Process;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::NotificationContext;
-use rmcp::transport::TokioChildProcess;
 use rmcp::{ClientHandler, RoleClient};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
-use tokio::process::Command;
+use tokio::process::{ChildStdin, ChildStdout, Command};
 
 /// A server, as it is started.
 pub(crate) struct Server {
@@ -70,12 +70,11 @@ impl Server {
         })
     }
 
-    pub(crate) fn start(&self) -> Result<TokioChildProcess, Box<dyn Error>> {
+    /// Starts the server; returns its output and its input as well.
+    pub(crate) fn start(&self) -> Result<(Process, (ChildStdout, ChildStdin)), Box<dyn Error>> {
         let mut command = Command::new(&self.command);
         command.args(&self.arguments).envs(&self.environment);
-        // One that does not end when its input is closed would outlive the host.
-        command.kill_on_drop(true);
-        let started = TokioChildProcess::new(command).map_err(|error| {
+        let started = Process::start(command).map_err(|error| {
             let command = self.command.display();
             format!("cannot start {} ({command}): {error}", self.name)
         })?;

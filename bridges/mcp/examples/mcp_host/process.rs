@@ -1,0 +1,108 @@
+//! The process of a server, from its start to its end.
+//!
+//! Promise: when [`Process::end`] and then [`Process::kill`] have returned, neither the server nor a
+//! process that it started runs on, except one that left the server's process group or that the
+//! system cannot kill. Where there are no process groups, this holds for the server alone.
+//!
+//! The steps are those of the protocol's shutdown for stdio: the server's input is closed; what has
+//! not ended then gets SIGTERM, and SIGKILL at last. The group is signalled as long as one process
+//! is in it, even if its leader, often a shell or `npx`, has ended. Until then the system does not
+//! give the group's number to another.
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// The time between two looks at a group whose leader has ended.
+#[cfg(unix)]
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a killed process is waited for.
+const REAPED: Duration = Duration::from_secs(1);
+
+/// A server that was started. Dropping it kills the process itself.
+pub(crate) struct Process {
+    child: Child,
+    /// Its process group, until no process is left in it.
+    #[cfg(unix)]
+    group: Option<rustix::process::Pid>,
+    /// Whether all has ended.
+    is_over: bool,
+}
+
+impl Process {
+    /// Starts a command in a process group of its own; returns its output and its input as well.
+    pub(crate) fn start(mut command: Command) -> io::Result<(Self, (ChildStdout, ChildStdin))> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn()?;
+        let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
+            return Err(io::Error::other("it has no standard input or output"));
+        };
+        let process = Self {
+            #[cfg(unix)]
+            group: child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(rustix::process::Pid::from_raw),
+            child,
+            is_over: false,
+        };
+        Ok((process, (output, input)))
+    }
+
+    /// Waits for the end of a server whose input is closed. After `grace` it gets SIGTERM, and as
+    /// much time again.
+    pub(crate) async fn end(&mut self, grace: Duration) {
+        if timeout(grace, self.ended()).await.is_ok() {
+            return;
+        }
+        #[cfg(unix)]
+        {
+            self.signal(rustix::process::Signal::TERM);
+            let _ = timeout(grace, self.ended()).await;
+        }
+    }
+
+    /// Kills what has not ended; returns whether there was anything.
+    pub(crate) async fn kill(mut self) -> bool {
+        if self.is_over {
+            return false;
+        }
+        #[cfg(unix)]
+        self.signal(rustix::process::Signal::KILL);
+        #[cfg(not(unix))]
+        let _ = self.child.start_kill();
+        let _ = timeout(REAPED, self.child.wait()).await;
+        true
+    }
+
+    /// Waits until nothing is left. May be dropped and called again.
+    async fn ended(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let _ = self.child.wait().await;
+        #[cfg(unix)]
+        while let Some(group) = self.group {
+            if rustix::process::test_kill_process_group(group).is_err() {
+                self.group = None;
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.is_over = true;
+    }
+
+    /// Signals the server and what it started.
+    #[cfg(unix)]
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+}
