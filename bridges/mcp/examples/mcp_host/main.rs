@@ -109,6 +109,7 @@ async fn host(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let registry = Registry::new();
     let report = Report::begin(&registry, options.snapshot.clone(), options.events)?;
+    process::adopt_orphans();
     let mut started = Started::default();
     let outcome = tokio::select! {
         biased;

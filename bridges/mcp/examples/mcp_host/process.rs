@@ -8,6 +8,9 @@
 //! not ended then gets SIGTERM, and SIGKILL at last. The group is signalled as long as one process
 //! is in it, even if its leader, often a shell or `npx`, has ended. Until then the system does not
 //! give the group's number to another.
+//!
+//! A process that has ended stays in its group until its parent waits for it. On Linux the host takes
+//! the place of a parent that has ended, so that it does not depend on when process 1 waits.
 
 use std::io;
 use std::process::Stdio;
@@ -18,6 +21,13 @@ use tokio::time::timeout;
 /// The time between two looks at a group whose leader has ended.
 #[cfg(unix)]
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Makes the host the parent of processes of its servers whose own parent has ended.
+pub(crate) fn adopt_orphans() {
+    // Without it, a server's end may be noticed late.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
 
 /// How long a killed process is waited for.
 const REAPED: Duration = Duration::from_secs(1);
@@ -89,6 +99,8 @@ impl Process {
         let _ = self.child.wait().await;
         #[cfg(unix)]
         while let Some(group) = self.group {
+            use rustix::process::{WaitOptions, waitpgid};
+            while matches!(waitpgid(group, WaitOptions::NOHANG), Ok(Some(_))) {}
             if rustix::process::test_kill_process_group(group).is_err() {
                 self.group = None;
                 break;
