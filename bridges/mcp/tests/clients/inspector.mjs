@@ -1,11 +1,18 @@
 // The inspector's command line, through the proxy and without: the same answers.
+//
+// The package asks for Node 22.19. Its command line also runs on Node 20, of which npm only warns. It
+// depends on vite, of which 8.4.0 names an optional package that npm cannot lock; package.json holds
+// vite at the version before.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { all, bin, everything, folder, proxied, read, run } from "./lib.mjs";
 
 const file = join(folder, "inspector.json");
-const cli = [process.execPath, bin("@modelcontextprotocol/inspector/cli/build/cli.js"), "--cli"];
+const launcher = bin("@modelcontextprotocol/inspector/clients/launcher/build/index.js");
+const cli = [process.execPath, launcher, "--cli"];
+// Its catalog of servers is in the home.
+const env = { ...process.env, HOME: folder };
 const asked = [
   [["--method", "tools/list"], {}],
   [
@@ -24,7 +31,7 @@ const programs = { alone: program("alone", everything), behind: program("behind"
 for (const [words, counted] of asked) {
   const answers = {};
   for (const [name, path] of Object.entries(programs)) {
-    const done = await run([...cli, path, ...words]);
+    const done = await run([...cli, path, ...words], { env });
     assert.equal(done.status, 0, done.stderr);
     answers[name] = JSON.parse(done.stdout);
   }
