@@ -120,6 +120,8 @@ async fn host(options: Options) -> Result<(), Box<dyn Error>> {
     started.end(options.grace).await;
     outcome?;
     report.end();
+    // Until here, so that the table does not show their tools as retired.
+    drop(started);
     Ok(())
 }
 
@@ -133,7 +135,7 @@ struct Started {
 impl Started {
     /// Closes the servers' inputs, waits for their end, and kills those that do not end. A signal
     /// while it waits has them killed at once.
-    async fn end(mut self, grace: Duration) {
+    async fn end(&mut self, grace: Duration) {
         let closing = self.clients.iter_mut().map(|client| async move {
             let _ = client.close_with_timeout(grace).await;
         });
@@ -144,7 +146,7 @@ impl Started {
             _ = told_to_end() => {}
             _ = join(join_all(closing), join_all(ending)) => {}
         }
-        for (name, process) in self.processes {
+        for (name, process) in self.processes.drain(..) {
             if process.kill().await {
                 eprintln!("{name} did not end, and was killed");
             }
