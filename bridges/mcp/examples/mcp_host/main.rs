@@ -77,8 +77,8 @@ fn options() -> Result<Option<Options>, Box<dyn Error>> {
                 options.servers.extend(servers::configured(&path)?);
             }
             Long("plan") => options.plan = Some(parser.value()?.into()),
-            Long("limit") => options.limit = seconds(parser.value()?)?,
-            Long("grace") => options.grace = seconds(parser.value()?)?,
+            Long("limit") => options.limit = seconds(&mut parser)?,
+            Long("grace") => options.grace = seconds(&mut parser)?,
             Long("attempts") => options.attempts = parser.value()?.parse()?,
             Long("snapshot") => options.snapshot = Some(parser.value()?.into()),
             Long("events") => options.events = true,
@@ -97,9 +97,9 @@ fn options() -> Result<Option<Options>, Box<dyn Error>> {
 }
 
 /// Reads a number of seconds.
-fn seconds(value: OsString) -> Result<Duration, Box<dyn Error>> {
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, Box<dyn Error>> {
     use lexopt::ValueExt;
-    Ok(Duration::try_from_secs_f64(value.parse()?)?)
+    Ok(Duration::try_from_secs_f64(parser.value()?.parse()?)?)
 }
 
 async fn host(options: Options) -> Result<(), Box<dyn Error>> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use toolmeter::CallContext;
 
-/// One call of a server's tool; see [`MeteredPeer::call_tool`].
+/// One call of a server's tool; see [`MeteredPeer::call_tool`](super::MeteredPeer::call_tool).
 #[must_use = "nothing is sent until the call is awaited"]
 pub struct PeerCall<'a> {
     inner: &'a Inner,
