@@ -3,7 +3,7 @@
 //! 1, 2, 4 and 8 threads make calls at once, all on `one_tool`, or each on one of their
 //! `own_tools`; `floor` is two reads of the clock on as many threads. A figure is the time from the
 //! first thread's start to the last one's end, over the calls of one thread. The threads of a
-//! team have made calls before, and wait for each other before they are timed. Nobody subscribes,
+//! team have made calls before, and wait for each other before they are timed. No thread subscribes,
 //! and the registry has the stripes that a host on this machine gets by default. Before and
 //! after, every call must have been counted.
 //!

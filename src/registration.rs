@@ -40,7 +40,7 @@ pub(crate) fn register_all(
     for ((_, callable), slot) in tools.into_iter().zip(slots) {
         handles.push(register_in_slot(registry, &mut reclaim, slot, callable));
     }
-    // After all are registered: a slot that was taken for one of them must not depart.
+    // After all are registered: a slot that was reserved for one of them must not depart.
     reclaim.depart_some(handles.len(), &registry.tools, &mut lock(&registry.names));
     drop(reclaim);
     Ok(handles)
@@ -182,7 +182,7 @@ fn give_back(slots: Vec<NewSlot>, reclaim: &mut Reclaim) {
     }
 }
 
-/// Registers a tool in the slot that was taken for it.
+/// Registers a tool in the slot that was reserved for it.
 fn register_in_slot(
     registry: &RegistryState,
     reclaim: &mut Reclaim,

@@ -325,7 +325,7 @@ async fn an_unknown_tool_is_an_attempt_and_its_next_call_a_retry() {
     let (registry, _) = registry();
     let call = || vec![ToolCall::new("invented", json!(0))];
     let mut model = Script::new([call(), call()]);
-    // Nobody is asked about a tool that does not exist.
+    // No approver is called for a tool that does not exist.
     let run = AutoRun::new(&registry).approve_with(|_| async {
         Approval::Denied {
             reason: "asked".into(),

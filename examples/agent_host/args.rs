@@ -27,7 +27,7 @@ Usage: agent_host [--trace PATH...] [--stats [--errors]] [--speed X] [--sessions
 Exit status: 0 if all adds up, 1 if it does not, 2 if the input cannot be used.
 ";
 
-/// What to do.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) struct Args {
     /// Recordings to play; none for the built-in one.

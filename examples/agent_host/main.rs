@@ -80,7 +80,7 @@ fn refuse(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints; whoever closes stdout early does not want the rest.
+/// Prints a line. If stdout was closed early, the rest is not written.
 fn print(text: &str) -> ExitCode {
     let _ = writeln!(std::io::stdout(), "{text}");
     ExitCode::SUCCESS

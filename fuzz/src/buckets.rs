@@ -72,7 +72,7 @@ pub fn check(input: Input) {
     }
     let (precision, max_exponent) = (input.precision % 9, input.max_exponent % 66);
     let Some(buckets) = Buckets::new(precision, max_exponent) else {
-        // The documented ranges, so that a refusal is not taken for a pass.
+        // The documented ranges, so that a refusal is not treated as a pass.
         assert!(precision > 7 || max_exponent > 63 || precision >= max_exponent);
         return;
     };

@@ -4,7 +4,7 @@
 //! A name is refused for a reason that is true of it, or it is registered as it is; and of any text
 //! a name can be made. What is kept of a message is bounded and visible: the message itself, with
 //! each character that cannot be seen as its escape, or the begin and the end of that, as much of
-//! both as fits. The context is carried as it was given, but for the length of its labels.
+//! both as fits. The context is carried as it was given, except for the length of its labels.
 //!
 //! What cannot be seen is said here a second time, and in another way: by properties of Unicode.
 

@@ -25,7 +25,7 @@ const FIXED_BYTES: u64 = 4_096;
 /// Checks all of it. `peak_bytes` runs what it is given and tells how much memory that held at
 /// once.
 ///
-/// The caller measures, because whoever links a counting allocator gets zeroed memory from it
+/// The caller measures, because a program that links a counting allocator gets zeroed memory from it
 /// that is filled by hand, and the other targets would be many times slower.
 ///
 /// # Panics

@@ -13,7 +13,7 @@
 //!
 //! | word | orderings | why |
 //! | --- | --- | --- |
-//! | `is_stale` | `AcqRel` swap, `Release` store | who takes the mark reads the list after whoever set it |
+//! | `is_stale` | `AcqRel` swap, `Release` store | the thread that takes the mark reads the list after the thread that set it |
 
 mod call;
 mod handler;
@@ -143,7 +143,7 @@ struct Inner {
     names: Mutex<Names>,
     /// Held while a list is read.
     reading: tokio::sync::Mutex<()>,
-    /// Whether the list changed since it was last begun to be read.
+    /// Set if the list changed since the last reading of it began.
     is_stale: AtomicBool,
 }
 

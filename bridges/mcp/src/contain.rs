@@ -9,11 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What a panic carried; dropping it unwinds nowhere.
+/// The payload of a panic. Dropping it never unwinds.
 pub(crate) struct Panicked(Option<Box<dyn Any + Send>>);
 
 impl Panicked {
-    /// What the panic said.
+    /// Returns the message of the panic.
     pub(crate) fn text(&self) -> &str {
         let payload = self.0.as_deref();
         payload

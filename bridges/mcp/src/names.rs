@@ -23,11 +23,11 @@ const MAX_NAME: usize = 1_024;
 type Register =
     dyn Fn(&Registry, &str, ToolSpec) -> Result<ToolHandle, RegisterError> + Send + Sync;
 
-/// What was made of a list of tools.
+/// The result of registering a list of tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listed {
-    /// How many tools are metered.
+    /// The number of tools that are metered.
     pub tools: usize,
     /// How many are not: the registry's tool limit is reached, there are more than 10,000, or the
     /// name is longer than 1,024 bytes. Their calls are counted as unknown calls.
@@ -37,7 +37,7 @@ pub struct Listed {
 /// A tool of a server.
 struct Entry {
     handle: ToolHandle,
-    /// Whether this is what registered it.
+    /// Set if this adapter registered it.
     is_ours: bool,
 }
 

@@ -91,7 +91,7 @@ pub struct Metered<H> {
     handler: H,
     registry: Registry,
     names: Mutex<Names>,
-    /// When the handler was last asked for its list.
+    /// The time of the last reading of the handler's list.
     listed: tokio::sync::Mutex<Option<Instant>>,
     connection: Arc<Connection>,
     number: u64,
@@ -261,12 +261,12 @@ fn http_session(_: &RequestContext<RoleServer>) -> Option<String> {
     None
 }
 
-/// What a client is told of a panic. What the panic said may be a secret.
+/// The error that a client gets for a panic. The panic's own message may hold a secret.
 fn panicked() -> ErrorData {
     ErrorData::internal_error("the tool panicked", None)
 }
 
-/// What a client is told that is gone.
+/// The error of a call whose client is gone.
 fn connection_lost() -> ErrorData {
     ErrorData::internal_error("the connection is closed", None)
 }

@@ -1,4 +1,4 @@
-//! How a call of MCP ended, as rmcp's types tell it.
+//! The verdict on a call of MCP, from rmcp's types.
 //!
 //! Owns [`verdict`], the rule for [`CallBuilder::classify`](toolmeter::CallBuilder::classify), and
 //! [`ByMcp`], which gives the same to what judges by type. Promise: servers, clients and the host's
@@ -15,7 +15,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What rmcp gives at the end of a call: an answer, an error, or either.
+/// The types that rmcp returns at the end of a call: an answer, an error, or either.
 ///
 /// | | outcome |
 /// | --- | --- |
@@ -233,7 +233,7 @@ mod tests {
         CallToolResult::error(vec![ContentBlock::text(text)])
     }
 
-    /// What servers were seen to answer, as both forms of an answer.
+    /// Real answers of servers, in both forms of an answer.
     #[test]
     fn answers_are_judged_by_how_sdks_word_them() {
         for (text, kind) in [

@@ -29,7 +29,7 @@ pub(crate) fn adopt_orphans() {
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
 }
 
-/// How long a killed process is waited for.
+/// The longest wait for a killed process.
 const REAPED: Duration = Duration::from_secs(1);
 
 /// A server that was started. Dropping it kills the process itself.
@@ -38,7 +38,7 @@ pub(crate) struct Process {
     /// Its process group, until no process is left in it.
     #[cfg(unix)]
     group: Option<rustix::process::Pid>,
-    /// Whether all has ended.
+    /// Set once every process has ended.
     is_over: bool,
 }
 

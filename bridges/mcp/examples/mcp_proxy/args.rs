@@ -29,7 +29,7 @@ Exit status: the server's; 128 and the number of the signal that ended it; 2 if 
 started, or the command line is wrong.
 ";
 
-/// What to do.
+/// The parsed command line.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Args {
     /// The server's command and its arguments.

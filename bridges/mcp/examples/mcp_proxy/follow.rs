@@ -1,4 +1,4 @@
-//! What passes between a client and a server, as calls.
+//! The calls in the messages between a client and a server.
 //!
 //! Owns the [`Follower`]: lines of both directions in, calls of a registry out. It does no I/O, and
 //! its time is the registry's clock. Promises:
@@ -35,7 +35,7 @@ pub(crate) enum From {
     Server,
 }
 
-/// What was seen beside the calls.
+/// Counts of what was seen besides calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) client: Seen,
@@ -49,7 +49,7 @@ pub(crate) struct Tally {
     pub(crate) not_followed: u64,
 }
 
-/// What was seen of one direction.
+/// The state of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) lines: u64,
@@ -65,10 +65,10 @@ struct InFlight {
 
 pub(crate) struct Follower {
     registry: Registry,
-    /// Whether calls get a context, which only events carry.
+    /// Set if calls get a context, which only events carry.
     has_context: bool,
     calls: HashMap<Id, InFlight>,
-    /// Which tokens of progress belong to calls in flight.
+    /// The progress tokens of calls in flight.
     tokens: HashMap<Id, Id>,
     /// The ids of cancelled calls, of which an answer may be under way: as many as fit.
     cancelled: HashMap<Id, ()>,
@@ -258,7 +258,7 @@ fn judge(answer: Answer) -> Verdict {
     }
 }
 
-/// What there is to say of a call that the server can no longer answer.
+/// The error of a call that the server can no longer answer.
 fn lost() -> Verdict {
     verdict(&ServiceError::TransportClosed)
 }

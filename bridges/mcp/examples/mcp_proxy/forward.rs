@@ -23,7 +23,7 @@ const LARGE: usize = 8 << 10;
 pub(crate) enum End {
     /// There is nothing more to read.
     Source,
-    /// What was read cannot be written any more.
+    /// The bytes that were read can no longer be written.
     Sink,
 }
 

@@ -1,4 +1,4 @@
-//! A proxy that meters any server of the Model Context Protocol on stdio, for whoever puts its name
+//! A proxy that meters any server of the Model Context Protocol on stdio, when its name is put
 //! in front of the server's command.
 //!
 //! ```text

@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
-/// What the threads tell the one that waits.
+/// A message from a thread to the one that waits.
 enum News {
     /// The client will send no more.
     ClientLeft,
@@ -49,10 +49,10 @@ enum News {
     Signal(i32),
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
     session: Session,
-    /// Whether the client left before the server did. Written and read by threads that also take
+    /// Set if the client left before the server did. Written and read by threads that also take
     /// the session's lock, or that only write a table; relaxed does.
     client_left: AtomicBool,
 }

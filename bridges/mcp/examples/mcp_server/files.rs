@@ -37,7 +37,7 @@ pub(crate) struct Files {
     root: PathBuf,
 }
 
-/// What a tool of files does.
+/// An operation on files.
 type Act = fn(&Path, &Map<String, Value>) -> io::Result<String>;
 
 impl Files {

@@ -44,7 +44,7 @@ impl Number {
     }
 }
 
-/// What the next byte of a line may be.
+/// The grammar's position: the bytes that may come next in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// A value; nothing of the line was seen yet.

@@ -1,4 +1,4 @@
-//! What one message, and one line, says about calls.
+//! The content of one message, and of one line, as far as it concerns calls.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// How a request was answered.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// A result; what MCP says of errors of tools is within it.
@@ -34,7 +34,7 @@ pub(crate) enum Answer {
     Error { code: i64, message: String },
 }
 
-/// What one message says about calls.
+/// One message, as far as it concerns calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Message {
     pub(crate) method: Option<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Message {
     pub(crate) answer: Option<Answer>,
     /// The names in `result.tools`; `None` if there is no such list.
     pub(crate) tools: Option<Vec<String>>,
-    /// Whether there is a `result.nextCursor`.
+    /// Set if there is a `result.nextCursor`.
     pub(crate) is_continued: bool,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Line<'a> {
     /// Its length without the newline.
     pub(crate) bytes: u64,
     pub(crate) what: LineKind,
-    /// What it says; several messages in a batch.
+    /// The messages; a batch has several.
     pub(crate) messages: &'a mut Vec<Message>,
     /// How many messages, or names in lists of tools, are not among them, since it has too many.
     pub(crate) left_out: u64,

@@ -1,4 +1,4 @@
-//! What a stream of JSON lines says about calls, read as its bytes come.
+//! A scanner that finds calls in a stream of JSON lines, byte by byte.
 //!
 //! Owns the [`Scanner`]: bytes of one direction in, a [`Line`] for each newline out. It keeps of a
 //! line only what calls are followed by, each bounded, so that a line may be of any length and
@@ -47,13 +47,13 @@ struct Frame {
 pub(crate) struct Scanner {
     state: State,
     stack: Vec<Frame>,
-    /// What the next value is.
+    /// The place of the next value.
     place: Place,
-    /// Whether the string that is being read is a key.
+    /// Set while the string that is being read is a key.
     is_key: bool,
-    /// Whether what is being read is kept.
+    /// Set while the value that is being read is kept.
     is_kept: bool,
-    /// Whether it is kept in `text`, and otherwise in `token`.
+    /// Set if it is kept in `text`, and otherwise in `token`.
     is_text: bool,
     token: Token,
     /// The first text of a result's content. It is of use only if the result is an error, which may

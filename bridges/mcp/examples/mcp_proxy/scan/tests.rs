@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 type Told = (u64, LineKind, Vec<Message>, u64);
 
-/// What a scanner tells of these pieces, the last line included.
+/// Returns what a scanner finds in these pieces, including the last line.
 fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
     let mut told = Vec::new();
     let mut scanner = Scanner::new();
