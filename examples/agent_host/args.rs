@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Plays recorded agent sessions through AutoRun and shows what toolmeter counted.
 
@@ -32,19 +32,19 @@ Exit status: 0 if all adds up, 1 if it does not, 2 if the input cannot be used.
 pub(crate) struct Args {
     /// Recordings to play; none for the built-in one.
     pub(crate) traces: Vec<PathBuf>,
-    /// Whether to print what was recorded, and to play nothing.
+    /// Prints what was recorded, and plays nothing.
     pub(crate) stats: bool,
-    /// Whether to print the first lines of the errors, too.
+    /// Prints the first lines of the errors, too.
     pub(crate) errors: bool,
     /// By what the recorded times are divided.
     pub(crate) speed: f64,
-    /// How many sessions run at once; `None` for all.
+    /// The number of sessions that run at once; `None` for all.
     pub(crate) sessions: Option<usize>,
     /// Until when sessions begin again; `None` to play each once.
     pub(crate) repeat: Option<Duration>,
-    /// Whether to print JSON.
+    /// Prints JSON.
     pub(crate) json: bool,
-    /// Whether to print the help only.
+    /// Prints the help only.
     pub(crate) help: bool,
 }
 

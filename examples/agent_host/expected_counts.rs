@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use toolmeter::{EventAccounting, Snapshot, SubscriptionStats};
 
-/// What the sessions did, as their runs report it.
+/// The counts of the sessions, from the reports of their runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Played {
     /// Sessions that were played.
@@ -34,15 +34,15 @@ impl Played {
 /// Everything that was counted, at rest.
 #[derive(Debug)]
 pub(crate) struct Comparison {
-    /// What the runs say.
+    /// The counts that the runs report.
     pub(crate) played: Played,
-    /// How long it took.
+    /// The duration.
     pub(crate) elapsed: Duration,
-    /// What the registry counted.
+    /// The registry's counts.
     pub(crate) metrics: Snapshot,
-    /// What became of the events up to the subscriptions.
+    /// The account of the events up to the subscriptions.
     pub(crate) events: EventAccounting,
-    /// What became of them in the subscription.
+    /// The account of the events in the subscription.
     pub(crate) subscription: SubscriptionStats,
     /// Events that were read from the subscription.
     pub(crate) received: u64,
@@ -63,7 +63,7 @@ pub(crate) fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
 }
 
 impl Comparison {
-    /// What does not add up, a line each.
+    /// The differences, a line each.
     pub(crate) fn errors(&self) -> Vec<String> {
         let (finished, _, in_flight) = totals(&self.metrics);
         let unknown = self.metrics.unknown_tool_calls;

@@ -1,4 +1,4 @@
-//! What agents recorded: the transcripts that they keep on disk, as sessions of calls.
+//! Transcripts that agents keep on disk, as sessions of calls.
 //!
 //! ```text
 //! files -> lines -> form -> reader of that form -> events -> ledger -> sessions
@@ -39,11 +39,11 @@ pub(crate) struct History {
     pub(crate) sessions: Vec<Session>,
     /// The errors that were recorded with their texts.
     pub(crate) errors: Vec<RecordedError>,
-    /// What was read and what was left out.
+    /// Counts of what was read and what was left out.
     pub(crate) account: Account,
 }
 
-/// What was read and what was left out.
+/// Counts of what was read and what was left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     /// Files of each form.
@@ -69,7 +69,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Whether something was left out.
+    /// Returns whether something was left out.
     pub(crate) fn has_gaps(&self) -> bool {
         let left_out = [
             self.other_files,

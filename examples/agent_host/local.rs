@@ -21,7 +21,7 @@ use toolmeter::{ErrorKind, Invocation, RegisterError, Registry, ToolError, async
 
 const RECORDING: &str = include_str!("../recordings/checkout.jsonl");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// What is read of a file or of a command's output.
+/// The number of bytes that are read of a file or of a command's output.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Deserialize)]

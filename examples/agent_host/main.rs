@@ -36,7 +36,7 @@ use trace::Session;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is played.
+/// The recordings to play.
 enum Source {
     Trace {
         sessions: Vec<Session>,

@@ -1,4 +1,4 @@
-//! What was recorded, for each tool, without playing it: `--stats`.
+//! The table of what was recorded for each tool, without playing it: `--stats`.
 //!
 //! A call repeats one of an earlier turn of its session with the same tool and arguments. It is a
 //! retry if the latest of those that was not denied did not succeed, as `AutoRun` counts retries.
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use toolmeter::{ErrorKind, Outcome};
 
-/// How many errors of a tool are shown: those that occurred most often.
+/// The number of errors of a tool that are shown: those that occurred most often.
 const MAX_ERRORS: usize = 5;
 
 const HEADER: [&str; 14] = [
@@ -34,7 +34,7 @@ const HEADER: [&str; 14] = [
     "failures by kind",
 ];
 
-/// What was recorded of one tool, or of all of them.
+/// The recorded calls of one tool, or of all of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ToolStats {
     /// Calls that the model asked for.
@@ -146,7 +146,7 @@ impl ToolStats {
     }
 }
 
-/// What became of the earlier calls that a call repeats.
+/// The outcomes of the earlier calls that a call repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Nothing,
@@ -156,7 +156,7 @@ enum Before {
     NoSuccess,
 }
 
-/// What was recorded of each tool.
+/// The recorded calls of each tool.
 pub(crate) fn of(sessions: &[Session]) -> BTreeMap<&str, ToolStats> {
     let mut tools: BTreeMap<&str, ToolStats> = BTreeMap::new();
     for session in sessions {
@@ -301,7 +301,7 @@ fn in_text(
     text
 }
 
-/// Whether asking again helped.
+/// Returns the line on retries: their number, and how many of them succeeded.
 fn retries(all: &ToolStats) -> String {
     if all.retried == 0 {
         return "retries: none".to_owned();

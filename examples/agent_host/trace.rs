@@ -43,7 +43,7 @@ pub(crate) struct Session {
 pub(crate) struct TraceError {
     /// The line, counted from 1; `None` if it is about the file as a whole.
     pub(crate) line: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub(crate) message: String,
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
     Ok(order.into_iter().map(session).collect())
 }
 
-/// What the parser says, without its own line number, which is always 1.
+/// Returns the parser's message without its own line number, which is always 1.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());

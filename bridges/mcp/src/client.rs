@@ -38,7 +38,7 @@ use toolmeter::{Registry, ToolSpec};
 /// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
 
-/// How long a server may take for a list that it said has changed.
+/// The time limit of reading a list after the server has announced a change.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// A client whose tool calls are metered: a [`ClientHandler`] around any other.

@@ -18,8 +18,7 @@ pub(crate) const MAX_TOOLS: usize = 10_000;
 /// The longest name, in bytes. MCP recommends 128 at most.
 const MAX_NAME: usize = 1_024;
 
-/// How a tool of this name comes into the registry: the server's name for it, and the name to
-/// register.
+/// Registers a tool, by the server's name for it and a spec with the name in the registry.
 type Register =
     dyn Fn(&Registry, &str, ToolSpec) -> Result<ToolHandle, RegisterError> + Send + Sync;
 
@@ -29,7 +28,7 @@ type Register =
 pub struct Listed {
     /// The number of tools that are metered.
     pub tools: usize,
-    /// How many are not: the registry's tool limit is reached, there are more than 10,000, or the
+    /// The number that are not: the registry's tool limit is reached, there are more than 10,000, or the
     /// name is longer than 1,024 bytes. Their calls are counted as unknown calls.
     pub left_out: usize,
 }

@@ -31,12 +31,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use toolmeter::{CallContext, ErrorKind, OwnedCall, Registry, ToolHandle};
 
-/// How long calls may go on when the connection is gone, unless the host says otherwise. Clients
+/// The default time for which calls may go on after the connection is gone. Clients
 /// kill a server 2 seconds after they closed its input.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often the handler is asked for its list at most, because of names that it is not known to
-/// have, and how long it may take.
+/// The shortest time between two readings of the handler's list for names that are not known, and the
+/// time limit of one.
 const LIST_EVERY: Duration = Duration::from_secs(1);
 
 /// The most pages of a list.

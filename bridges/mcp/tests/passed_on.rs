@@ -53,7 +53,7 @@ fn methods(file: &str, declared_by: &str) -> Vec<String> {
         .collect()
 }
 
-/// What our handler does not pass on.
+/// The methods that the metered handler does not pass on.
 fn forgotten(ours: &str, methods: &[String]) -> Vec<String> {
     let listed = ours.split_once("    handed_on! {").unwrap().1;
     let is_passed_on = |name: &str| {

@@ -255,7 +255,7 @@ async fn a_call_has_the_clients_session_and_request() {
     assert_eq!(second.label_value("traceparent"), None);
 }
 
-/// What a server over HTTP adds to each request: its head.
+/// The head of a request, which a server over HTTP adds to it.
 #[cfg(feature = "http")]
 mod over_http {
     use super::*;

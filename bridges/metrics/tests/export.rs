@@ -1,4 +1,4 @@
-//! What a recorder of the facade gets, compared with the registry; and recorders that panic.
+//! Tests that compare what a recorder of the facade gets with the registry, and of recorders that panic.
 
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,

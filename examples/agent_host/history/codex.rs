@@ -131,7 +131,7 @@ impl Codex {
         self.ended(item, at, duration, outcome, Some(&error), ledger)
     }
 
-    /// What an event tells of a call beside its output: its time, and how it ended.
+    /// The parts of an event besides the output of its call: the time, and the outcome.
     fn event(&self, event: &Value, at: Option<i128>, ledger: &mut Ledger) {
         let outcome = match event["type"].as_str().unwrap_or("") {
             "exec_command_end" => match (status(event), event["exit_code"].as_i64()) {
@@ -221,7 +221,7 @@ impl Reader for Codex {
     }
 }
 
-/// How a command ended. Codex stops one that takes too long, and says so in its output.
+/// Returns the outcome of a command. Codex stops one that takes too long, and says so in its output.
 fn of_exit(code: i64, output: &str) -> Outcome {
     match code {
         0 => Outcome::Success,
@@ -230,7 +230,7 @@ fn of_exit(code: i64, output: &str) -> Outcome {
     }
 }
 
-/// What a status other than success says.
+/// Returns the outcome for a status other than success.
 fn status(item: &Value) -> Option<Outcome> {
     match item["status"].as_str()? {
         "failed" => Some(Outcome::Failure(ErrorKind::ToolError)),
@@ -240,7 +240,7 @@ fn status(item: &Value) -> Option<Outcome> {
     }
 }
 
-/// How a call ended whose output has no header: an answer, or why Codex did not run it.
+/// Returns the outcome of a call whose output has no header: an answer, or the reason why Codex did not run it.
 fn refusal(text: &str) -> Outcome {
     const REFUSALS: [&str; 12] = [
         "failed in sandbox",

@@ -7,7 +7,7 @@ use super::wording;
 use serde_json::Value;
 use toolmeter::Outcome;
 
-/// What the names of events begin with.
+/// The prefixes of the names of events.
 const GROUPS: [&str; 18] = [
     "abort",
     "assistant.",
@@ -29,7 +29,7 @@ const GROUPS: [&str; 18] = [
     "user.",
 ];
 
-/// Whether an event has such a name.
+/// Returns whether an event has such a name.
 pub(crate) fn is_event(name: &str) -> bool {
     GROUPS.iter().any(|group| name.starts_with(group))
 }

@@ -18,11 +18,11 @@ use walkdir::WalkDir;
 
 /// The longest line that is read, in bytes.
 const MAX_LINE: usize = 16 << 20;
-/// How much of a file is read at first, in bytes.
+/// The number of bytes of a file that are read at first.
 const HEAD_BYTES: usize = 1 << 20;
-/// How many lines may pass until one shows the form of a file.
+/// The number of lines within which one must show the form of a file.
 const MAX_UNDECIDED: usize = 1000;
-/// How much of them is kept until then, in bytes.
+/// The number of bytes of them that are kept until then.
 const MAX_KEPT: usize = 4 << 20;
 
 /// Reads files, and all files in folders.

@@ -10,12 +10,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// The longest JSON text that is read, in bytes.
 pub(crate) const MAX_BYTES: usize = 32 << 20;
 
-/// How much its values may weigh. One takes 32 bytes of memory, though `1,` takes two of the file.
+/// The limit of the weight of its values. A value takes 32 bytes of memory, though `1,` takes two bytes
+/// of the file.
 const MAX_WEIGHT: usize = 2_000_000;
 /// An object of a few entries takes one node of a tree, as much as so many values.
 const OBJECT_WEIGHT: usize = 20;
 
-/// How much of a text is looked at for its wording, in bytes.
+/// The number of bytes of a text that are searched for known wordings.
 const HEAD: usize = 2048;
 
 /// Reads one JSON text. What is not UTF-8, and halves of surrogate pairs, which programs in
@@ -33,12 +34,12 @@ pub(crate) fn parse(json: &[u8]) -> Option<Value> {
     }
 }
 
-/// Whether it would take too much memory.
+/// Returns whether it would take too much memory.
 pub(crate) fn is_too_heavy(json: &[u8]) -> bool {
     weight(json) > MAX_WEIGHT
 }
 
-/// What the values weigh, without what stands in texts.
+/// Returns the weight of the values, without the content of texts.
 fn weight(json: &[u8]) -> usize {
     let (mut weight, mut in_text, mut bytes) = (0, false, json.iter());
     while let Some(byte) = bytes.next() {
@@ -53,7 +54,7 @@ fn weight(json: &[u8]) -> usize {
     weight
 }
 
-/// Whether the parser stumbled over a character, and not over the JSON.
+/// Returns whether the parser failed at a character, and not at the JSON.
 fn is_of_characters(error: &serde_json::Error) -> bool {
     let text = error.to_string();
     ["surrogate", "unicode", "hex escape"]
@@ -101,7 +102,7 @@ fn half_of_pair(text: &str) -> Option<u16> {
 pub(crate) struct Id {
     /// Equal for equal names.
     pub(crate) digest: u64,
-    /// Whether the name is long enough to be the only one of its kind, whatever the session.
+    /// Set if the name is long enough to be unique across sessions.
     pub(crate) is_unique: bool,
 }
 

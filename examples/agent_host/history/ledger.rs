@@ -13,10 +13,10 @@ use toolmeter::{ErrorKind, Outcome, ToolSpec};
 /// The longest time that is believed: 100 years.
 const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// How much of the first line of an error is kept, in bytes.
+/// The number of bytes of an error's first line that are kept.
 const ERROR_BYTES: usize = 160;
 
-/// What a transcript tells of its calls.
+/// The calls of a transcript.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
     /// The session is under way at this time.
@@ -41,12 +41,12 @@ pub(crate) enum Event<'a> {
         at: Option<i128>,
         duration: Option<Duration>,
         outcome: Outcome,
-        /// What an error says.
+        /// The text of the error.
         error: Option<&'a str>,
     },
 }
 
-/// What is kept of a call until all is read.
+/// A call while the transcript is being read.
 #[derive(Debug)]
 struct Entry {
     key: u64,
@@ -82,7 +82,7 @@ pub(crate) struct RecordedError {
     pub(crate) tool: String,
     /// How the call ended.
     pub(crate) outcome: Outcome,
-    /// What it said.
+    /// The text of its result.
     pub(crate) line: String,
 }
 
@@ -138,7 +138,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a call was asked for and has not ended.
+    /// Returns whether a call was requested and has not ended.
     pub(crate) fn is_waiting(&mut self, session: u64, id: Id) -> bool {
         self.entry(session, id)
             .is_some_and(|entry| entry.outcome.is_none())

@@ -34,7 +34,7 @@ const COMMANDS: [&str; 23] = [
     "web_search",
 ];
 
-/// Whether a document is one.
+/// Returns whether a document is a trajectory.
 pub(crate) fn is_trajectory(document: &Value) -> bool {
     document["trajectory"].is_array() || messages(document).any(|message| action(message).is_some())
 }

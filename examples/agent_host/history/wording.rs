@@ -1,4 +1,4 @@
-//! What a result's wording says of how its call ended.
+//! Outcomes of calls from the wording of their results.
 //!
 //! Promise: only the begin of a text is looked at, and of a text that is not known to be an error
 //! only what no ordinary output begins with. So the contents of a file about errors are no error.
@@ -8,7 +8,7 @@ use toolmeter::{ErrorKind, Outcome};
 
 use Outcome::{Cancelled, Failure, Rejected};
 
-/// What the wordings of agents stand for, the most telling ones first.
+/// The outcomes that the wordings of agents stand for, the most specific first.
 const WORDINGS: [(Outcome, &[&str]); 8] = [
     (
         Rejected,
@@ -106,7 +106,7 @@ const WORDINGS: [(Outcome, &[&str]); 8] = [
     ),
 ];
 
-/// How a call ended whose result is known to be an error.
+/// Returns the outcome of a call whose result is known to be an error.
 pub(crate) fn of_error(text: &str) -> Outcome {
     let text = text.trim_start();
     if exit_code(text).is_some_and(|code| code != 0) {
@@ -128,7 +128,7 @@ pub(crate) fn exit_code(text: &str) -> Option<i64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// How a call ended whose agent records nothing but what the tool said.
+/// Returns the outcome of a call whose agent records only the text of the result.
 pub(crate) fn of_output(text: &str) -> Outcome {
     let line = text.trim_start().lines().next().unwrap_or("");
     let line = begin_of(line, 400).to_ascii_lowercase();

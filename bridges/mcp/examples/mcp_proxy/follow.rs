@@ -24,7 +24,7 @@ use toolmeter_mcp::rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 use toolmeter_mcp::rmcp::{ErrorData, ServiceError};
 use toolmeter_mcp::verdict;
 
-/// How many calls are followed at a time: more than any client makes, so that one that never reads
+/// The limit of calls that are followed at a time: more than any client makes, so that one that never reads
 /// answers cannot make the proxy grow.
 pub(crate) const CALL_LIMIT: usize = 1 << 16;
 

@@ -33,8 +33,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::Registry;
 
-/// How long the server may go on after its client has left, until the table is written: clients kill
-/// it two seconds after they left.
+/// The longest time that the server may run on after its client has left, until the table is written:
+/// clients kill it two seconds after they left.
 const GRACE: Duration = Duration::from_secs(1);
 
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);

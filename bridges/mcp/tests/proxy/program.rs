@@ -31,7 +31,7 @@ pub(crate) struct Proxy {
     _folder: tempfile::TempDir,
 }
 
-/// What is left of a proxy.
+/// The outcome of a proxy that has ended.
 pub(crate) struct Ended {
     pub(crate) code: i32,
     output: Vec<u8>,

@@ -14,18 +14,18 @@ use tokio::task::JoinHandle;
 use toolmeter::{ClockSource, ManualClock, Pump, Registry, Snapshot};
 use toolmeter_mcp::Metered;
 
-/// What a test sees of a [`Tools`], and changes in it.
+/// The part of a [`Tools`] that a test reads and changes.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// The names that it lists.
     pub(crate) names: Mutex<Vec<String>>,
-    /// How often it was asked for its list.
+    /// The number of times that its list was read.
     pub(crate) listings: AtomicUsize,
     /// Signalled by calls of `hang` and `stubborn` that have begun.
     pub(crate) begun: Notify,
     /// Lets calls of `stubborn` go on.
     pub(crate) release: Notify,
-    /// How many calls of `stubborn` came to their end.
+    /// The number of calls of `stubborn` that came to their end.
     pub(crate) ended: AtomicUsize,
     /// The `_meta` of the last call.
     pub(crate) meta: Mutex<RequestMetaObject>,

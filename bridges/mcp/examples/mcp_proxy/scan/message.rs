@@ -91,7 +91,7 @@ pub(crate) struct Line<'a> {
     pub(crate) what: LineKind,
     /// The messages; a batch has several.
     pub(crate) messages: &'a mut Vec<Message>,
-    /// How many messages, or names in lists of tools, are not among them, since it has too many.
+    /// The number of messages, or of names in lists of tools, beyond the limit.
     pub(crate) left_out: u64,
 }
 

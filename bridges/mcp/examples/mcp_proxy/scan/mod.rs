@@ -21,10 +21,10 @@ use memchr::{memchr, memchr2};
 use place::{Leaf, Node, OTHER, Place};
 use token::Token;
 
-/// How deep values may be nested in a line that is followed.
+/// The deepest nesting of values in a line that is followed.
 pub(crate) const MAX_DEPTH: usize = 1_000;
 
-/// How much is kept of the messages of one line: the rest of a longer batch is left out.
+/// The limit of what is kept of the messages of one line. The rest of a longer batch is left out.
 pub(crate) const LINE_BUDGET: usize = 4 << 20;
 
 /// Of an error's text, this much of its beginning is kept, and about as much of its end.

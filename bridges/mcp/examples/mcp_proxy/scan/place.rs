@@ -35,7 +35,7 @@ pub(super) enum Leaf {
     ErrorMessage,
 }
 
-/// What the value of a field, or the next element of an array, is.
+/// The meaning of a field's value, or of the next element of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Node(Node),

@@ -11,7 +11,7 @@ pub(super) struct Token {
     head: Vec<u8>,
     /// The last bytes of what the head has no room for, at least [`Token::limit`] of them.
     tail: Vec<u8>,
-    /// Whether something is missing behind the head, of a token without a tail.
+    /// Set if bytes after the head are missing, in a token without a tail.
     is_cut: bool,
     /// The most bytes that are kept of its head, and of its tail if it has one.
     limit: usize,
