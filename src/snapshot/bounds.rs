@@ -9,7 +9,6 @@
 //! Any other bound may lie within a bucket, which then counts above the bound as a whole.
 
 use super::latency::{LatencyStats, MAX_EXPONENT};
-use std::ops::RangeInclusive;
 
 /// Nanoseconds in a second.
 const SECOND: f64 = 1e9;
@@ -31,7 +30,7 @@ const END: u64 = (1 << MAX_EXPONENT) - 1;
 /// use toolmeter::LatencyBounds;
 ///
 /// // 16 us to 17 s, every second power.
-/// let coarse = LatencyBounds::exponents((14..=34).step_by(2));
+/// let coarse = LatencyBounds::powers_of_two((14..=34).step_by(2));
 /// assert_eq!(coarse.len(), 11);
 /// assert!(coarse.are_exact());
 ///
@@ -44,7 +43,6 @@ const END: u64 = (1 << MAX_EXPONENT) - 1;
 pub struct LatencyBounds {
     /// Ascending.
     bounds: Vec<Bound>,
-    exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +51,17 @@ struct Bound {
     greatest_ns: u64,
     /// The bound as it is written.
     seconds: f64,
+}
+
+impl Bound {
+    /// Returns the bound of the latencies below 2^`exponent` ns.
+    fn below_power(exponent: u8) -> Self {
+        let greatest_ns = (1 << exponent) - 1;
+        Self {
+            greatest_ns,
+            seconds: greatest_ns as f64 / SECOND,
+        }
+    }
 }
 
 /// The error of bounds that cannot be used.
@@ -81,22 +90,11 @@ impl LatencyBounds {
     /// assert_eq!(bounds.iter().next(), Some(0.001048575));
     /// ```
     #[must_use]
-    pub fn powers_of_two(exponents: RangeInclusive<u8>) -> Self {
-        Self::exponents(exponents)
-    }
-
-    /// Returns the bounds 2^k ns for some k, as [`powers_of_two`](Self::powers_of_two) does for a
-    /// range of them.
-    #[must_use]
-    pub fn exponents(exponents: impl IntoIterator<Item = u8>) -> Self {
-        let bounds = exponents.into_iter().map(|exponent| {
-            let greatest_ns = (1 << exponent.clamp(1, MAX_BOUND)) - 1;
-            Bound {
-                greatest_ns,
-                seconds: greatest_ns as f64 / SECOND,
-            }
-        });
-        Self::new(bounds.collect(), true)
+    pub fn powers_of_two(exponents: impl IntoIterator<Item = u8>) -> Self {
+        let bounds = exponents
+            .into_iter()
+            .map(|exponent| Bound::below_power(exponent.clamp(1, MAX_BOUND)));
+        Self::new(bounds.collect())
     }
 
     /// Returns bounds in seconds.
@@ -121,13 +119,13 @@ impl LatencyBounds {
             }
         };
         let bounds: Result<Vec<_>, _> = bounds.into_iter().map(bound).collect();
-        Ok(Self::new(bounds?, false))
+        Ok(Self::new(bounds?))
     }
 
-    fn new(mut bounds: Vec<Bound>, exact: bool) -> Self {
+    fn new(mut bounds: Vec<Bound>) -> Self {
         bounds.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         bounds.dedup_by_key(|bound| bound.seconds);
-        Self { bounds, exact }
+        Self { bounds }
     }
 
     /// Returns the bounds as they are written, in seconds, ascending. Infinity is not among them.
@@ -150,8 +148,11 @@ impl LatencyBounds {
 
     /// Returns whether the count at each bound is exact, as it is for powers of two.
     #[must_use]
-    pub const fn are_exact(&self) -> bool {
-        self.exact
+    pub fn are_exact(&self) -> bool {
+        self.bounds.iter().all(|bound| {
+            let exponent = bound.greatest_ns.trailing_ones() as u8;
+            *bound == Bound::below_power(exponent)
+        })
     }
 
     /// Returns each bound with the number of latencies above the bound before it and at most as long

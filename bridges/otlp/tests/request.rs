@@ -594,7 +594,7 @@ proptest! {
             host.pass(Duration::from_nanos(ns));
             call.succeed();
         }
-        let metrics = OtlpMetrics::new(&host.registry).explicit(LatencyBounds::exponents(exponents));
+        let metrics = OtlpMetrics::new(&host.registry).explicit(LatencyBounds::powers_of_two(exponents));
         let request = request(&metrics);
         let [point] = explicit(&request, "toolmeter.call.duration") else {
             panic!("one point")

@@ -31,10 +31,10 @@ fn a_power_of_two_is_written_as_the_nanosecond_below_it() {
 
 #[test]
 fn exponents_out_of_range_are_treated_as_the_nearest() {
-    let bounds = LatencyBounds::exponents([0, 1, 47, 48, 255]);
-    assert_eq!(bounds, LatencyBounds::exponents([1, 47]));
+    let bounds = LatencyBounds::powers_of_two([0, 1, 47, 48, 255]);
+    assert_eq!(bounds, LatencyBounds::powers_of_two([1, 47]));
     assert_eq!(bounds.len(), 2);
-    let none = LatencyBounds::exponents([]);
+    let none = LatencyBounds::powers_of_two([]);
     assert!(none.is_empty());
     let counts: Vec<_> = none.counts(&histogram(5, &[7, 1 << 40])).collect();
     assert_eq!(counts, [(f64::INFINITY, 2)]);

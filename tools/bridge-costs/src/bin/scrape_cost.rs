@@ -87,11 +87,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             "10 bounds",
             collector
                 .clone()
-                .bounds(LatencyBounds::exponents((20..=38).step_by(2))),
+                .bounds(LatencyBounds::powers_of_two((20..=38).step_by(2))),
         ),
         (
             "no bounds",
-            collector.clone().bounds(LatencyBounds::exponents([])),
+            collector.clone().bounds(LatencyBounds::powers_of_two([])),
         ),
         (
             "19 bounds, ZeroSeries::All",
