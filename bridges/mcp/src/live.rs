@@ -1,8 +1,9 @@
 //! The calls of one connection that are under way.
 //!
-//! Owns [`Calls`] and [`Connection`]. Invariant of the calls: each call that was entered is ended exactly once: by the task that
-//! runs it, when that task is dropped, or by [`Calls::end_all`], whichever comes first. Nothing is
-//! entered after `end_all`, so that nothing is in flight when it returns.
+//! Owns [`Calls`] and [`Connection`]. Invariant of the calls: each call that was entered is ended
+//! exactly once: by the task that runs it, when that task is dropped, or by [`Calls::end_all`],
+//! whichever comes first. Nothing is entered after `end_all`, so that nothing is in flight when it
+//! returns.
 //!
 //! A guard is taken out under its lock and ended outside of it, since ending it runs code of the
 //! host.
@@ -114,12 +115,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Notes that nothing comes from the client any more.
-    pub(crate) fn is_going(&self) {
+    pub(crate) fn close_input(&self) {
         self.going.cancel();
     }
 
     /// Ends the calls: nothing reaches the client any more.
-    pub(crate) fn is_gone(&self) {
+    pub(crate) fn close(&self) {
         self.calls.end_all();
     }
 }

@@ -105,7 +105,7 @@ pub struct OpenCalls(Arc<Connection>);
 impl OpenCalls {
     /// Ends them all as cancelled. Calls that come later are cancelled at once.
     pub fn end_all(&self) {
-        self.0.is_gone();
+        self.0.close();
     }
 }
 

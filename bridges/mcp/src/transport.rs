@@ -42,13 +42,13 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for MeteredTransport<T> {
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         let message = self.transport.receive().await;
         if message.is_none() {
-            self.connection.is_going();
+            self.connection.close_input();
         }
         message
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        self.connection.is_gone();
+        self.connection.close();
         self.transport.close().await
     }
 }

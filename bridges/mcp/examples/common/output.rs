@@ -28,8 +28,11 @@ impl SnapshotFile {
     /// One line, if the operating system refuses.
     pub(crate) fn write(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         // Its times are new each time.
-        let calls = |snapshot: &Snapshot| (snapshot.tools.clone(), snapshot.unknown_tool_calls);
-        if self.written.as_ref().map(calls) == Some(calls(snapshot)) {
+        let is_written = self.written.as_ref().is_some_and(|written| {
+            written.tools == snapshot.tools
+                && written.unknown_tool_calls == snapshot.unknown_tool_calls
+        });
+        if is_written {
             return Ok(());
         }
         self.replace(snapshot)
