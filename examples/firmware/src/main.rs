@@ -9,6 +9,7 @@
 #![no_main]
 
 mod drained;
+mod exit;
 mod tools;
 
 use core::cell::RefCell;
@@ -18,9 +19,10 @@ use cortex_m::Peripherals;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
-use cortex_m_semihosting::{debug, hprintln};
+use cortex_m_semihosting::hprintln;
 use critical_section::Mutex;
 use drained::Drained;
+use exit::exit;
 use panic_semihosting as _;
 use toolmeter_core::{CountOnly, ErrorKind, FixedCounts, Outcome, OutcomeClass, Reading, Tally};
 use tools::{BLINK, EVENTS, LEAST_NS, NAMES, SENSOR, Sums, VALVE, call, slot};
@@ -220,15 +222,4 @@ fn print_table() -> bool {
         }
         complete
     })
-}
-
-fn exit(right: bool) -> ! {
-    debug::exit(if right {
-        debug::EXIT_SUCCESS
-    } else {
-        debug::EXIT_FAILURE
-    });
-    loop {
-        cortex_m::asm::wfi();
-    }
 }

@@ -8,6 +8,9 @@
 #![no_std]
 #![no_main]
 
+#[path = "../exit.rs"]
+mod exit;
+
 use core::cell::RefCell;
 use core::hint::black_box;
 use core::ptr;
@@ -16,8 +19,9 @@ use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::register::msp;
 use cortex_m_rt::entry;
-use cortex_m_semihosting::{debug, hprintln};
+use cortex_m_semihosting::hprintln;
 use critical_section::Mutex;
+use exit::exit;
 use panic_semihosting as _;
 use toolmeter_core::{
     CountOnly, ErrorKind, EventFacts, EventRing, Finish, FixedCounts, Layout, Outcome, Reading,
@@ -270,15 +274,4 @@ fn main() -> ! {
         hprintln!("more stack than the limit");
     }
     exit(within)
-}
-
-fn exit(right: bool) -> ! {
-    debug::exit(if right {
-        debug::EXIT_SUCCESS
-    } else {
-        debug::EXIT_FAILURE
-    });
-    loop {
-        cortex_m::asm::wfi();
-    }
 }
