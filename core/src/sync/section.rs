@@ -131,7 +131,7 @@ mod tests {
     fn a_word_does_what_an_atomic_does() {
         use core::sync::atomic::AtomicU64;
         let (word, atomic) = (Word::new(5), AtomicU64::new(5));
-        let order = Ordering::SeqCst;
+        let order = Ordering::Relaxed;
         macro_rules! same {
             ($($call:ident($($argument:expr),*)),* $(,)?) => {$(
                 assert_eq!(word.$call($($argument),*), atomic.$call($($argument),*));
