@@ -134,7 +134,7 @@ pub trait Scope: Send + Sync + 'static {
 #[non_exhaustive]
 pub struct CallBegin<'a> {
     /// The name of the tool. If no tool has the name, this is the name that was asked for, escaped
-    /// and cut to 256 bytes, or empty if the host did not give it.
+    /// and cut to 256 bytes.
     pub name: &'a str,
     /// The tool's id; `None` if no tool has the name.
     pub tool: Option<ToolId>,

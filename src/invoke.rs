@@ -274,9 +274,9 @@ impl<'a, C: JudgeAnswer> Invoke<'a, C> {
     /// The answer, if the call ended at once or was refused. It is counted then.
     fn begin(self, context: &mut Context<'_>) -> Result<Stage<'a, C>, Invoked> {
         let Some(tool) = self.registry.tools.find(self.name) else {
-            let name = escaped(self.name, MAX_NAME_BYTES);
             let (options, args) = (&self.options, Some(&self.args));
-            self.registry.count_unknown_call(&name, options, args);
+            self.registry.count_unknown_call(self.name, options, args);
+            let name = escaped(self.name, MAX_NAME_BYTES);
             return Err(Invoked::failed(InvokeError::UnknownTool { name }));
         };
         let name = || Arc::clone(&tool.0.slot.name);

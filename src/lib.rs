@@ -143,6 +143,7 @@ mod tool_ref;
 mod tool_slot;
 mod tool_state;
 mod totals;
+mod unknown_call;
 mod wall_clock;
 
 #[cfg(feature = "auto_run")]
@@ -202,6 +203,7 @@ pub use toolmeter_events::{
     RecvTimeoutError, StatsHandle, SubscribeError, Subscription, SubscriptionStats, ToolId,
     TryRecvError,
 };
+pub use unknown_call::UnknownCall;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

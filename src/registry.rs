@@ -7,7 +7,6 @@
 
 use crate::boxed_tool::BoxedTool;
 use crate::builder::{BuildError, BuiltState, RegistryBuilder};
-use crate::call_options::CallOptions;
 use crate::clock::HostClock;
 use crate::event_accounting::EventAccounting;
 use crate::hook::{CallScope, Hook};
@@ -25,6 +24,7 @@ use crate::tool::{Invocation, Tool, ToolSpec};
 use crate::tool_ref::ToolRef;
 use crate::tool_state::ToolHandle;
 use crate::totals::Baselines;
+use crate::unknown_call::UnknownCall;
 use serde_json::Value;
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -292,7 +292,7 @@ impl Registry {
     /// match registry.tool(asked) {
     ///     Some(tool) => tool.run(|| Ok::<_, String>(3))?,
     ///     None => {
-    ///         registry.count_unknown_call();
+    ///         registry.unknown_call(asked).count();
     ///         0
     ///     }
     /// };
@@ -367,7 +367,7 @@ impl Registry {
         Invoke::new(self.state(), self.0.id, name, args)
     }
 
-    /// Counts a call by a name that no tool has, in
+    /// Begins a call by a name that no tool has, which [`count`](UnknownCall::count) counts in
     /// [`unknown_tool_calls`](crate::Snapshot::unknown_tool_calls).
     ///
     /// [`invoke`](Self::invoke) does this itself. Hosts that look tools up themselves call this.
@@ -375,21 +375,22 @@ impl Registry {
     /// # Examples
     ///
     /// ```
-    /// use toolmeter::Registry;
+    /// use toolmeter::{CallContext, Registry};
     ///
     /// let registry = Registry::new();
-    /// match registry.get("teleport") {
-    ///     Some(tool) => tool.start().cancel(),
+    /// let asked = "teleport"; // by the model
+    /// let context = CallContext::new("session-17").turn(4).call("call_9f3");
+    /// match registry.get(asked) {
+    ///     Some(tool) => tool.call().context(context).start().cancel(),
     ///     None => {
-    ///         registry.count_unknown_call();
+    ///         registry.unknown_call(asked).context(context).count();
     ///         std::time::Duration::ZERO
     ///     }
     /// };
     /// assert_eq!(registry.metrics().unknown_tool_calls, 1);
     /// ```
-    pub fn count_unknown_call(&self) {
-        self.state()
-            .count_unknown_call("", &CallOptions::new(), None);
+    pub fn unknown_call<'a>(&'a self, name: &'a str) -> UnknownCall<'a> {
+        UnknownCall::new(self.state(), name)
     }
 
     /// Returns a future that polls `future` within the scope of the registry's hook that is current

@@ -18,6 +18,7 @@ use crate::reclaim::Reclaim;
 use crate::snapshot::{Clocks, Snapshot};
 use crate::swap::ArcSwap;
 use crate::sync::{Mutex, Ordering, Word};
+use crate::text::{MAX_NAME_BYTES, escaped};
 use crate::tool_map::ToolMap;
 use crate::totals::{Baselines, Totals};
 use crate::wall_clock::WallClock;
@@ -91,8 +92,7 @@ impl RegistryState {
         self.unknown_tool_calls.load(Ordering::Relaxed)
     }
 
-    /// Counts a call by a name that no tool has, and reports it to the hook. The name is escaped and
-    /// bounded, or empty.
+    /// Counts a call by a name that no tool has, and reports it to the hook.
     pub(crate) fn count_unknown_call(
         &self,
         name: &str,
@@ -103,8 +103,9 @@ impl RegistryState {
         let Some(hook) = &self.env.hook else {
             return;
         };
+        let name = escaped(name, MAX_NAME_BYTES);
         let begin = CallBegin {
-            name,
+            name: &name,
             tool: None,
             attempt: options.attempt,
             context: options.context.as_deref(),

@@ -1,4 +1,4 @@
-//! The hook around a call: where its scope is current, what it is told of the end and when, and
+//! The hook around a call: where its scope is current, what it receives at the end and when, and
 //! that nothing it does changes a count or harms a call.
 //!
 //! The clock is manual, and tokio's time is paused.
@@ -37,7 +37,7 @@ fn enter<R>(scope: u64, body: impl FnOnce() -> R) -> R {
     result
 }
 
-/// What the hook was told.
+/// A call as the hook received it.
 #[derive(Clone, Debug, PartialEq)]
 struct Told {
     scope: u64,
@@ -83,7 +83,7 @@ impl Book {
         self.told.lock().unwrap().clone()
     }
 
-    /// The one call that was told, and its one end.
+    /// Returns the only call that the hook received, and its only end.
     #[track_caller]
     fn one(&self) -> (Told, End) {
         let told = std::mem::take(&mut *self.told.lock().unwrap());
@@ -93,7 +93,7 @@ impl Book {
     }
 }
 
-/// Writes down what it is told.
+/// A hook that records what it receives.
 struct Notes {
     book: Arc<Book>,
     wants_content: bool,
@@ -209,7 +209,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Pending at the first poll; the scope of each poll is written down.
+/// Returns a future that is pending at the first poll. It records the scope of each poll.
 fn two_polls(seen: &Mutex<Vec<Option<u64>>>) -> impl Future<Output = ()> {
     let mut polls = 0;
     poll_fn(move |_| {
@@ -287,7 +287,7 @@ fn a_guard_enters_its_scope_where_the_host_says() {
     assert_eq!((told.attempt, told.call.as_deref()), (3, Some("c")));
     assert_eq!(end.outcome, Outcome::Failure(ErrorKind::Network));
     assert_eq!(end.message.as_deref(), Some("no route"));
-    // Without a hook the code just runs.
+    // Without a hook, the code runs without a scope.
     let plain = Registry::builder().pump(Pump::manual()).build().unwrap();
     let call = plain.register("tool").unwrap().start_owned();
     assert_eq!(call.in_scope(current), None);
@@ -326,7 +326,7 @@ fn a_call_by_name_is_in_its_scope_from_its_first_line() {
     assert_eq!(*seen.lock().unwrap(), [Some(100); 3]);
     let (told, end) = host.book.one();
     assert_eq!(end.outcome, Outcome::Failure(ErrorKind::ToolError));
-    // Not asked for.
+    // The hook does not ask for these.
     assert_eq!((told.arguments, end.result), (None, None));
 }
 
@@ -479,7 +479,7 @@ mod on_tokio {
         let runtime = runtime();
         runtime.block_on(async {
             let call = host.registry.invoke("tool", json!(0));
-            // Whether or not there was a thread by then.
+            // There may or may not have been a thread by then.
             assert!(call.within(Duration::ZERO).await.is_err());
             let (_, end) = host.book.one();
             assert_eq!(end.outcome, Outcome::Failure(ErrorKind::Timeout));
@@ -688,7 +688,7 @@ fn rejected_and_unknown_calls_are_told() {
             ("tool", 0, true)
         );
         assert!(end.message.as_deref().unwrap().contains(message), "{end:?}");
-        // Not asked for.
+        // The hook does not ask for these.
         assert_eq!(told.arguments, None);
         told
     };
@@ -715,14 +715,23 @@ fn rejected_and_unknown_calls_are_told() {
         .attempt(2)
         .into_future();
     assert!(poll(&mut call).is_ready());
-    host.registry.count_unknown_call();
+    let asked = host.registry.unknown_call("tele\u{1b}port").attempt(3);
+    asked.context(CallContext::new("s").call("d")).count();
+    // A host may pass on whatever a model sent.
+    host.registry.unknown_call(&"x".repeat(300)).count();
     let told = host.book.all();
-    for (told, (name, attempt, unknown)) in told.iter().zip([("tele\\u{1b}port", 2, 1), ("", 1, 2)])
-    {
+    let cut = "x".repeat(256);
+    let expected = [
+        ("tele\\u{1b}port", 2, None, 1),
+        ("tele\\u{1b}port", 3, Some("d"), 2),
+        (&cut, 1, None, 3),
+    ];
+    for (told, (name, attempt, call, unknown)) in told.iter().zip(expected) {
         assert_eq!(
             (told.name.as_str(), told.attempt, told.has_tool),
             (name, attempt, false)
         );
+        assert_eq!(told.call.as_deref(), call);
         let [end] = &told.ends[..] else {
             panic!("{told:?}")
         };
@@ -730,7 +739,7 @@ fn rejected_and_unknown_calls_are_told() {
         assert_eq!((end.latency, end.counted.3), (None, unknown));
         assert_eq!(told.arguments, None);
     }
-    assert_eq!(told.len(), 2);
+    assert_eq!(told.len(), 3);
 }
 
 #[test]
@@ -788,7 +797,7 @@ fn messages_are_redacted_bounded_or_off() {
 
 #[test]
 fn the_end_is_told_after_the_event() {
-    /// Looks how many events were offered by then.
+    /// Records how many events were offered by then.
     struct Looks {
         registry: OnceLock<WeakRegistry>,
         offered: Mutex<Vec<u64>>,
@@ -829,7 +838,7 @@ fn the_end_is_told_after_the_event() {
 // ---------------------------------------------------------------------------------------------
 // What a hook may do.
 
-/// Panics when it is dropped, with a payload that does so, too.
+/// A payload that panics when it is dropped, with a payload that does so, too.
 struct Bomb(u8);
 
 impl Drop for Bomb {
@@ -840,7 +849,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Where a hook panics.
+/// The place where a hook panics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum At {
     Wants,
@@ -1000,7 +1009,7 @@ fn a_hook_may_use_the_registry_and_its_own_calls_are_not_told() {
         fn call(&self, of: &str) {
             let registry = self.0.get().unwrap().upgrade().unwrap();
             registry.get("log").unwrap().run(|| ());
-            registry.count_unknown_call();
+            registry.unknown_call("teleport").count();
             let _ = registry.metrics();
             registry.pump();
             self.1.lock().unwrap().push(of.to_owned());
@@ -1037,7 +1046,7 @@ fn a_hook_may_use_the_registry_and_its_own_calls_are_not_told() {
         .unwrap();
     calls.0.set(registry.downgrade()).unwrap();
     let [tool, _] = ["tool", "log"].map(|name| registry.register(name).unwrap());
-    // A call that the tool makes is told.
+    // The hook receives a call that the tool makes.
     tool.run(|| registry.get("log").unwrap().run(|| ()));
     let told = [
         "tool", "in", "log", "in", "out", "end", "drop", "out", "end", "drop",
@@ -1077,7 +1086,7 @@ fn calls_that_a_hook_makes_are_told_to_no_other_hook() {
         .instrument(Calls(log.clone()))
         .build()
         .unwrap();
-    // A call that the tool makes is told.
+    // The hook receives a call that the tool makes.
     registry
         .register("tool")
         .unwrap()
@@ -1086,7 +1095,7 @@ fn calls_that_a_hook_makes_are_told_to_no_other_hook() {
     assert_eq!(other.registry.metrics().tools["log"].success(), 4);
 }
 
-/// A hook that keeps a weak registry goes with the registry, and so does what it keeps of calls.
+/// A hook that keeps a weak registry is dropped with the registry, and so are its scopes.
 #[test]
 fn a_hook_goes_with_the_last_owner_of_its_registry() {
     struct Goes(#[allow(dead_code, reason = "counted")] Arc<()>);
@@ -1109,7 +1118,7 @@ fn a_hook_goes_with_the_last_owner_of_its_registry() {
     let call = tool.start_owned();
     registry.shutdown();
     drop((tool, registry));
-    // A guard of a registry that is gone is told its end.
+    // The hook receives the end of a guard whose registry is gone.
     assert_eq!(Arc::strong_count(&here), 3);
     drop(call);
     assert_eq!(Arc::strong_count(&here), 1);
@@ -1128,7 +1137,7 @@ fn a_hook_that_wants_no_scope_is_not_told_the_end() {
     let tool = registry.register("tool").unwrap();
     assert_eq!(tool.run(|| Ok::<_, Infallible>(current())), Ok(None));
     tool.call().reject("no");
-    registry.count_unknown_call();
+    registry.unknown_call("teleport").count();
     let metrics = registry.metrics();
     assert_eq!(
         (
@@ -1142,7 +1151,7 @@ fn a_hook_that_wants_no_scope_is_not_told_the_end() {
     );
 }
 
-/// The guard of a call that was begun elsewhere is told its end also where the hook ends it.
+/// The hook also receives the end of a call that was begun elsewhere and that the hook itself ends.
 #[test]
 fn a_call_that_the_hook_ends_is_told_its_end() {
     struct Ends(Mutex<Option<toolmeter::OwnedCall>>, Mutex<Vec<Outcome>>);

@@ -1,5 +1,5 @@
 //! Every way to make a call, every way it can end, and a hook that panics in each of its methods:
-//! the hook is told one beginning before the call is counted, and one end after it is.
+//! the hook receives one beginning before the call is counted, and one end after it is.
 //!
 //! The clock is manual, and tokio's time is paused.
 #![cfg(all(feature = "auto_run", feature = "stream", not(toolmeter_loom)))]
@@ -23,7 +23,7 @@ use toolmeter::{
     Verdict, WeakRegistry, async_tool, sync_tool,
 };
 
-/// Where the hook panics.
+/// The place where the hook panics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum At {
     Nowhere,
@@ -43,7 +43,7 @@ const ALL: [At; 6] = [
     At::Drop,
 ];
 
-/// What a registry had counted of all tools: in flight, ended, rejected, and unknown.
+/// The counts of a registry over all tools: in flight, ended, rejected, and unknown.
 type Counted = (u64, u64, u64, u64);
 
 #[derive(Default)]
@@ -76,7 +76,7 @@ fn counted(registry: &Registry) -> Counted {
     )
 }
 
-/// Takes a second of the registry's clock for all it is told, and panics somewhere.
+/// A hook that takes a second of the registry's clock in each method, and panics in one of them.
 #[derive(Clone)]
 struct Hook(At, Arc<ManualClock>, Arc<Book>);
 
@@ -125,7 +125,7 @@ impl Drop for InCall {
     }
 }
 
-/// How a call that began ends.
+/// The end of a call that began.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {
     Success,
@@ -168,7 +168,7 @@ impl Ending {
         }
     }
 
-    /// Whether the tool never ends by itself.
+    /// Returns whether the tool never ends by itself.
     fn hangs(self) -> bool {
         matches!(self, Self::Dropped | Self::TimedOut)
     }
@@ -178,7 +178,7 @@ impl Ending {
         self
     }
 
-    /// What a tool that is called by name gives.
+    /// Returns the answer of a tool that is called by name.
     fn answer(self) -> Result<Value, ToolError> {
         match self.tool() {
             Self::Failure => Err(ToolError::new(ErrorKind::Network, "no route")),
@@ -189,7 +189,7 @@ impl Ending {
     }
 }
 
-/// How a call that began is made.
+/// The way in which a call that began is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Closure,
@@ -215,12 +215,12 @@ const WAYS: [Way; 9] = [
     Way::BlockingLoop,
 ];
 
-/// A way and an ending that are there together.
+/// Returns whether a call of this way can have this end.
 fn can_be(way: Way, ending: Ending) -> bool {
     match way {
         Way::Closure => !ending.hangs(),
         Way::Stream => ending != Ending::TimedOut,
-        // A guard does not know a panic from any other reason to be dropped.
+        // A guard cannot distinguish a panic from other reasons for its drop.
         Way::Guard | Way::OwnedGuard => !matches!(ending, Ending::TimedOut | Ending::Panic),
         _ => true,
     }
@@ -230,7 +230,7 @@ fn can_be(way: Way, ending: Ending) -> bool {
 struct Host {
     registry: Registry,
     book: Arc<Book>,
-    /// Dropped, it frees the threads of tools that hang.
+    /// Frees the threads of tools that hang when it is dropped.
     _free: mpsc::Sender<()>,
 }
 
@@ -330,7 +330,7 @@ impl Host {
                 polled(ending, async { drop(run.run(&mut model).await) }).await;
             }
         }
-        // Tasks of a loop that was dropped end.
+        // The tasks of a loop that was dropped end here.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -362,7 +362,7 @@ async fn polled(ending: Ending, call: impl Future) {
     }
 }
 
-/// Asks for one call, and is done.
+/// A model that asks for one call, and is done.
 struct Once(Option<ToolCall>);
 
 impl Model for Once {
@@ -383,7 +383,7 @@ fn block_on(call: impl Future<Output = ()>) {
         .build()
         .unwrap();
     runtime.block_on(call);
-    // Tasks and threads that were left end with it, or the test would not.
+    // The tasks and threads that are left end with it, or the test would hang.
     runtime.shutdown_background();
 }
 
@@ -408,7 +408,7 @@ fn every_way_and_every_end_is_told_once_whatever_the_hook_does() {
                         _ => (0, 0, 1),
                     };
                     assert_eq!(counts, expected, "{case}");
-                    // No time of the hook is the tool's.
+                    // The time of the hook is not counted for the tool.
                     let latency = &stats.latency;
                     for latency in [&latency.success, &latency.failure, &latency.cancelled] {
                         assert_eq!(latency.sum(), Duration::ZERO, "{case}");
@@ -504,7 +504,7 @@ fn every_refusal_is_told_once_whatever_the_hook_does() {
         (
             "unknown, as the host says",
             |host| {
-                host.registry.count_unknown_call();
+                host.registry.unknown_call("teleport").count();
                 Box::pin(async {})
             },
             not_found,
@@ -522,7 +522,7 @@ fn every_refusal_is_told_once_whatever_the_hook_does() {
             let end = [(outcome, None, once)];
             let expected = if at == At::Begin { &[][..] } else { &end };
             assert_eq!(*ends, expected, "{case}");
-            // By then it was counted, since it has no time.
+            // It was already counted by then, since it has no latency.
             assert_eq!(*book.begun.lock().unwrap(), [once], "{case}");
             assert_eq!(book.entered.load(Ordering::Relaxed), 0, "{case}");
             let dropped = u32::from(at != At::Begin);

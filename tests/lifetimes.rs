@@ -1,6 +1,6 @@
-//! Tools that come and go: that nothing which was counted vanishes, whatever is registered,
-//! deregistered, held and read meanwhile; that thousands of them cost what a few do, each; and
-//! that a registry ends with its last owner.
+//! Tools that come and go: no count vanishes, whatever is registered, deregistered, held and read
+//! meanwhile; each of thousands costs as much as each of a few; and a registry ends with its last
+//! owner.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -20,20 +20,20 @@ use toolmeter::{
     async_tool, sync_tool,
 };
 
-/// All calls of a name in a snapshot that ended or were refused.
+/// Returns the calls of a name in a snapshot that ended or were refused.
 fn calls(snapshot: &Snapshot, name: &str) -> u64 {
     snapshot
         .tool(name)
         .map_or(0, |stats| stats.finished() + stats.rejected)
 }
 
-/// All calls in a snapshot.
+/// Returns all calls in a snapshot.
 fn all_calls(snapshot: &Snapshot) -> u64 {
     let totals = snapshot.totals();
     totals.map_or(0, |stats| stats.finished() + stats.rejected)
 }
 
-/// Five calls, one for each way to end.
+/// Makes five calls, one for each way to end.
 fn five_calls(tool: &ToolHandle) {
     tool.start().succeed();
     tool.call().attempt(2).start().succeed();
@@ -58,7 +58,8 @@ enum Between {
 
 const BETWEEN: [Between; 3] = [Between::Held, Between::Dropped, Between::Departed];
 
-/// Five calls, deregistered, registered again, five calls; returns what is still held.
+/// Makes five calls of a tool, deregisters it, registers it again, and makes five more. Returns the
+/// handles that are still held.
 fn two_lives(
     registry: &Registry,
     between: Between,
@@ -149,7 +150,7 @@ fn what_was_counted_is_there_when_the_tool_is_gone_for_good() {
         assert_eq!(calls(&cursor.read(), "server__tool"), 0);
         assert_eq!(calls(&registry.reset_metrics(), "server__tool"), 10);
 
-        // Handed back: it is shown no more, but the totals have it.
+        // Its counts were handed back: it is no longer shown, but the totals have it.
         assert!(registry.metrics().tools.is_empty());
         assert_eq!(calls(&registry.totals(), "server__tool"), 10);
         registry.publish();
@@ -157,7 +158,7 @@ fn what_was_counted_is_there_when_the_tool_is_gone_for_good() {
     }
 }
 
-/// A handle of the first life, a call that is under way in it, and one of the second.
+/// There are a handle of the first life, a call that runs in it, and a handle of the second.
 #[test]
 fn calls_through_an_old_handle_are_counted_in_every_life() {
     let (registry, _) = registry();
@@ -213,7 +214,8 @@ fn a_hundred_lives_add_up() {
 
 const LIMIT: usize = 200;
 
-/// 20,000 tools, 10 at a time, each called once; `after` is done after each ten.
+/// Registers and deregisters tools, 10 for each of `numbers`, and calls each once. `after` runs
+/// after each ten.
 fn sessions(registry: &Registry, numbers: std::ops::Range<usize>, after: impl Fn(usize)) {
     for session in numbers {
         let specs = (0..10).map(|tool| format!("session_{session}_tool_{tool}"));
@@ -228,7 +230,7 @@ fn sessions(registry: &Registry, numbers: std::ops::Range<usize>, after: impl Fn
     }
 }
 
-/// That all calls are accounted for and that no more than the limit are told apart.
+/// Asserts that all calls are accounted for, and that no more names than the limits allow are kept.
 #[track_caller]
 fn assert_all_accounted(registry: &Registry) {
     let totals = registry.totals();
@@ -243,12 +245,12 @@ fn assert_all_accounted(registry: &Registry) {
     assert_eq!(all_calls(&registry.totals()), 20_000);
 }
 
-/// How many bytes of what `code` took on this thread are still in use when it ends.
+/// Returns the bytes that `code` allocated on this thread and that are still in use when it ends.
 fn bytes_kept(code: impl FnOnce()) -> i64 {
     measure(code).bytes_current
 }
 
-/// The first half of the sessions may take memory; the second half takes none.
+/// Asserts that only the first half of the sessions takes memory.
 fn assert_sessions_are_bounded(registry: &Registry, after: impl Fn(usize)) {
     sessions(registry, 0..1_000, &after);
     let kept = bytes_kept(|| sessions(registry, 1_000..2_000, &after));
@@ -304,7 +306,7 @@ fn short_lived_tools_do_not_wait_for_a_cursor() {
     assert_eq!(all_calls(&unread.read()), 0);
 }
 
-/// A cursor that is read while names become nameless, and resets besides: each call on one side.
+/// A cursor is read while names are forgotten, with resets in between. Each counts every call once.
 #[test]
 fn cursors_and_resets_count_each_short_lived_tool_once() {
     let registry = session_host();
@@ -359,8 +361,8 @@ fn names(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|tool| format!("tool_{tool}"))
 }
 
-/// What registering so many tools one by one takes, and then freeing them all, so that as many
-/// others can be registered.
+/// Returns the cost of registering `count` tools one by one, and then of freeing them all, so that
+/// as many others can be registered.
 fn come_and_go(registry: &Registry, count: usize) -> (AllocationInfo, Duration) {
     let began = Instant::now();
     let taken = measure(|| {
@@ -371,7 +373,7 @@ fn come_and_go(registry: &Registry, count: usize) -> (AllocationInfo, Duration) 
             registry.deregister(&name).unwrap();
         }
         drop(tools);
-        // Nothing is free before the tools are: there is room for as many alone.
+        // There is room for only as many tools, so these must be freed first.
         for name in names(count) {
             registry.register(format!("other_{name}")).unwrap();
         }
@@ -382,7 +384,7 @@ fn come_and_go(registry: &Registry, count: usize) -> (AllocationInfo, Duration) 
     (taken, began.elapsed())
 }
 
-/// The least that several runs took.
+/// The least cost of several runs.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
     allocations: u64,
@@ -406,11 +408,11 @@ impl Cost {
     }
 }
 
-/// That ten times as many tools take no more than `20` times as much of memory, of allocations
-/// and of time.
+/// Asserts that ten times as many tools take at most 20 times the memory, the allocations and the
+/// time.
 fn assert_linear(host: impl Fn(usize) -> Registry) {
-    // One at a time, so that these tests do not take each other's time; and in turn, so that a
-    // busy machine slows both.
+    // One test at a time, so that they do not slow each other down; and few and many in turn, so
+    // that a busy machine slows both.
     static TIMED: Mutex<()> = Mutex::new(());
     let _timed = TIMED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut few = Cost::MOST;
@@ -500,8 +502,8 @@ fn a_subscriber_loses_no_event_while_ten_thousand_tools_are_freed() {
     let began = Instant::now();
     for call in 0..CALLS {
         busy.start().succeed();
-        // 100 calls each millisecond, so that a pump that stands still for a third of a second
-        // loses events and one that does not loses none.
+        // 100 calls each millisecond, so that a pump that stops for a third of a second loses
+        // events, and one that does not stop loses none.
         let due = Duration::from_micros(10 * call);
         while call % 100 == 0 && began.elapsed() < due {
             thread::yield_now();
@@ -519,7 +521,7 @@ fn a_subscriber_loses_no_event_while_ten_thousand_tools_are_freed() {
 // ---------------------------------------------------------------------------------------------
 // The end of a registry.
 
-/// Ends when its call is done at the first poll.
+/// Calls a tool by name, which must be ready at the first poll.
 fn invoke(registry: &Registry, name: &str) -> serde_json::Value {
     at_once(registry.invoke(name, json!({}))).unwrap()
 }
@@ -548,7 +550,7 @@ fn a_registry_ends_with_its_last_owner_whatever_its_tools_hold() {
         assert!(weak.upgrade().is_some());
         drop(other);
         assert!(weak.upgrade().is_none());
-        // What is left counts on; the subscription gets its events and ends.
+        // The remaining handle still counts. The subscription receives its events and ends.
         handle.start().succeed();
         let heard: usize = events.iter().map(|batch| batch.len()).sum();
         assert_eq!(heard, 4);
@@ -579,7 +581,7 @@ fn a_call_that_holds_its_registry_holds_it_no_longer_than_it_runs() {
     assert_eq!(heard, 2);
 }
 
-/// A host that lets a tool own its registry: it ends when the tool is gone.
+/// A tool owns its registry, which ends when the tool is gone.
 #[test]
 fn a_tool_that_owns_its_registry_keeps_it_until_it_is_gone() {
     let registry = Registry::new();
@@ -660,7 +662,7 @@ fn get_or_register_continues_what_is_gone_and_refuses_what_is_no_name() {
 #[test]
 fn names_have_up_to_256_bytes() {
     let (registry, _) = registry();
-    // What MCP allows, behind a server's name.
+    // The longest name that MCP allows, after a server's name.
     let tool = "t".repeat(128);
     let name = format!("mcp__{}__{tool}", "s".repeat(128 - 7));
     assert_eq!(name.len(), 256);
@@ -706,14 +708,14 @@ fn a_name_from_outside_becomes_a_valid_one() {
 #[test]
 fn calls_of_unknown_tools_are_counted_by_hosts_and_by_invoke() {
     let (registry, _) = registry();
-    registry.count_unknown_call();
+    registry.unknown_call("teleport").count();
     let call = pin!(registry.invoke("nothing", json!({})).into_future());
     let polled = call.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Ready(Err(_))));
     let mut cursor = registry.intervals();
     assert_eq!(registry.metrics().unknown_tool_calls, 2);
     assert_eq!(registry.reset_metrics().unknown_tool_calls, 2);
-    registry.count_unknown_call();
+    registry.unknown_call("teleport").count();
     assert_eq!(registry.metrics().unknown_tool_calls, 1);
     assert_eq!(registry.totals().unknown_tool_calls, 3);
     assert_eq!(cursor.read().unknown_tool_calls, 1);
@@ -760,7 +762,7 @@ fn a_registry_tells_when_it_started_and_a_tool_when_it_was_first_registered() {
     }
     assert_eq!(registry.started_at(), started);
 
-    // The same tool when it comes back, as its counts are.
+    // It is the same tool when it comes back, as its counts are.
     registry.deregister("tool").unwrap();
     drop(tool);
     registry.pump();

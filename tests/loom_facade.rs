@@ -1,7 +1,7 @@
 //! Models of the facade, over a whole registry.
 //!
-//! What arc-swap publishes is behind the stand-in of `src/swap/model.rs`, which opens with what
-//! it leaves out. `tests/registry.rs` runs the real one.
+//! arc-swap is replaced by `src/swap/model.rs`, whose head lists what it leaves out.
+//! `tests/registry.rs` runs the real one.
 
 mod loom_support;
 
@@ -12,7 +12,8 @@ use toolmeter::{
     ToolHandle,
 };
 
-/// Its clock stands still, so it publishes in its first round and then only when it is told to.
+/// Returns a registry whose clock stands still, so it publishes in its first round and then only on
+/// request.
 fn registry() -> Registry {
     let builder = Registry::builder()
         .clock(ClockSource::Manual(StdArc::new(ManualClock::new())))
@@ -23,7 +24,7 @@ fn registry() -> Registry {
     builder.build().unwrap()
 }
 
-/// Two threads count and publish while a third reads: what it sees never goes back, and the last
+/// Two threads count and publish while a third reads: what it reads never decreases, and the last
 /// snapshot has everything.
 #[test]
 fn a_published_snapshot_is_never_older() {
@@ -32,8 +33,8 @@ fn a_published_snapshot_is_never_older() {
         let publishers = [(); 2].map(|()| {
             let registry = registry.clone();
             thread::spawn(move || {
-                // The least that a snapshot can show.
-                registry.count_unknown_call();
+                // The smallest change that a snapshot can show.
+                registry.unknown_call("teleport").count();
                 registry.publish();
             })
         });
@@ -56,7 +57,7 @@ fn two_cursors_and_a_reset_do_not_disturb_each_other() {
         let (mut one, mut other) = (registry.intervals(), registry.intervals());
         let counter = {
             let registry = registry.clone();
-            thread::spawn(move || registry.count_unknown_call())
+            thread::spawn(move || registry.unknown_call("teleport").count())
         };
         let resetter = {
             let registry = registry.clone();
@@ -72,8 +73,8 @@ fn two_cursors_and_a_reset_do_not_disturb_each_other() {
     });
 }
 
-/// A thread counts and resets while another reads: a snapshot is compared with a reset that was
-/// before it, never with one that took more than the snapshot has.
+/// A thread counts and resets while another reads. From a snapshot an earlier reset is subtracted,
+/// never one that counted more than the snapshot has.
 #[test]
 fn a_snapshot_is_never_less_than_nothing() {
     model("a_snapshot_is_never_less_than_nothing", || {
@@ -81,7 +82,7 @@ fn a_snapshot_is_never_less_than_nothing() {
         let resetter = {
             let registry = registry.clone();
             thread::spawn(move || {
-                registry.count_unknown_call();
+                registry.unknown_call("teleport").count();
                 registry.reset_metrics().unknown_tool_calls
             })
         };
@@ -92,13 +93,14 @@ fn a_snapshot_is_never_less_than_nothing() {
     });
 }
 
-/// Calls of the tool `shell`, and those of it that are in flight; `None` if it is not visible.
+/// Returns the calls of the tool `shell` that finished and those in flight, or `None` if it is not
+/// visible.
 fn shell(snapshot: &Snapshot) -> Option<(u64, u64)> {
     let stats = snapshot.tools.get("shell")?;
     Some((stats.finished(), stats.in_flight))
 }
 
-/// Calls of the tool that ended.
+/// Returns the calls of the tool that ended.
 fn finished(snapshot: &Snapshot) -> u64 {
     shell(snapshot).map_or(0, |counts| counts.0)
 }
@@ -171,8 +173,8 @@ fn a_handle_that_is_found_counts() {
     });
 }
 
-/// A registry with a tool that is deregistered and has one call in flight, which holds its last
-/// handle. Its pump has nothing left to publish.
+/// Returns a registry with a tool that is deregistered and has one call in flight, which holds its
+/// last handle. The pump has nothing left to publish.
 fn with_a_retired_tool() -> (Registry, OwnedCall) {
     let registry = registry();
     let call = register(&registry).unwrap().start_owned();
@@ -181,15 +183,15 @@ fn with_a_retired_tool() -> (Registry, OwnedCall) {
     (registry, call)
 }
 
-/// Rounds of the pump after which a tool that no thread holds has departed.
+/// Runs enough rounds of the pump for a tool that no thread holds to depart.
 fn depart(registry: &Registry) {
     for _ in 0..2 {
         registry.pump();
     }
 }
 
-/// A call ends and its handle, the last of a deregistered tool, goes while the pump lets tools
-/// depart: what it counted is there when it has departed.
+/// A call ends and drops the last handle of a deregistered tool while the pump lets tools depart.
+/// Its counts are there after the departure.
 #[test]
 fn a_departed_tool_keeps_its_counts() {
     model("a_departed_tool_keeps_its_counts", || {
@@ -228,7 +230,7 @@ fn a_reader_sees_a_departing_tool_whole() {
     });
 }
 
-/// The same, of a reader, a caller and the pump, each on a thread of its own.
+/// The same with a reader, a caller and the pump, each on a thread of its own.
 #[test]
 fn a_departure_is_between_two_readings_or_in_one() {
     model("a_departure_is_between_two_readings_or_in_one", || {
@@ -310,8 +312,8 @@ fn a_name_that_comes_back_continues_its_total() {
     });
 }
 
-/// The same, but whether it has departed when it comes back is the pump's matter, on a third
-/// thread.
+/// The same, but the pump runs on a third thread, so the tool may or may not have departed when it
+/// comes back.
 #[test]
 fn a_name_may_come_back_while_it_departs() {
     model("a_name_may_come_back_while_it_departs", || {

@@ -17,7 +17,7 @@ use toolmeter::{
     ToolStats, TryRecvError,
 };
 
-/// More rounds than it takes for a tool that no thread holds to depart and its memory to be free.
+/// More rounds than a tool that no thread holds takes to depart and to free its memory.
 const ROUNDS: usize = 3;
 
 struct Host {
@@ -40,7 +40,7 @@ impl Host {
         self.registry.register(ToolSpec::new(name)).unwrap()
     }
 
-    /// Rounds of the pump that each publish.
+    /// Runs rounds of the pump that each publish.
     fn rounds(&self) {
         for _ in 0..ROUNDS {
             self.clock.advance(Duration::from_secs(1));
@@ -56,12 +56,12 @@ impl Host {
         self.registry.metrics().tools[name].success()
     }
 
-    /// What was ever counted under the name, by `totals`.
+    /// Returns all successes ever counted under the name, by `totals`.
     fn ever(&self, name: &str) -> u64 {
         self.registry.totals().tools[name].success()
     }
 
-    /// Registers the tool, has it called so many times, and deregisters it; no handle is left.
+    /// Registers the tool, calls it `calls` times, and deregisters it. No handle is left.
     fn comes_and_goes(&self, name: &'static str, calls: u64) -> ToolId {
         let tool = self.register(name);
         for _ in 0..calls {
@@ -276,7 +276,7 @@ fn a_tool_on_loan_is_the_tool_that_is_registered() {
     assert_eq!(host.registry.metrics().unknown_tool_calls, 0);
 }
 
-/// It is counted like a handle: nothing that it counts is lost, and the tool departs after it.
+/// A loan is treated like a handle: none of its counts is lost, and the tool departs after it.
 #[test]
 fn a_tool_on_loan_goes_on_counting_when_its_name_is_free() {
     let host = Host::new();
@@ -298,7 +298,7 @@ fn a_tool_on_loan_goes_on_counting_when_its_name_is_free() {
     assert_eq!(host.success("shell"), 3, "gone, and its counts are not");
 }
 
-/// More loans on one thread than it can note in memory of its own.
+/// There are more loans on one thread than it can record in its own memory.
 #[test]
 fn any_number_of_tools_can_be_on_loan_at_once() {
     let host = Host::new();
@@ -316,7 +316,7 @@ fn any_number_of_tools_can_be_on_loan_at_once() {
     assert!(metrics.tools.values().all(|stats| stats.success() == 1));
 }
 
-/// Whatever is counted of a tool, before and after it departs.
+/// All counts of a tool are the same before and after it departs.
 #[test]
 fn a_departed_tool_shows_all_that_it_counted() {
     let host = Host::new();
@@ -353,7 +353,7 @@ fn a_departed_tool_shows_all_that_it_counted() {
     assert_eq!(host.registry.totals().tools["shell"], *stats);
 }
 
-/// A departed tool is shown until a reset has handed its counts back; `totals` shows it for ever.
+/// A departed tool is shown until a reset has handed its counts back; `totals` always shows it.
 #[test]
 fn a_reset_hands_back_what_a_departed_tool_counted() {
     let host = Host::new();
@@ -371,7 +371,7 @@ fn a_reset_hands_back_what_a_departed_tool_counted() {
     assert!(host.registry.published().tools.is_empty());
     assert_eq!(host.ever("shell"), 3);
 
-    // Reset before it departs: nothing is new when it does.
+    // After a reset before its departure, nothing is new when it departs.
     let shell = host.register("shell");
     shell.start().succeed();
     host.registry.deregister("shell").unwrap();
@@ -458,7 +458,7 @@ fn registering_again_continues_the_counts_while_the_tool_is_held() {
     assert!(!host.registry.metrics().tools["shell"].retired);
 }
 
-/// A tool that is disabled goes, and another of its name comes: while a handle of the first is
+/// A disabled tool is deregistered and its name registered again, while a handle of the first is
 /// left, and after that.
 #[test]
 fn a_tool_that_is_registered_again_is_enabled_whether_or_not_it_departed() {
@@ -518,7 +518,7 @@ fn registering_again_continues_the_counts_after_the_tool_departed() {
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
 
-/// The text of an error that was kept before the tool departed is the last one's after that.
+/// The text of the last error before the departure is kept after it.
 #[test]
 fn the_last_error_outlives_a_departure_and_a_return() {
     let host = Host::new();
@@ -556,7 +556,7 @@ fn reused_memory_counts_from_zero_for_another_name() {
         tool.start().fail(ErrorKind::Timeout, "too late");
         tool.call().reject("denied");
         drop(tool.start());
-        // Its end is never counted, not even as another tool's.
+        // Its end is never counted, not even for another tool.
         std::mem::forget(tool.start());
         host.registry.deregister(name).unwrap();
         drop(tool);
@@ -598,7 +598,7 @@ fn departed_names_are_bounded_and_their_counts_are_not_lost() {
     check(&host.registry.totals());
     assert!(cursor.read().nameless.is_none());
 
-    // A name that is not kept any more is a new one when it comes again.
+    // A name that is no longer kept is new when it is registered again.
     host.comes_and_goes("f", 10);
     host.rounds();
     let metrics = host.registry.metrics();
@@ -607,7 +607,7 @@ fn departed_names_are_bounded_and_their_counts_are_not_lost() {
     assert_eq!(host.registry.totals().totals().unwrap().success(), 31);
 }
 
-/// A tool that a baseline knows by its name loses it: the difference is not counted twice.
+/// A tool whose name is in a baseline loses that name. The difference is not counted twice.
 #[test]
 fn what_loses_its_name_after_a_reset_is_handed_back_once() {
     let host = Host::with(|builder| builder.tool_limit(1));
@@ -636,7 +636,7 @@ fn totals_know_nothing_of_resets() {
     let shell = host.register("shell");
     for calls in 1..=3 {
         shell.start().succeed();
-        host.registry.count_unknown_call();
+        host.registry.unknown_call("teleport").count();
         let cleared = host.registry.reset_metrics();
         assert_eq!(cleared.tools["shell"].success(), 1);
         let totals = host.registry.totals();
@@ -647,9 +647,9 @@ fn totals_know_nothing_of_resets() {
     assert_eq!(host.success("shell"), 0);
 }
 
-/// Deregistered twice before it departs, a name stands twice among the tools that wait to depart.
-/// The second of them is seen long after the first has departed, when the name is retired again
-/// and its handle still counts.
+/// A name that is deregistered twice before it departs is twice in the queue of tools that wait to
+/// depart. The second entry is reached long after the first has departed, when the name is retired
+/// again and its handle still counts.
 #[test]
 fn a_tool_that_waited_twice_departs_once() {
     const HELD: [&str; 7] = ["x1", "x2", "x3", "x4", "x5", "x6", "x7"];
@@ -660,8 +660,8 @@ fn a_tool_that_waited_twice_departs_once() {
             host.registry.deregister(name).unwrap();
         }
     };
-    // Four tools are looked at while one is registered: first x1, x2, x3 and the tool, which
-    // departs, then x4 to x7.
+    // Each registration checks four tools: first x1, x2, x3 and the tool, which departs, then x4 to
+    // x7.
     let tool = host.register("tool");
     retire(&HELD[..3]);
     retire(&["tool"]);
@@ -685,8 +685,8 @@ fn a_tool_that_waited_twice_departs_once() {
     drop(held);
 }
 
-/// Of two that are registered at once, the first lets the second depart, whose name is about to
-/// come back.
+/// Two tools are registered at once. The registration of the first must not let the second depart,
+/// whose name is about to come back.
 #[test]
 fn of_many_that_are_registered_at_once_none_departs_meanwhile() {
     let host = Host::with(|builder| builder.tool_limit(2));
@@ -710,7 +710,7 @@ fn of_many_that_are_registered_at_once_none_departs_meanwhile() {
     assert!(!host.sees("old"), "it departed again");
 }
 
-/// A retired tool that departs while room is made is new among those that are registered.
+/// A retired tool that departs to make room counts as a new one among those that are registered.
 #[test]
 fn a_list_that_makes_its_own_names_depart_keeps_to_the_limit() {
     let host = Host::with(|builder| builder.tool_limit(2));
@@ -727,8 +727,8 @@ fn a_list_that_makes_its_own_names_depart_keeps_to_the_limit() {
     assert_eq!(host.success("a"), 2);
 }
 
-/// Servers reconnect while their tools are called and everybody reads: nothing goes back, and in
-/// the end everything was counted once on each side.
+/// Servers reconnect while their tools are called and all readers read. No count decreases, and in
+/// the end every call was counted once by each reader.
 #[test]
 fn nothing_is_lost_while_tools_come_and_go_under_load() {
     const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -793,7 +793,7 @@ fn nothing_is_lost_while_tools_come_and_go_under_load() {
     }
 }
 
-/// What is inside of a registry holds it weakly.
+/// Values inside a registry hold it weakly.
 #[test]
 fn a_weak_reference_keeps_nothing_alive() {
     let Host { registry, .. } = Host::new();

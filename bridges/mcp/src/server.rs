@@ -279,7 +279,8 @@ impl<H: ServerHandler> Metered<H> {
         mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = self.tool(&request.name, &context).await else {
-            self.registry.count_unknown_call();
+            let asked = self.registry.unknown_call(&request.name);
+            asked.context(self.call_context(&context)).count();
             let answer = Contained::new(async { self.handler.call_tool(request, context).await });
             return answer.await.unwrap_or_else(|_| Err(panicked()));
         };

@@ -117,7 +117,7 @@ fn every_outcome_and_kind_is_counted() {
         tool.call().attempt(3).start().succeed();
         tool.start().cancel();
         tool.call().reject("denied");
-        host.registry.count_unknown_call();
+        host.registry.unknown_call("teleport").count();
         host.registry.reset_metrics();
         let running = tool.start();
         let exported = exporter.export_to(&recorder);
@@ -404,7 +404,7 @@ fn use_tools(host: &Host, tools: &[ToolHandle]) {
         tool.start().cancel();
         tool.call().reject("denied");
     }
-    host.registry.count_unknown_call();
+    host.registry.unknown_call("teleport").count();
 }
 
 /// Wherever the recorder panics, the exports after that make up for it.

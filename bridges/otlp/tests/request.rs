@@ -221,7 +221,7 @@ fn every_outcome_and_kind_is_counted() {
     for _ in 0..3 {
         tool.call().reject("denied");
     }
-    host.registry.count_unknown_call();
+    host.registry.unknown_call("teleport").count();
     let running = tool.start();
     expected.extend([
         (ended("tool", "success", ""), 1),

@@ -1,20 +1,21 @@
 //! The calls in the messages between a client and a server.
 //!
-//! Owns the [`Follower`]: lines of both directions in, calls of a registry out. It does no I/O, and
-//! its time is the registry's clock. Promises:
+//! The [`Follower`] takes the lines of both directions, and makes calls of a registry from them. It
+//! does no I/O, and takes the time from the registry's clock. Guarantees:
 //!
 //! - Each `tools/call` request with an id is one call, and ends exactly once: with the answer of this
 //!   id from the server, with the client's `notifications/cancelled`, or with the connection.
-//! - Ids are those of the client's requests. The server numbers its own requests, and what the client
-//!   answers to them, or the server cancels of them, is no end of a call, even of the same id.
+//! - Ids are those of the client's requests. The server numbers its own requests. The client's
+//!   answers to them, and the server's cancellations of them, do not end a call, even one of the same
+//!   id.
 //! - At most [`CALL_LIMIT`] calls are followed at a time.
 //!
 //! # Names
 //!
-//! Until the server has told its tools, a call registers its tool. From then on a name that is in no
-//! list of it is counted as unknown: models invent names. A list that goes on (`nextCursor`), and one
-//! that the server says has changed, is not all that it has, so names are believed again until all
-//! of a list was seen.
+//! Until the server has listed its tools, a call registers its tool. From then on a call of a name
+//! that is in none of its lists is counted as unknown, because models invent names. A list that is
+//! continued (`nextCursor`), or that the server has reported as changed, is not complete, so calls
+//! register their tools again until the last page of a list has been seen.
 
 use crate::scan::{Answer, Id, Line, LineKind, Message, Scanner};
 use std::collections::HashMap;
@@ -24,11 +25,11 @@ use toolmeter_mcp::rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 use toolmeter_mcp::rmcp::{ErrorData, ServiceError};
 use toolmeter_mcp::verdict;
 
-/// The limit of calls that are followed at a time: more than any client makes, so that one that never reads
-/// answers cannot make the proxy grow.
+/// The limit of calls that are followed at a time. It is more than any client makes, and bounds the memory
+/// that a client can take by calls that are never answered.
 pub(crate) const CALL_LIMIT: usize = 1 << 16;
 
-/// Who sent a line.
+/// The sender of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     Client,
@@ -49,7 +50,7 @@ pub(crate) struct Tally {
     pub(crate) not_followed: u64,
 }
 
-/// The state of one direction.
+/// Counts of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) lines: u64,
@@ -70,7 +71,8 @@ pub(crate) struct Follower {
     calls: HashMap<Id, InFlight>,
     /// The progress tokens of calls in flight.
     tokens: HashMap<Id, Id>,
-    /// The ids of cancelled calls, of which an answer may be under way: as many as fit.
+    /// The ids of cancelled calls, whose answers may still arrive; after cancellations by the
+    /// client at most [`CALL_LIMIT`].
     cancelled: HashMap<Id, ()>,
     is_listed: bool,
     is_closed: bool,
@@ -95,7 +97,7 @@ impl Follower {
         self.tally
     }
 
-    /// Takes what one side said.
+    /// Takes a line that one side sent.
     pub(crate) fn take(&mut self, from: From, line: &mut Line<'_>) {
         let seen = match from {
             From::Client => &mut self.tally.client,
@@ -114,8 +116,8 @@ impl Follower {
         }
     }
 
-    /// The client will read no more answers, or does not wait for them: calls in flight are
-    /// cancelled.
+    /// Cancels the calls in flight, because the client reads no more answers, or does not wait for
+    /// them.
     pub(crate) fn client_gone(&mut self) {
         self.is_closed = true;
         self.tokens.clear();
@@ -125,7 +127,8 @@ impl Follower {
         }
     }
 
-    /// The server will answer no more: calls in flight have failed, unless the client had left before.
+    /// Ends the calls in flight, because the server answers no more: they have failed, unless the
+    /// client had left before, and are then cancelled.
     pub(crate) fn server_gone(&mut self, client_left: bool) {
         if client_left {
             return self.client_gone();
@@ -146,22 +149,22 @@ impl Follower {
                     call.cancel();
                 }
             }
-            // The answers of the client are to requests of the server.
+            // Answers of the client are answers to requests of the server.
             _ => {}
         }
     }
 
     fn begin(&mut self, message: Message) {
-        let handle = self.handle(message.name.as_deref().unwrap_or_default());
-        let Some(handle) = handle else {
-            self.registry.count_unknown_call();
+        let name = message.name.as_deref().unwrap_or_default();
+        let Some(handle) = self.handle(name) else {
+            self.registry.unknown_call(name).count();
             return;
         };
         let Some(id) = message.id else {
             self.tally.not_followed += 1;
             return;
         };
-        // An id that is used again while its call is in flight: its answer cannot be told.
+        // The id is used again while its call is in flight, so its answer could not be assigned.
         if let Some(call) = self.end(&id, false) {
             call.cancel();
         }
@@ -241,7 +244,7 @@ impl Follower {
     }
 }
 
-/// By the rules that servers and clients in a process are judged by.
+/// Classifies an answer by the rules that hold for metered servers and clients, too.
 fn judge(answer: Answer) -> Verdict {
     match answer {
         Answer::Result {
@@ -280,7 +283,7 @@ impl Session {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to read one direction.
+    /// Returns a reader of one direction.
     pub(crate) fn direction(&self, from: From) -> Direction<'_> {
         Direction {
             session: self,
@@ -290,7 +293,7 @@ impl Session {
     }
 }
 
-/// Reads one direction of a session.
+/// A reader of one direction of a session.
 pub(crate) struct Direction<'a> {
     session: &'a Session,
     from: From,
@@ -308,7 +311,7 @@ impl Direction<'_> {
         scanner.feed(bytes, |mut line| session.lock().take(*from, &mut line));
     }
 
-    /// Takes what stands behind the last newline: nothing more will come.
+    /// Takes the line behind the last newline, after the last bytes.
     pub(crate) fn finish(&mut self) {
         let Self {
             session,

@@ -60,9 +60,18 @@ impl<'a> IntoFuture for PeerCall<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let inner = self.inner;
+            let mut context = self.context.unwrap_or_else(|| CallContext::new(""));
+            context = context
+                .label(attribute::KIND, "client")
+                .label(attribute::METHOD, "tools/call")
+                .label(attribute::TOOL, &*self.params.name);
+            if let Some(server) = &inner.server {
+                context = context.label("mcp.server", &**server);
+            }
             let tool = inner.names().get(&self.params.name);
             let Some(tool) = tool else {
-                inner.registry.count_unknown_call();
+                let asked = inner.registry.unknown_call(&self.params.name);
+                asked.attempt(self.attempt).context(context).count();
                 let sent = inner.send(self.params);
                 return match self.limit {
                     None => sent.await,
@@ -72,14 +81,6 @@ impl<'a> IntoFuture for PeerCall<'a> {
                     },
                 };
             };
-            let mut context = self.context.unwrap_or_else(|| CallContext::new(""));
-            context = context
-                .label(attribute::KIND, "client")
-                .label(attribute::METHOD, "tools/call")
-                .label(attribute::TOOL, &*self.params.name);
-            if let Some(server) = &inner.server {
-                context = context.label("mcp.server", &**server);
-            }
             let call = tool.call().attempt(self.attempt).context(context);
             let call = call.classify(verdict);
             let sent = inner.send(self.params);

@@ -63,7 +63,7 @@ impl Script {
             }
             ["unknown", times] => {
                 for _ in 0..times.parse()? {
-                    self.tools.count_unknown_call();
+                    self.tools.unknown_call("teleport").count();
                 }
             }
             ["reset"] => drop(self.tools.reset_metrics()),

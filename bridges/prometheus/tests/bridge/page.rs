@@ -103,7 +103,7 @@ fn every_number_of_a_snapshot_is_on_the_page() {
         .unwrap();
     use_in_all_ways(&host, &tools[0]);
     host.call(&tools[1], 1, 1_048_576, Ending::Failure(ErrorKind::Other));
-    host.tools.count_unknown_call();
+    host.tools.unknown_call("teleport").count();
     let hangs = tools[1].start();
     let series = host.series();
     assert_same(&series, &host.tools.totals());

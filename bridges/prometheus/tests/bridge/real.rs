@@ -39,7 +39,7 @@ fn used() -> Host {
     for tool in &tools[..3] {
         use_in_all_ways(&host, tool);
     }
-    host.tools.count_unknown_call();
+    host.tools.unknown_call("teleport").count();
     host.tools.deregister("web_search").unwrap();
     host.tools.reset_metrics();
     host
