@@ -1,4 +1,4 @@
-//! What one metered call costs, by the way in which it is made and by who listens.
+//! The cost of one metered call, by the way in which it is made and the number of subscribers.
 //!
 //! `floor` is two reads of the registry's clock, which every metered call makes. The ways are a
 //! guard that is finished (`start_and_finish`), a closure (`run`), a future (`run_async`) and a
@@ -6,17 +6,17 @@
 //! subscribers. Futures are polled once, where they end, so no runtime is in the figures.
 //!
 //! `pair_around` and `call_around` are the two reads of the clock and a guard around a tool that
-//! works: a chain of so many dependent multiplications. Their difference is what metering adds
-//! there, which is more than around a tool that does nothing.
+//! works: a chain of as many dependent multiplications as the number says. Their difference is what
+//! metering adds there, and is more than around a tool that does nothing.
 //!
 //! Calls are timed in bursts that the rings have room for; in between, the same thread pumps and
 //! every subscription receives everything. Before and after, every call must have been counted
 //! and every event received.
 //!
 //! What it does not show: the pump at work on another core meanwhile, rings that overflow, single
-//! slow calls, and tools that leave the caches cold. The peers' benchmark, `tools/peers`, has
-//! the first three. Criterion measures one thing after the other, so on a machine that is busy
-//! now and then, ratios of two figures are those of `tools/peers`, which takes turns.
+//! slow calls, and tools that leave the caches cold. The peers' benchmark, `tools/peers`, has the
+//! first three. Criterion measures one thing after the other, so on a machine that is busy at
+//! times, ratios of two figures should be taken from `tools/peers`, whose measurements take turns.
 
 mod support;
 
@@ -31,7 +31,7 @@ use support::{Host, TOOL, builder, clock_pair, in_bursts, mostly_untimed, run};
 use toolmeter::{Clock, async_tool};
 
 const SUBSCRIBERS: [usize; 3] = [0, 1, 8];
-/// Steps of a tool that works; about 0.4 ns each.
+/// The steps of a tool that works, about 0.4 ns each.
 const STEPS: [u64; 3] = [150, 300, 3_000];
 
 fn main() {
@@ -77,7 +77,7 @@ fn around_work(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// So many multiplications, each of which waits for the one before.
+/// Does `steps` multiplications, each of which waits for the one before.
 fn work(steps: u64) {
     let product = (0..black_box(steps)).fold(black_box(3), |x: u64, _| x.wrapping_mul(3) ^ 5);
     black_box(product);
@@ -115,7 +115,7 @@ fn calls(criterion: &mut Criterion, subscribers: usize) {
     group.finish();
 }
 
-/// Polls a future that never waits. One that did would be no success, and fail the check.
+/// Polls a future that must be ready. Otherwise its call is not a success, and the check fails.
 fn polled_once<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

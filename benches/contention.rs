@@ -1,4 +1,4 @@
-//! What a metered call costs while other threads make calls too.
+//! The cost of a metered call while other threads make calls, too.
 //!
 //! 1, 2, 4 and 8 threads make calls at once, all on `one_tool`, or each on one of their
 //! `own_tools`; `floor` is two reads of the clock on as many threads. A figure is the time from the
@@ -9,9 +9,9 @@
 //!
 //! What it does not show: with more threads than cores, the threads take turns, and a figure grows
 //! with their number for the floor as for the calls, so compare figures of one number of threads
-//! only. Nor does it show more cores than this machine has, nor whether the threads
-//! really ran beside each other: on a machine that is busy, even two take turns, and then neither
-//! contention nor its absence shows. The floor of two threads tells: it should be that of one.
+//! only. Nor does it show more cores than this machine has, nor whether the threads really ran at
+//! the same time: on a busy machine even two threads take turns, and the figures then show nothing
+//! about contention. The floor of two threads shows this case: it should equal that of one.
 
 mod support;
 
@@ -23,15 +23,15 @@ use support::{builder, clock_pair, run, specs, successes};
 use toolmeter::{Registry, ToolHandle};
 
 const THREADS: [usize; 4] = [1, 2, 4, 8];
-/// Calls that each thread makes before it is timed: the first takes it a stripe.
+/// The number of calls that each thread makes before it is timed. The first takes a stripe.
 const WARM_UP: u64 = 256;
-/// Calls of each thread before anything is timed, to see that they are counted.
+/// The number of calls of each thread before anything is timed, to check that they are counted.
 const CHECK_CALLS: u64 = 10_000;
 
 fn main() {
     let mut criterion = support::criterion();
     let mut group = criterion.benchmark_group("contention");
-    // Samples of one length, in all of which the threads get to run beside each other.
+    // Samples of the same length, in each of which the threads get to run at the same time.
     group.sampling_mode(SamplingMode::Flat);
     for threads in THREADS {
         let registry = new_registry();
@@ -57,7 +57,7 @@ fn new_registry() -> Registry {
     builder().build().expect("the settings are in range")
 }
 
-/// Threads that call the tools of one registry, and how many calls they made.
+/// Threads that call the tools of one registry, and the number of their calls.
 struct Team {
     registry: Registry,
     tools: Vec<ToolHandle>,
@@ -77,7 +77,7 @@ impl Team {
         }
     }
 
-    /// The time in which every thread makes so many calls.
+    /// Returns the time in which every thread makes `calls` calls.
     fn time(&mut self, calls: u64) -> Duration {
         let tools = &self.tools;
         let busy = at_once(self.threads, calls, |thread| {
@@ -92,7 +92,8 @@ impl Team {
     }
 }
 
-/// The time in which each of `threads` threads calls `work`, with its number, `times` times.
+/// Returns the time in which each of `threads` threads calls `work`, with its number, `times`
+/// times.
 fn at_once(threads: usize, times: u64, work: impl Fn(usize) + Sync) -> Duration {
     let start = Barrier::new(threads);
     let work_on = |thread| {

@@ -1,13 +1,14 @@
-//! What the events of a call cost on their way: offering, draining, fanning out.
+//! The cost of the events of a call: offering, draining, fanning out.
 //!
-//! All of it through `toolmeter-events`, without a registry, a clock or a thread around it:
+//! All of it is measured through `toolmeter-events`, without a registry, a clock or a thread around
+//! it:
 //!
 //! - `offer`: one event into a ring with `room`, in bursts between which the ring is emptied, and
 //!   into one that is `full`, where it is counted as lost. A `Started` and an end in turn.
 //! - `drain`: one round over 1,000 events that wait in as many stripes as the number says, sorted
-//!   by time. Freeing the events is not in it.
-//! - `fan_out`: 1,000 events to as many subscribers as the number says. What they receive
-//!   is not in it.
+//!   by time. Freeing the events is not included.
+//! - `fan_out`: 1,000 events to as many subscribers as the number says. Receiving them is not
+//!   included.
 //!
 //! Before and after, the accounts must add up: offered is lost plus drained, and every subscriber
 //! received everything.
@@ -30,7 +31,7 @@ use toolmeter_events::{
 
 const TOOL: ToolId = ToolId::new(1);
 const RING_CAPACITY: usize = 4_096;
-/// Events in one round.
+/// The number of events in one round.
 const EVENTS: u64 = 1_000;
 const STRIPES: [usize; 4] = [1, 2, 8, 16];
 const SUBSCRIBERS: [usize; 3] = [1, 8, 64];
@@ -44,7 +45,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Rings with their drain, and what was offered.
+/// Rings with their drain, and the number of events offered.
 struct Bench {
     rings: Arc<Rings>,
     drain: Drain,
@@ -63,7 +64,7 @@ impl Bench {
         }
     }
 
-    /// Offers [`EVENTS`] events, by turns to each stripe.
+    /// Offers [`EVENTS`] events, to each stripe in turn.
     fn fill(&mut self) {
         let stripes = self.rings.stripes();
         for stripe in (0..stripes).cycle().take(EVENTS as usize) {
@@ -82,7 +83,7 @@ impl Bench {
     }
 }
 
-/// Offers the event of this number: a start, or the end of the call before. Times rise.
+/// Offers the event of this number: a start, or the end of the call before. Times increase.
 #[inline(always)]
 fn offer_one(rings: &Rings, stripe: usize, number: u64) {
     let draft = if number.is_multiple_of(2) {
@@ -214,7 +215,7 @@ fn fan_out(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Receives all batches that wait; how many events they hold.
+/// Receives all batches that are queued. Returns the number of their events.
 fn received(subscription: &Subscription) -> u64 {
     let batches = std::iter::from_fn(|| subscription.try_recv().ok());
     batches.map(|batch| batch.len() as u64).sum()

@@ -1,19 +1,19 @@
-//! What a metered call costs as everything else grows: it should stay the same.
+//! The cost of a metered call as everything else grows, which should stay the same.
 //!
-//! - `tools`: one of so many is called through its handle (`one_of`) or by its name
+//! - `tools`: one of this many tools is called through its handle (`one_of`) or by its name
 //!   (`by_name_of`), or all of them in turn through their handles (`each_of`).
-//! - `subscribers`: calls with so many subscribers. With none, no event is made.
-//! - `stripes`: of the registry. One thread calls, so one stripe is used.
-//! - `snapshots`: taken before, of each kind: fresh, published, reset and interval; the
-//!   intervals by as many cursors as the number says, all of which live.
+//! - `subscribers`: calls with this many subscribers. With none, no event is made.
+//! - `stripes`: a registry with this many stripes. One thread calls, so one stripe is used.
+//! - `snapshots`: this many of each kind are taken before: fresh, published, reset and interval.
+//!   The intervals are read by as many cursors, all of which still exist.
 //!
 //! With subscribers, calls are timed in bursts that the rings have room for; in between, the same
 //! thread pumps and every subscription receives everything. Before and after, every call must have
 //! been counted and every event received.
 //!
-//! What it does not show: snapshots taken while calls run, which costs the calls the cache lines
-//! that the reader takes. `each_of` does depend on the number of tools once their counters do not
-//! fit into the caches: that is what memory costs, not a search.
+//! What it does not show: snapshots taken while calls run, which take cache lines away from the
+//! calls. `each_of` does depend on the number of tools once their counters do not fit into the
+//! caches. That is the cost of memory, not of a search.
 
 mod support;
 

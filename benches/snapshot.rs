@@ -1,16 +1,16 @@
-//! What reading costs: `metrics`, `published`, `reset` and `intervals`, by the number of tools.
+//! The cost of reading: `metrics`, `published`, `reset` and `intervals`, by the number of tools.
 //!
 //! Every tool was called on two threads, each of which has a stripe: calls that took 1 ms to 8 s,
 //! one to an octave, and one failure and one cancelled call besides. A manual clock gives the calls
 //! these latencies. Before each reset and each interval every tool is called once more, so that
 //! there is something new to read in all of them; neither that nor freeing the snapshot is timed.
 //!
-//! Before anything is timed, the snapshot must hold every call; after it, all resets and all
-//! intervals added up must hold every call made meanwhile, once.
+//! Before anything is timed, the snapshot must hold every call. Afterwards, all resets added up and
+//! all intervals added up must hold every call made meanwhile, once.
 //!
-//! What it does not show: calls under way meanwhile, more stripes in use, histograms that are
-//! fuller (`tools/peers --figures` reads tools whose latencies span twenty octaves in all three
-//! outcomes), and what a snapshot costs as text or JSON.
+//! What it does not show: calls that run meanwhile, more stripes in use, histograms that are fuller
+//! (`tools/peers --figures` reads tools whose latencies span twenty octaves in all three outcomes),
+//! and the cost of a snapshot as text or JSON.
 
 mod support;
 
@@ -58,7 +58,7 @@ impl Host {
             .expect("the settings are in range");
         let tools = registry.register_all(specs(tools));
         let tools = tools.expect("the names are new");
-        // The main thread keeps its stripe, so the other one gets another.
+        // The main thread keeps its stripe, so the other thread gets another.
         use_all(&tools, &clock);
         thread::scope(|scope| {
             scope.spawn(|| use_all(&tools, &clock));
@@ -116,7 +116,7 @@ impl Host {
         assert_eq!(sums(&self.registry.metrics()), [0; 3]);
     }
 
-    /// Benches a reading of what is new; all of them together must have every call once.
+    /// Benches a reading of what is new. All readings together must have every call once.
     fn read_new(
         &self,
         group: &mut BenchmarkGroup<'_, WallTime>,
@@ -154,14 +154,14 @@ fn use_all(tools: &[ToolHandle], clock: &ManualClock) {
     }
 }
 
-/// The time that a reading takes, and what was read.
+/// Returns the time that a reading takes, and the snapshot.
 fn timed(read: impl FnOnce() -> Snapshot) -> (Duration, Snapshot) {
     let start = Instant::now();
     let snapshot = black_box(read());
     (start.elapsed(), snapshot)
 }
 
-/// Successes, failures and cancelled calls of all tools.
+/// Returns the successes, failures and cancelled calls of all tools.
 fn sums(snapshot: &Snapshot) -> [u64; 3] {
     let sum = |count: fn(&ToolStats) -> u64| snapshot.tools.values().map(|tool| count(tool)).sum();
     [

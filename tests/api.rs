@@ -1,11 +1,11 @@
-//! The public names and what the compiler promises of them.
+//! The public names and their auto traits.
 //!
-//! Each re-export of the crate is named once, so that none can vanish or change its kind
-//! unseen. The bounds are checked when this file is compiled.
+//! Each re-export of the crate is named once, so that none can vanish or change its kind unnoticed.
+//! The bounds are checked when this file is compiled.
 //!
-//! All types may be shared between threads and may be used after a panic that was caught, except
-//! a few that hold what is not ours to promise. Those are checked not to be more than they are, so
-//! that no user comes to rely on it by chance.
+//! All types may be shared between threads and may be used after a panic that was caught, except a
+//! few that hold foreign code. Those are checked to have no more traits than these, so that no user
+//! relies on one by chance.
 #![cfg(not(toolmeter_loom))]
 
 use std::error::Error;
@@ -13,7 +13,7 @@ use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe, catch_unwind};
 
-/// What may be used on several threads at once, and after a panic that was caught.
+/// The types that may be used on several threads at once, and after a panic that was caught.
 trait Shared: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug {}
 impl<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug> Shared for T {}
 
@@ -127,7 +127,8 @@ const _: () = {
     read::<toolmeter::ErrorKind>();
 };
 
-/// Says whether a type has a trait: a constant of the type goes before one of a trait.
+/// Constants that show whether a type has a trait: an inherent constant takes precedence over that
+/// of a trait.
 struct Has<T: ?Sized>(PhantomData<T>);
 trait HasNot {
     const SEND: bool = false;
@@ -153,7 +154,7 @@ impl<T: Clone> Has<T> {
     const CLONE: bool = true;
 }
 
-/// Send and sync, unwind safe by value and by reference.
+/// Expands to two pairs: `Send` and `Sync`, then unwind safe by value and by reference.
 macro_rules! facts {
     ($type:ty) => {
         (
@@ -163,21 +164,21 @@ macro_rules! facts {
     };
 }
 
-/// What is not everything, and why.
+/// The types that lack some of these traits, and the reasons.
 #[test]
 fn these_types_promise_less() {
     const ALL: (bool, bool) = (true, true);
     const NONE: (bool, bool) = (false, false);
-    // The question is answered both ways.
+    // Both answers are possible.
     assert_eq!(facts!(String), (ALL, ALL));
     assert_eq!(facts!(&mut String), (ALL, (false, true)));
     assert_eq!(facts!(std::rc::Rc<std::cell::Cell<u8>>), (NONE, NONE));
 
-    // It holds an error of the operating system, of which std does not promise more.
+    // It holds an error of the operating system, for which std does not promise more.
     assert_eq!(facts!(toolmeter::BuildError), (ALL, NONE));
     assert_eq!(facts!(std::io::Error), (ALL, NONE));
-    // The host's own: a tool and its future. A registry that holds tools is unwind safe all the
-    // same, since it catches what they throw.
+    // These are the host's own: a tool and its future. A registry that holds tools is unwind safe
+    // even so, since it catches their panics.
     assert_eq!(facts!(Box<dyn toolmeter::Tool>), (ALL, NONE));
     assert_eq!(facts!(toolmeter::ToolFuture), ((true, false), NONE));
     assert_eq!(facts!(toolmeter::Invoking<'static>), ((true, false), NONE));
@@ -263,7 +264,7 @@ where
 {
 }
 
-/// The futures enter spawned tasks if what they run may.
+/// The futures may be spawned as tasks if what they run may.
 #[test]
 fn futures_of_calls_can_be_sent() {
     fn sent<F: Future + Send>(future: F) -> F {
@@ -288,7 +289,7 @@ fn futures_of_calls_can_be_sent() {
     assert_eq!(registry.metrics().tools["tool"].finished(), 0);
 }
 
-/// The names that are no types: functions, traits and constants.
+/// The names that are not types: functions, traits and constants.
 #[test]
 fn functions_traits_and_constants_are_there() {
     use serde_json::json;
@@ -336,7 +337,7 @@ fn what_is_held_by_the_thousands_is_small() {
     assert!(size_of::<toolmeter::Event>() <= event);
 }
 
-/// What the host gave is not shown, but that it gave it is.
+/// The redactor itself is not shown, only that there is one.
 #[test]
 fn debug_output_of_a_builder_says_whether_errors_are_redacted() {
     let builder = toolmeter::Registry::builder();

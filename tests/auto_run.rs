@@ -1,5 +1,5 @@
-//! What the loop of an agent host promises, one test for each sentence: on paused time and a
-//! manual clock, so that nothing waits for real time to pass.
+//! The promises of the loop of an agent host, one test for each. Time is paused and the clock is
+//! manual, so nothing waits for real time to pass.
 #![cfg(all(feature = "auto_run", not(toolmeter_loom)))]
 
 mod common;
@@ -22,10 +22,10 @@ use toolmeter::{
     sync_tool,
 };
 
-/// Far longer than a tool that blocks has to wait: it passes only where the test hangs.
+/// Far longer than a tool that blocks has to wait. It passes only if the test hangs.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// Asks for these turns, keeps what it is told, then is done.
+/// A model that asks for these turns, keeps the results, then is done.
 #[derive(Default)]
 struct Script {
     turns: VecDeque<Vec<ToolCall>>,
@@ -40,7 +40,7 @@ impl Script {
         }
     }
 
-    /// What came of a turn, counted from 0.
+    /// Returns the results of a turn, counted from 0.
     fn results(&self, turn: usize) -> &[CallResult] {
         &self.told[turn + 1]
     }
@@ -58,7 +58,8 @@ impl Model for Script {
     }
 }
 
-/// `wait` sleeps for the milliseconds it is given and answers with them.
+/// Returns a registry with the tool `wait`, which sleeps for the milliseconds that it is given and
+/// answers with them.
 fn with_wait() -> Registry {
     let (registry, _) = registry();
     let tool = async_tool("wait", |call| async move {
@@ -73,7 +74,8 @@ fn wait(ms: u64) -> ToolCall {
     ToolCall::new("wait", json!(ms))
 }
 
-/// `flaky` fails in this way so many times, then answers with the number of its attempt.
+/// Registers the tool `flaky`, which fails in this way `failures` times, then answers with the
+/// number of its attempt.
 fn with_flaky(registry: &Registry, kind: ErrorKind, failures: usize) {
     let asked = AtomicUsize::new(0);
     let tool = async_tool("flaky", move |call| {
@@ -242,7 +244,8 @@ async fn an_answer_that_carries_an_error_is_tried_again_if_the_host_says_so() {
     });
     registry.register_tool(tool).unwrap();
     let script = || Script::new([vec![ToolCall::new("mcp", json!(0))]]);
-    // Unless the host says so, the model is told: it knows what to do about the tool's own error.
+    // By default the error is not retried but given to the model, which knows what to do about the
+    // tool's own error.
     let mut model = script();
     let run = AutoRun::new(&registry).max_attempts(2);
     let report = run.run(&mut model).await;
@@ -280,7 +283,8 @@ async fn a_call_follows_the_latest_identical_one_that_did_not_succeed() {
     let mut model = Script::new(turns.map(|call| vec![call]));
     let report = AutoRun::new(&registry).run(&mut model).await;
     let attempts: Vec<_> = (0..5).map(|turn| model.results(turn)[0].attempt).collect();
-    // It fails twice, recovers; then the latest identical one succeeded; then it is another.
+    // It fails twice and recovers. Then the latest identical call succeeded, and the last call is
+    // another.
     assert_eq!(attempts, [1, 2, 3, 1, 1]);
     assert_eq!(
         (report.retries, report.recovered, report.failures_left),
@@ -474,8 +478,7 @@ async fn a_refused_call_is_no_attempt_that_another_could_follow() {
     assert_eq!((stats.rejected, stats.retried, stats.success()), (2, 0, 1));
 }
 
-/// A tool that notices that it should stop is cancelled, and one that refuses is rejected: neither
-/// is tried again.
+/// A tool that stops itself is cancelled, and one that refuses is rejected. Neither is retried.
 #[tokio::test(start_paused = true)]
 async fn a_tool_may_say_that_it_stopped_or_refused() {
     let (registry, _) = registry();
@@ -619,7 +622,7 @@ async fn the_run_stops_at_the_turn_limit() {
     );
 }
 
-/// Fails, or panics, at once.
+/// A model that fails, or panics, at once.
 struct Broken(bool);
 
 impl Model for Broken {
@@ -665,7 +668,7 @@ async fn a_panic_of_a_tool_goes_no_further() {
 #[tokio::test(start_paused = true)]
 async fn blocking_tools_run_elsewhere_and_side_by_side() {
     let (registry, _) = registry();
-    // Two calls that block until both have come: on one thread they never would.
+    // Two calls that block until both have begun, which they never would on one thread.
     let barrier = Arc::new(std::sync::Barrier::new(2));
     let tool = sync_tool("meet", move |call| {
         barrier.wait();
@@ -679,7 +682,8 @@ async fn blocking_tools_run_elsewhere_and_side_by_side() {
     assert_eq!(answers, [1, 2]);
 }
 
-/// A runtime with one thread for blocking work, and a tool that blocks until it is let go.
+/// Returns a runtime with one thread for blocking work, and a registry with a tool that blocks
+/// until it is released.
 fn one_blocking_thread() -> (
     tokio::runtime::Runtime,
     Registry,
@@ -698,8 +702,8 @@ fn one_blocking_thread() -> (
     (runtime.unwrap(), registry, let_go)
 }
 
-/// The thread cannot be stopped: the call is recorded at its limit, and what the tool gives
-/// after that is discarded. A second call, for which no thread was free, is counted too.
+/// The thread cannot be stopped: the call is recorded at its limit, and the later answer of the
+/// tool is discarded. A second call, for which no thread was free, is counted, too.
 #[test]
 fn a_blocking_tool_that_runs_too_long_is_a_timeout_once() {
     let (runtime, registry, let_go) = one_blocking_thread();
@@ -824,7 +828,7 @@ async fn a_permit_is_free_while_a_call_waits_to_be_retried() {
 
 #[tokio::test(start_paused = true)]
 async fn a_model_that_asks_for_nothing_does_not_keep_the_thread() {
-    /// So many times, so that it ends if it keeps the thread.
+    /// A bounded number of turns, so that it ends even if it keeps the thread.
     struct Idle(u32);
     impl Model for Idle {
         type Error = String;
@@ -846,8 +850,8 @@ async fn a_model_that_asks_for_nothing_does_not_keep_the_thread() {
 // ---------------------------------------------------------------------------------------------
 // Runs that go wrong, and long ones.
 
-/// A tool that blocks: it says when it begins, goes on when it may, and notes how many of it run at
-/// once at most.
+/// A tool that blocks: it reports when it begins, continues when it may, and notes the most calls
+/// that ran at once.
 struct Blocks {
     begun: UnboundedReceiver<()>,
     go_on: std::sync::mpsc::Sender<()>,
@@ -863,7 +867,7 @@ impl Blocks {
         let seen = Arc::clone(&most);
         let tool = sync_tool("block", move |call| {
             seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // Also if the test has ended.
+            // This fails if the test has ended.
             let _ = begins.send(());
             let _ = may_go_on.lock().unwrap().recv_timeout(STUCK);
             now.fetch_sub(1, Ordering::SeqCst);
@@ -874,7 +878,7 @@ impl Blocks {
     }
 }
 
-/// `hang` says when it begins, and never answers.
+/// Registers the tool `hang`, which reports when it begins and never answers.
 fn with_hang(registry: &Registry) -> UnboundedReceiver<()> {
     let (begins, begun) = unbounded_channel();
     let tool = async_tool("hang", move |_| {
@@ -889,7 +893,8 @@ fn call(name: &str) -> ToolCall {
     ToolCall::new(name, json!({}))
 }
 
-/// Drives a run, and what happens to it. On paused time it takes no time to see that they hang.
+/// Drives a run, and what happens to it. Time is paused, so it takes no time to notice that they
+/// hang.
 async fn beside<R, O>(run: impl Future<Output = R>, happens: impl Future<Output = O>) -> (R, O) {
     let both = async { tokio::join!(run, happens) };
     let limited = tokio::time::timeout(Duration::from_secs(100_000), both);
@@ -928,7 +933,6 @@ async fn the_ten_thousand_latest_calls_that_did_not_succeed_are_known() {
     assert_eq!((report.attempts, report.retries), (10_004, 2));
 }
 
-/// The thread of an attempt that has timed out is one of those that the limit is about.
 /// Each turn fails with other arguments of 100 KB, and the model keeps nothing.
 #[test]
 fn a_run_keeps_no_arguments() {
@@ -964,6 +968,7 @@ fn a_run_keeps_no_arguments() {
     assert!(most < 20 * BYTES as u64, "{most} bytes at once");
 }
 
+/// The thread of an attempt that has timed out still counts towards the limit.
 #[tokio::test(start_paused = true)]
 async fn a_permit_is_held_until_the_thread_of_a_blocking_tool_is_free() {
     let (registry, clock) = registry();
@@ -979,7 +984,7 @@ async fn a_permit_is_held_until_the_thread_of_a_blocking_tool_is_free() {
             while registry.metrics().tools["block"].failure() < attempt {
                 tokio::task::yield_now().await;
             }
-            // Its call is over; the next attempt waits for its thread.
+            // Its call has ended, and the next attempt waits for its thread.
             settle().await;
             tokio::time::advance(Duration::from_millis(1)).await;
             settle().await;
@@ -996,7 +1001,7 @@ async fn a_permit_is_held_until_the_thread_of_a_blocking_tool_is_free() {
     assert_eq!(stats.failures_by_kind[&ErrorKind::Timeout], 4);
 }
 
-/// Its call is cancelled, its thread goes on: the next call waits for it.
+/// The call is cancelled and its thread continues, so the next call waits for the thread.
 #[tokio::test(start_paused = true)]
 async fn a_permit_is_held_by_the_thread_of_a_call_that_was_cancelled() {
     let (registry, _) = registry();
@@ -1021,7 +1026,8 @@ async fn a_permit_is_held_by_the_thread_of_a_call_that_was_cancelled() {
     assert_eq!((report.attempts, report.cancelled), (2, 2));
 }
 
-/// One thread, which another has: what waits for it in vain does not keep its permit.
+/// There is one thread, and another call has it. A call that waits for it in vain does not keep its
+/// permit.
 #[test]
 fn a_blocking_call_that_never_begins_gives_its_permit_back() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -1067,14 +1073,14 @@ fn a_blocking_call_that_never_begins_gives_its_permit_back() {
     assert_eq!((stats.failure(), stats.cancelled()), (1, 1));
 }
 
-/// Where a backoff panics.
+/// The place where a backoff panics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Breaks {
     WhenBuilt,
     AtOnce,
     AtTheSecond,
     WhenDropped,
-    /// Dropped when it has ended, before the call has.
+    /// When it is dropped because it has ended, before the call has.
     WhenEnded,
 }
 
@@ -1132,7 +1138,7 @@ async fn a_backoff_that_panics_has_ended() {
     }
 }
 
-/// The host's backoff is dropped half way, and panics at that.
+/// The host's backoff is dropped half way, and panics when it is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_cancelled_while_it_waits_to_be_retried_keeps_its_attempts() {
     let (registry, _) = registry();
@@ -1183,8 +1189,8 @@ async fn a_call_whose_approver_panics_is_rejected() {
     }
 }
 
-/// An approver and a backoff that panic when they are dropped: with the run or when others take their
-/// place, with a payload that panics, too.
+/// An approver and a backoff panic when they are dropped, with the run or when others replace them.
+/// Their payload panics, too.
 #[tokio::test(start_paused = true)]
 async fn an_approver_and_a_backoff_that_panic_when_they_are_dropped_change_nothing() {
     #[derive(Clone, Debug)]
@@ -1292,7 +1298,7 @@ async fn a_run_is_cancelled_while_its_model_does_not_answer() {
     assert_eq!(registry.metrics().tools["wait"].success(), 1);
 }
 
-/// The tasks of the calls are dropped, the run itself is not: another runtime drives it.
+/// The tasks of the calls are dropped. The run itself is not, and another runtime drives it.
 #[test]
 fn a_run_whose_runtime_ends_tells_the_attempts_it_made() {
     let (registry, _) = registry();
@@ -1362,7 +1368,7 @@ fn a_call_whose_task_panics_tells_the_attempts_it_made() {
     }
 }
 
-/// The number of an attempt has 16 bits; a call that is repeated over turns may need more.
+/// The number of an attempt has 16 bits. A call that is repeated over turns may need more.
 #[tokio::test(start_paused = true)]
 async fn attempts_whose_number_cannot_be_told_are_counted() {
     let (registry, _) = registry();
@@ -1376,7 +1382,7 @@ async fn attempts_whose_number_cannot_be_told_are_counted() {
 
     let (registry, _) = self::registry();
     with_flaky(&registry, ErrorKind::Network, 65_538);
-    // The last one is denied, and so is no attempt.
+    // The last one is denied, so it is not an attempt.
     let asked = AtomicUsize::new(0);
     let run = AutoRun::new(&registry).max_attempts(u16::MAX);
     let run = run.backoff(at_once()).approve_with(move |_| {
@@ -1400,8 +1406,8 @@ async fn attempts_whose_number_cannot_be_told_are_counted() {
     assert_eq!(stats.retried, 65_538);
 }
 
-/// Dropped half way: with a call that runs, one that blocks a thread, one that waits for approval
-/// and one that waits for its time to come.
+/// The run is dropped half way, with a call that runs, one that blocks a thread, one that waits for
+/// approval and one whose delay has not passed.
 #[test]
 fn a_run_that_is_dropped_leaves_nothing_behind() {
     for mut runtime in [

@@ -1,5 +1,5 @@
-//! Batches of events as a stream: that none is lost or doubled, whatever polls the stream, and when it
-//! ends.
+//! Batches of events as a stream: none is lost or doubled, whatever polls the stream, and the stream
+//! ends when it should.
 #![cfg(all(feature = "stream", feature = "tokio", not(toolmeter_loom)))]
 
 mod common;
@@ -32,7 +32,7 @@ impl Host {
         }
     }
 
-    /// One call, delivered as a batch of its two events.
+    /// Makes one call, which is delivered as a batch of its two events.
     fn one_batch(&self) {
         self.tool.start().succeed();
         // Past the time for which the drain holds events back.
@@ -45,7 +45,7 @@ fn poll(batches: &mut BatchStream, waker: &Waker) -> Poll<Option<Batch>> {
     Pin::new(batches).poll_next_unpin(&mut Context::from_waker(waker))
 }
 
-/// Counts how often it is called, and tells it.
+/// A waker that counts its calls, and reports each.
 struct Counting {
     calls: AtomicUsize,
     told: mpsc::SyncSender<()>,
@@ -145,7 +145,7 @@ fn the_waker_of_the_last_poll_is_called() {
     let (second, second_waker, woken) = counting();
     assert!(poll(&mut batches, &first_waker).is_pending());
     assert!(poll(&mut batches, &second_waker).is_pending());
-    // The first is given back at once: only the test and its own copy of the waker hold it.
+    // The first waker is dropped at once: only the test and its own copy of the waker hold it.
     assert_eq!(Arc::strong_count(&first), 2);
     host.one_batch();
     woken.recv_timeout(LONG).expect("it is woken");
@@ -167,13 +167,13 @@ fn a_stream_that_is_not_pending_keeps_no_waker() {
     drop(waker);
     drop(batches);
     drop(host);
-    // The thread that wakes may still hold the copy that it was given.
+    // The thread that calls wakers may still hold its copy.
     while Arc::strong_count(&counting) > 1 {
         std::thread::yield_now();
     }
 }
 
-/// A `next()` that a `select!` drops, again and again, takes no batch with it.
+/// A `next()` that a `select!` drops again and again loses no batch.
 #[tokio::test]
 async fn select_in_a_loop_loses_no_batch() {
     const CALLS: u64 = 2_000;
@@ -201,7 +201,7 @@ async fn select_in_a_loop_loses_no_batch() {
                 Some(batch) => calls.extend(batch.iter().map(toolmeter::Event::call)),
                 None => break,
             },
-            // Always ready in the end, so most of the `next`s are dropped while they wait.
+            // This is always ready in the end, so most of the `next`s are dropped while they wait.
             () = tokio::task::yield_now() => others += 1,
         }
     }

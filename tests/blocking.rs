@@ -1,7 +1,7 @@
-//! Tools that block: that they may do all that a closure under plain `spawn_blocking` may, and
-//! what is counted when they take longer than their time limit.
+//! Tools that block: they may do all that a closure under plain `spawn_blocking` may, and are
+//! counted as expected when they exceed their time limit.
 //!
-//! What a tool waits for is a channel; the clock is manual, and tokio's time is advanced.
+//! Tools wait for a channel, the clock is manual, and tokio's time is advanced.
 #![cfg(all(feature = "tokio", not(toolmeter_loom)))]
 
 mod common;
@@ -21,7 +21,7 @@ use toolmeter::{
 
 const LIMIT: Duration = Duration::from_millis(30);
 
-/// Far longer than a tool has to wait for a test: it passes only where the test hangs.
+/// Far longer than a tool has to wait for a test. It passes only if the test hangs.
 const STUCK: Duration = Duration::from_secs(60);
 
 // ---------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ fn receives_blocking(call: Invocation) -> Result<Value, ToolError> {
     let args = receives_once.blocking_recv().unwrap();
     assert_eq!(receiver.blocking_recv(), Some(1));
     assert_eq!(receives_all.blocking_recv().unwrap(), 2);
-    // A receiver in whose place nothing waits any more.
+    // The sender is gone.
     assert_eq!(receiver.blocking_recv(), None);
     Ok(args)
 }
@@ -107,7 +107,7 @@ fn runtimes() -> [Runtime; 2] {
     ]
 }
 
-/// A tool of each kind on a runtime of each kind.
+/// Runs a tool of each kind on a runtime of each kind.
 fn each(run: impl Fn(&Runtime, &Registry)) {
     for runtime in runtimes() {
         for tool in TOOLS {
@@ -148,7 +148,7 @@ mod loops {
     use std::convert::Infallible;
     use toolmeter::auto_run::{AutoRun, CallResult, Model, ToolCall, Turn};
 
-    /// Asks for one call, and keeps what came of it.
+    /// A model that asks for one call, and keeps its result.
     #[derive(Default)]
     struct Once(Option<CallResult>);
 
@@ -202,7 +202,7 @@ mod loops {
 // ---------------------------------------------------------------------------------------------
 // Time limits.
 
-/// A tool that begins when it says so and goes on when it may.
+/// A tool that reports when it begins and continues when it may.
 struct Waits {
     begun: tokio::sync::mpsc::UnboundedReceiver<()>,
     go_on: mpsc::Sender<()>,
@@ -222,7 +222,7 @@ impl Waits {
         let may_go_on = Mutex::new(may_go_on);
         let tool = sync_tool("tool", move |_| {
             begins.send(()).unwrap();
-            // Also if the test has ended.
+            // This fails if the test has ended.
             let _ = may_go_on.lock().unwrap().recv_timeout(STUCK);
             gives()
         });
@@ -239,13 +239,13 @@ fn paused() -> Runtime {
         .unwrap()
 }
 
-/// The events that were delivered, by their kind.
+/// Returns the kinds of the events that were delivered.
 fn heard(registry: &Registry, events: &Subscription) -> Vec<EventKind> {
     registry.pump();
     kinds(&received(events))
 }
 
-/// Whatever a tool does after its time limit, the call was a time-out, once.
+/// Whatever a tool does after its time limit, the call is counted as one time-out.
 #[test]
 fn a_tool_that_blocks_beyond_its_time_limit_is_a_time_out_once() {
     let late: [fn() -> Result<Value, ToolError>; 4] = [
@@ -286,7 +286,7 @@ fn a_tool_that_blocks_beyond_its_time_limit_is_a_time_out_once() {
         };
         is_counted_once();
 
-        // The tool goes on; the runtime ends when it has ended.
+        // The tool continues, and the runtime ends after it.
         clock.advance(10 * LIMIT);
         waits.go_on.send(()).unwrap();
         drop(runtime);
@@ -322,8 +322,8 @@ fn a_call_of_a_tool_that_blocks_is_cancelled_with_its_future() {
     assert_eq!(heard, [EventKind::Started, EventKind::Cancelled]);
 }
 
-/// One thread, which another tool has: the second is given up before it begins, by its time limit
-/// or with its future, and never runs.
+/// There is one thread, and another tool has it. The second call ends before its tool begins, by
+/// its time limit or with its future, and the tool never runs.
 #[test]
 fn a_call_that_waits_for_a_thread_is_counted_as_it_ends() {
     for is_dropped in [false, true] {
@@ -373,7 +373,7 @@ fn a_call_that_waits_for_a_thread_is_counted_as_it_ends() {
     }
 }
 
-/// What the runtime still has of such calls is not their arguments, nor their tool.
+/// The runtime keeps neither the arguments nor the tool of such calls.
 #[test]
 fn calls_that_were_given_up_keep_nothing_waiting_for_a_thread() {
     const CALLS: u64 = 100;
@@ -409,7 +409,7 @@ fn calls_that_were_given_up_keep_nothing_waiting_for_a_thread() {
     drop(free);
 }
 
-/// Waiting for a thread is no latency of the tool.
+/// The wait for a thread is not part of the latency.
 #[test]
 fn a_tool_that_blocks_is_timed_from_when_it_begins() {
     let (registry, clock) = registry();

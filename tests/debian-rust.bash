@@ -1,10 +1,11 @@
-# Sourced by the scripts beside it: Debian's compiler, which can build its standard library anew,
-# and what else Debian has. Where root has apt-get they are installed; else it says SKIPPED.
+# Sourced by the scripts beside it: functions that find or install Debian's compiler, which can
+# build its standard library from source, and other packages of Debian. They are installed if the
+# script runs as root and apt-get is there; otherwise it prints SKIPPED.
 
 rustc=/usr/bin/rustc
 cargo=/usr/bin/cargo
 
-# skip REASON: says so, and ends the script without a failure.
+# skip REASON: prints it, and ends the script without a failure.
 skip() {
     echo "SKIPPED: $1"
     echo "On Debian: apt-get install rustc-web cargo-web rust-web-src, and what is named above"
@@ -28,7 +29,7 @@ need() {
     [ -e "$file" ] || skip "$* did not bring $file"
 }
 
-# Whether this compiler is the one of `rustc-web`, with its sources, and new enough.
+# Succeeds if the compiler is that of `rustc-web`, with its sources, and new enough.
 has_compiler() {
     local oldest
     oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -44,12 +45,12 @@ need_compiler() {
     has_compiler || skip "Debian's rustc-web is too old"
 }
 
-# The number of the LLVM that the compiler was built with.
+# Prints the version of the LLVM that the compiler was built with.
 llvm_version() {
     $rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'
 }
 
-# cargo_variable TARGET NAME: the environment variable that sets this of a target.
+# cargo_variable TARGET NAME: prints the environment variable of this setting for a target.
 cargo_variable() {
     echo "CARGO_TARGET_$(echo "$1" | tr 'a-z-' 'A-Z_')_$2"
 }

@@ -1,5 +1,5 @@
-//! Events through the facade: what each says, in which order they come, and that every one of
-//! them is delivered or accounted for.
+//! Events through the facade: their contents, their order, and their account: each is delivered or
+//! counted as lost.
 //!
 //! The pump is manual, except where its thread is tested.
 #![cfg(not(toolmeter_loom))]
@@ -93,7 +93,7 @@ fn each_outcome_has_its_kind() {
     );
 }
 
-/// One event that is no end of a call that started, since none did.
+/// A refused call has one event, which is not the end of a call, since none started.
 #[test]
 fn calls_that_are_refused_are_heard_of() {
     let (registry, tool, clock) = host();
@@ -134,7 +134,7 @@ fn calls_that_are_refused_are_heard_of() {
     assert_eq!((stats.rejected, &stats.last_error), (2, &None));
 }
 
-/// A call that started and is rejected after that has two events, of one call.
+/// A call that is rejected after its start has two events.
 #[test]
 fn a_rejection_closes_a_call_that_started() {
     let (registry, tool, clock) = host();
@@ -157,7 +157,7 @@ fn a_rejection_closes_a_call_that_started() {
     assert_eq!(kinds(&self::received(&rejected)), [Rejected, Rejected]);
 }
 
-/// What a verdict says of a cancellation is told by the event, and is no last error.
+/// The text of a verdict of cancellation is in the event, and is not a last error.
 #[test]
 fn a_cancellation_may_say_why() {
     let (registry, tool, _) = host();
@@ -241,7 +241,7 @@ fn a_start_comes_before_its_end_even_at_the_same_time() {
     assert!(started.is_empty());
 }
 
-/// The same in one round, where only the order of sorting can tell.
+/// The same in one round, where only the sorting decides.
 #[test]
 fn a_start_comes_before_its_end_in_one_round() {
     let (registry, tool, _) = host();
@@ -343,8 +343,7 @@ fn a_dropped_subscriber_counts_no_further_and_nothing_is_offered() {
     assert_eq!(stats.read().drained, 2);
 }
 
-/// The account of what was offered is of whole calls, and a listener that comes meanwhile hears of
-/// the end.
+/// Offered events belong to whole calls, and a subscriber that joins meanwhile receives the end.
 #[test]
 fn a_start_that_was_offered_is_followed_by_its_end_although_the_subscriber_left() {
     let (registry, tool, _) = host();
@@ -444,7 +443,7 @@ fn a_subscription_gets_nothing_from_before_it_began() {
     let (registry, tool, _) = host();
     let first = registry.subscribe();
     tool.run(|| ());
-    // The clock stands still: the time alone could not tell.
+    // The clock stands still, so the times of the events are equal.
     let second = registry.subscribe();
     assert_eq!(registry.pump(), 2);
     assert_eq!(received(&first).len(), 2);
@@ -490,7 +489,7 @@ fn names_of_deregistered_tools_resolve() {
     );
 }
 
-/// More tools are gone than the limit allows names for, while their events wait to be delivered.
+/// More tools have departed than names are kept for, while their events wait to be delivered.
 #[test]
 fn names_of_tools_that_departed_without_one_resolve_in_the_events_that_wait() {
     let (registry, _, _) = host_with(|builder| builder.tool_limit(2));
@@ -574,7 +573,7 @@ async fn an_async_receiver_waits_without_a_thread() {
     assert_eq!(receiver.await.unwrap(), (2, true));
 }
 
-/// Times follow the manual clock, and are not moved by being told later.
+/// Times follow the manual clock, and do not change when they are read later.
 #[test]
 fn the_time_of_day_of_an_event_is_that_of_the_clock() {
     let (registry, tool, clock) = host();

@@ -1,8 +1,8 @@
 //! Code of the host that runs where toolmeter calls or drops it: the bodies of tools, redactors,
 //! clocks, and the wakers of async receivers.
 //!
-//! Such code calls back into the registry, or panics. None of that hangs, unwinds to a caller, or
-//! changes a count. Each scenario runs on a thread of its own, so that one that hangs fails.
+//! Such code calls back into the registry, or panics. This never hangs, unwinds to a caller, or
+//! changes a count. Each scenario runs on a thread of its own, so that a hang is a failure.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -24,7 +24,7 @@ use toolmeter::{
     ToolFuture, ToolSpec, Verdict, WeakRegistry,
 };
 
-/// Far more than any scenario takes: it passes only where one hangs.
+/// Far longer than any scenario takes. It passes only if one hangs.
 const STUCK: Duration = Duration::from_secs(60);
 
 /// Runs a scenario, and fails if it does not end or panics.
@@ -45,13 +45,13 @@ fn ends(scenario: impl FnOnce() + Send + 'static) {
         if panic.is::<&str>() || panic.is::<String>() {
             resume_unwind(panic);
         }
-        // The test's thread would never end over such a payload.
+        // Such a payload panics again when it is dropped.
         std::mem::forget(panic);
         panic!("a panic of the host's code came out");
     }
 }
 
-/// Panics when it is dropped, with a payload that does so, too.
+/// A payload that panics when it is dropped, with a payload that does so, too.
 struct Bomb(u8);
 
 impl Drop for Bomb {
@@ -86,7 +86,7 @@ impl Drop for Body {
     }
 }
 
-/// Everything that a host can ask of a registry.
+/// Calls everything that a host can call on a registry.
 fn asks_for_everything(weak: &WeakRegistry, asked: &AtomicU32) {
     let Some(registry) = weak.upgrade() else {
         return;
@@ -120,7 +120,7 @@ fn a_body_that_asks_the_registry_when_it_is_dropped_finds_no_lock_held() {
                 let on_drop = Box::new(move || asks_for_everything(&weak, &asked));
                 Body { name, on_drop }
             };
-            // The last handle goes before or after the name.
+            // The last handle is dropped before or after the name is deregistered.
             let first = registry.register_tool(body("first")).unwrap();
             registry.deregister("first").unwrap();
             drop(first);
@@ -143,7 +143,7 @@ fn a_body_that_asks_the_registry_when_it_is_dropped_finds_no_lock_held() {
 
 /// The operating system has no memory for the counters of another tool.
 ///
-/// In a process of its own, whose memory is limited to less than a chunk of slots takes.
+/// This runs in a process of its own, whose memory is limited to less than a chunk of slots takes.
 #[cfg(unix)]
 #[test]
 fn a_body_that_finds_no_memory_is_dropped_where_no_lock_is_held() {
@@ -190,7 +190,7 @@ fn a_body_that_finds_no_memory_is_dropped_where_no_lock_is_held() {
     });
 }
 
-/// Readers hold what they read while tools come and go: none of them ever drops a body.
+/// Readers hold what they read while tools come and go. None of them ever drops a body.
 #[test]
 fn a_body_is_dropped_by_none_that_only_reads() {
     ends(|| {
@@ -254,7 +254,7 @@ fn a_body_that_panics_when_it_is_dropped_unwinds_nowhere() {
     });
 }
 
-/// What a tool says of itself while it is registered is the host's code, too.
+/// The methods of a tool that are called at its registration are the host's code, too.
 #[test]
 fn a_tool_that_panics_while_it_is_registered_is_not_registered_at_all() {
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -291,7 +291,7 @@ fn a_tool_that_panics_while_it_is_registered_is_not_registered_at_all() {
     }
     let places: &[At] = match cfg!(feature = "tokio") {
         true => &[At::Spec, At::IsBlocking],
-        // Nothing asks whether it blocks.
+        // `is_blocking` is not called.
         false => &[At::Spec],
     };
     for &at in places {
@@ -313,7 +313,7 @@ fn a_tool_that_panics_while_it_is_registered_is_not_registered_at_all() {
             assert!(registry.get("tool").is_none());
             assert_eq!(registry.metrics().tools.len(), 0);
             assert!(registry.deregister("tool").is_err());
-            // Neither its name is taken nor its place.
+            // Neither its name nor its place is taken.
             registry.register("tool").unwrap().start().succeed();
             assert_eq!(registry.metrics().tools["tool"].success(), 1);
         });
@@ -348,7 +348,7 @@ fn a_redactor_and_a_clock_that_panic_however_they_can_cost_a_text_and_nothing_el
     });
 }
 
-/// A clock that asks the registry for its metrics is asked for the time by them.
+/// The wall clock reads the metrics of its registry, which read the clock.
 #[test]
 fn a_wall_clock_that_asks_the_registry_finds_no_lock_held() {
     for pump in [Pump::manual(), Pump::background()] {
@@ -392,7 +392,7 @@ fn a_wall_clock_that_asks_the_registry_finds_no_lock_held() {
     }
 }
 
-/// A clock that shuts its registry down, on the pump's thread or in a call of the host's.
+/// The wall clock shuts its registry down, on the pump's thread or in a call of the host.
 #[test]
 fn a_wall_clock_may_shut_the_registry_down() {
     for pump in [Pump::manual(), Pump::background()] {
@@ -421,7 +421,7 @@ fn a_wall_clock_may_shut_the_registry_down() {
     }
 }
 
-/// The pump reads the clock, too. While it does, the host goes on and can end.
+/// The pump reads the clock, too. Meanwhile the host continues and can end.
 #[test]
 fn a_wall_clock_that_does_not_return_keeps_neither_the_host_nor_the_end() {
     ends(|| {
@@ -458,7 +458,7 @@ fn a_wall_clock_that_does_not_return_keeps_neither_the_host_nor_the_end() {
     });
 }
 
-/// A rule that holds something which panics when it is dropped, with the rule or within it.
+/// Returns a rule that panics when it is dropped without having been called.
 fn rule<R>(verdict: fn() -> Verdict) -> impl FnOnce(&R) -> Verdict {
     let held = Bomb(2);
     move |_| {
@@ -467,12 +467,12 @@ fn rule<R>(verdict: fn() -> Verdict) -> impl FnOnce(&R) -> Verdict {
     }
 }
 
-/// A future that gives nothing.
+/// Never returns.
 async fn never<R>() -> R {
     std::future::pending().await
 }
 
-/// Success, failure, cancelled and rejected.
+/// Returns the successes, failures, cancelled and rejected calls.
 fn outcomes(registry: &Registry) -> [u64; 4] {
     let metrics = registry.metrics();
     let tool = &metrics.tools["tool"];
@@ -484,7 +484,7 @@ fn outcomes(registry: &Registry) -> [u64; 4] {
     ]
 }
 
-/// Where a call ends without asking its rule, the rule is dropped, and that panics.
+/// Where a call ends without calling its rule, the rule is dropped, and that panics.
 #[test]
 fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
     ends(|| {
@@ -501,7 +501,7 @@ fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
         assert!(poll_once(running.as_mut()).is_pending());
         drop(running);
         assert_eq!(outcomes(&registry), [1, 0, 1, 0]);
-        // The tool panics: its panic goes on, and no other one meets it.
+        // The tool panics: its panic continues, and no other panic occurs.
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             let call = tool.call().classify(rule::<()>(Verdict::success));
             call.run(|| panic!("the tool's own"));
@@ -574,7 +574,7 @@ fn a_rule_of_a_stream_that_panics_when_it_is_cloned_or_dropped_is_a_panic_once()
     });
 }
 
-/// What a failure is told with is the host's: it is shown, and dropped.
+/// The error of a failure is the host's. It is formatted, and dropped.
 #[test]
 fn an_error_that_panics_when_it_is_dropped_is_counted_and_shown() {
     struct Told(#[allow(dead_code, reason = "dropped with it")] Bomb);
@@ -640,7 +640,7 @@ fn a_tool_that_panics_while_it_judges_an_answer_has_panicked() {
     });
 }
 
-/// A waker that runs this.
+/// A waker that runs a closure.
 struct Runs<F>(F);
 
 impl<F: Fn() + Send + Sync + 'static> Wake for Runs<F> {
@@ -673,10 +673,10 @@ fn wakes(registry: &Registry, woken: impl Fn() + Send + Sync + 'static) {
     assert_eq!(registry.event_accounting().waker_panics, 0);
 }
 
-/// One thing that a waker does with its registry.
+/// A call that a waker makes on its registry.
 type Asks = fn(&Registry);
 
-/// Each thing that can be asked of a registry, by itself.
+/// Each call on a registry, by itself.
 const ASKS: [(&str, Asks); 12] = [
     ("metrics", |registry| drop(registry.metrics())),
     ("published", |registry| drop(registry.published())),
@@ -707,7 +707,7 @@ const ASKS: [(&str, Asks); 12] = [
     ("shutdown", Registry::shutdown),
 ];
 
-/// Wakers that call back, one thing at a time. `host` gives a registry for each.
+/// Runs wakers that call back, with one of the calls each. `host` returns a registry for each.
 fn wakers_may_ask(host: impl Fn() -> Registry) {
     for (what, ask) in ASKS {
         println!("{what}");
@@ -720,7 +720,7 @@ fn wakers_may_ask(host: impl Fn() -> Registry) {
             assert_eq!(account.offered, account.drained + account.lost_in_rings);
             continue;
         }
-        // The others go on, up to the end; one is woken by that, and asks as well.
+        // After the others the registry still works until its end, which calls one more waker.
         let events = registry.subscribe();
         let last = registry.subscribe();
         registry.get("tool").unwrap().start().succeed();
@@ -746,7 +746,7 @@ fn wakers_may_ask(host: impl Fn() -> Registry) {
     }
 }
 
-/// Wakers that drop a subscription: another one, or the last of all.
+/// Runs wakers that drop a subscription: another one, or the last of all.
 fn wakers_may_drop_subscriptions(host: impl Fn() -> Registry) {
     let registry = host();
     let other = Mutex::new(Some(registry.subscribe()));
@@ -759,7 +759,8 @@ fn wakers_may_drop_subscriptions(host: impl Fn() -> Registry) {
     registry.shutdown();
 }
 
-/// A waker that drops the last registry. The pump is the host's, or a thread that the end joins.
+/// Runs a waker that drops the last registry. The pump is manual, or a thread that the shutdown
+/// joins.
 fn a_waker_may_drop_the_last_of(registry: Registry) {
     let weak = registry.downgrade();
     let tool = registry.register("tool").unwrap();
@@ -775,7 +776,7 @@ fn a_waker_may_drop_the_last_of(registry: Registry) {
     let mut context = Context::from_waker(&waker);
     assert!(batch.as_mut().poll(&mut context).is_pending());
     tool.start().succeed();
-    // By hand it has to be pumped, and is owned by that: it ends the events then.
+    // A manual pump needs a call of the host, so the shutdown pumps and ends the events.
     registry.shutdown();
     drop(registry);
     is_dropped.recv_timeout(STUCK).unwrap();
@@ -785,8 +786,8 @@ fn a_waker_may_drop_the_last_of(registry: Registry) {
     assert_eq!(others.iter().map(|batch| batch.len()).sum::<usize>(), 2);
 }
 
-/// As above, of a background pump that goes on when its last owner drops the registry: the waker
-/// is all that ends it.
+/// As above, for a background pump that continues when its last owner drops the registry. Only the
+/// waker ends it.
 fn a_waker_may_end_the_pump_of(registry: Registry) {
     let weak = registry.downgrade();
     let tool = registry.register("tool").unwrap();
@@ -829,7 +830,7 @@ fn a_waker_that_asks_the_registry_finds_no_lock_held() {
     }
 }
 
-/// The end joins the pump's thread, and the waker is on another.
+/// The shutdown joins the pump's thread, and the waker is on another.
 #[test]
 fn a_waker_may_drop_the_last_registry() {
     for pump in [Pump::manual(), Pump::background()] {
@@ -840,8 +841,8 @@ fn a_waker_may_drop_the_last_registry() {
     ends(|| a_waker_may_end_the_pump_of(Registry::builder().build().unwrap()));
 }
 
-/// Runs this test in a process of its own, where no thread can be started but two: each has half
-/// of the memory there is as its stack. Returns whether this is that process.
+/// Runs this test in a process of its own, where only two threads can be started, since the stack
+/// of each takes half of the memory. Returns whether this is that process.
 #[cfg(unix)]
 fn is_without_threads(test: &str) -> bool {
     const LIMITED: &str = "TOOLMETER_TEST_WITHOUT_THREADS";
@@ -870,7 +871,7 @@ fn ends_on_the_first(scenario: fn()) {
     };
     let scenario = small.spawn(scenario).unwrap();
     if is_done.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout) {
-        // Nothing can end a thread that hangs but the end of the process.
+        // Only the end of the process can end a thread that hangs.
         eprintln!("the scenario hangs");
         std::process::exit(1);
     }
@@ -882,7 +883,7 @@ fn assert_without_threads() {
     assert!(thread::Builder::new().spawn(|| ()).is_err());
 }
 
-/// Takes the second thread.
+/// Runs a scenario while the second thread is taken.
 #[cfg(unix)]
 fn with_the_second(scenario: impl FnOnce()) {
     let (over, is_over) = mpsc::channel::<()>();
@@ -893,7 +894,8 @@ fn with_the_second(scenario: impl FnOnce()) {
     let _ = second.unwrap().join();
 }
 
-/// Where wakers get no thread, they are called by the pump itself, or by the thread that ends the registry.
+/// If no thread can be started for wakers, the pump itself or the thread that ends the registry
+/// calls them.
 #[cfg(unix)]
 #[test]
 fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {
@@ -910,7 +912,7 @@ fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {
     });
     fn with_pump() -> Registry {
         loop {
-            // The thread of the pump before may be about to end.
+            // The thread of the last pump may be about to end.
             match Registry::builder().pump(Pump::background()).build() {
                 Err(BuildError::PumpThread(_)) => thread::yield_now(),
                 registry => {
@@ -926,7 +928,8 @@ fn a_waker_that_finds_no_thread_of_its_own_finds_no_lock_held() {
     ends_on_the_first(|| a_waker_may_end_the_pump_of(with_pump()));
 }
 
-/// An executor that ended, or that waits for the very thread that wakes it.
+/// The waker is that of an executor that has ended, or that waits for the thread that calls the
+/// waker.
 #[test]
 fn a_waker_that_does_not_return_keeps_neither_others_nor_the_end() {
     ends(|| {
@@ -1066,7 +1069,7 @@ mod with_tokio {
         });
     }
 
-    /// At the time limit of the host.
+    /// The rule is dropped at the time limit of the host.
     #[test]
     fn a_rule_that_panics_when_it_is_dropped_does_not_hide_a_time_out() {
         ends(|| {
@@ -1136,7 +1139,7 @@ mod with_tokio {
         });
     }
 
-    /// What the runtime has a thread for later does not run any more.
+    /// A call for which the runtime has a thread only later does not run any more.
     #[cfg(unix)]
     #[test]
     fn a_call_that_finds_no_thread_of_its_own_does_not_run_later() {

@@ -1,7 +1,7 @@
-//! A registry in which nothing happens wakes its pump at most once a second.
+//! The test that an idle registry wakes its pump at most once a second.
 //!
-//! This is the one test that waits for real time to pass: how often a thread was woken is told by
-//! the operating system alone.
+//! This is the only test that waits for real time to pass, since only the operating system counts
+//! how often a thread was woken.
 #![cfg(all(target_os = "linux", not(toolmeter_loom)))]
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use toolmeter::{Pump, Registry};
 
-/// How often each thread of this name gave the processor up by itself, until now.
+/// Returns how often each thread of this name has given the processor up by itself.
 fn sleeps_of_threads(name: &str) -> Vec<u64> {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let mut sleeps = Vec::new();
@@ -32,13 +32,14 @@ fn sleeps_of_threads(name: &str) -> Vec<u64> {
     sleeps
 }
 
-/// Waits for so long, on a channel to which nothing is sent.
+/// Waits for this time, on a channel to which nothing is sent.
 fn wait(real_time: Duration) {
     let (_sender, receiver) = mpsc::channel::<()>();
     assert!(receiver.recv_timeout(real_time).is_err());
 }
 
-/// One test for both, so that each thread of the pump's name is of the registry that is looked at.
+/// Both cases are in one test, so that each thread with the pump's name belongs to the registry
+/// under test.
 #[test]
 fn an_idle_registry_wakes_its_pump_once_a_second_at_most() {
     let by_hand = Registry::builder().pump(Pump::manual()).build().unwrap();
@@ -52,7 +53,7 @@ fn an_idle_registry_wakes_its_pump_once_a_second_at_most() {
     for tool in &tools {
         tool.start().succeed();
     }
-    // A while to fall asleep.
+    // The pump needs a while to fall asleep.
     wait(Duration::from_millis(500));
     let [before] = sleeps_of_threads("toolmeter-pump")[..] else {
         panic!("one thread is the pump");

@@ -1,5 +1,5 @@
-//! Reading while calls run: resets, interval cursors and the published snapshot never lose a
-//! call, never count one twice, and never go back in time.
+//! Readings while calls run: resets, interval cursors and the published snapshot never lose a call,
+//! never count one twice, and never go back in time.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -12,7 +12,7 @@ use toolmeter::{ErrorKind, LatencyStats, ManualClock, Registry, Snapshot, ToolHa
 
 const MS: Duration = Duration::from_millis(1);
 
-/// One call of each outcome, of 1, 2 and 4 ms, and one that is rejected.
+/// Makes one call of each outcome, of 1, 2 and 4 ms, and one that is rejected.
 fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
     let call = tool.call().attempt(2).start();
     clock.advance(MS);
@@ -26,7 +26,7 @@ fn one_of_each(tool: &ToolHandle, clock: &ManualClock) {
     tool.call().reject("denied");
 }
 
-/// A call by a name that no tool has.
+/// Makes a call by a name that no tool has.
 fn unknown_call(registry: &Registry) {
     assert!(at_once(registry.invoke("no_such_tool", 0.into())).is_err());
 }
@@ -174,7 +174,8 @@ fn unknown_calls_are_reset_and_read_in_intervals() {
     assert_eq!(registry.published().unknown_tool_calls, 1);
 }
 
-/// Everything in the stats that a call adds to, without what depends on the moment of reading.
+/// Returns everything in the stats that a call adds to, without what depends on the moment of
+/// reading.
 fn sums(stats: &ToolStats) -> ([LatencyStats; 3], [u64; 3], Vec<(ErrorKind, u64)>) {
     let latency = &stats.latency;
     let by_outcome = [&latency.success, &latency.failure, &latency.cancelled];
@@ -208,7 +209,7 @@ fn under_load_every_call_is_counted_once_on_each_side() {
             while running.load(Ordering::Acquire) > 0 {
                 let cleared = registry.reset_metrics();
                 sum.merge(&cleared);
-                // A snapshot on one side of a reset never shows less than nothing.
+                // A snapshot beside a reset is never negative.
                 assert!(stats_in(&registry.metrics()).success() <= RECORDERS * ROUNDS);
             }
             sum
@@ -240,7 +241,7 @@ fn under_load_every_call_is_counted_once_on_each_side() {
     assert_eq!(stats_in(&registry.metrics()).in_flight, 0);
 }
 
-/// A cursor keeps its own baseline, which goes with it.
+/// A cursor keeps its own baseline, which is dropped with it.
 #[test]
 fn cursors_that_are_made_and_dropped_leave_nothing() {
     let (registry, tool, _) = host();
@@ -254,7 +255,7 @@ fn cursors_that_are_made_and_dropped_leave_nothing() {
     make();
     let kept = allocation_counter::measure(make).bytes_current;
     assert_eq!(kept, 0);
-    // Nor do those that are never read, while their tools come and go.
+    // Neither do those that are never read, while their tools come and go.
     let come_and_go = || {
         for _ in 0..100 {
             let _unread = registry.intervals();
@@ -266,7 +267,7 @@ fn cursors_that_are_made_and_dropped_leave_nothing() {
     come_and_go();
     let kept = allocation_counter::measure(come_and_go).bytes_current;
     assert!(kept.abs() < 16 << 10, "{kept}");
-    // The registry goes with the last of them.
+    // The registry is dropped with the last of them.
     let host_and_cursor = || {
         let (registry, tool, _) = host();
         tool.start().succeed();
@@ -305,10 +306,10 @@ fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
     let fourth = publish();
     assert_eq!(fourth.tools["idle"].success(), 2);
     assert_eq!(fourth.tools["idle"].in_flight, 0);
-    // A rejected call never starts, and is published all the same.
+    // A rejected call never starts, and is still published.
     idle.call().reject("denied");
     assert_eq!(publish().tools["idle"].rejected, 1);
-    // A reset and a retirement change what is to be shown of a tool that did nothing.
+    // A reset and a retirement change the published stats of a tool that did nothing.
     registry.reset_metrics();
     let fifth = publish();
     assert_eq!(fifth.tools["idle"].success(), 0);
@@ -316,7 +317,7 @@ fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
     registry.deregister("idle").unwrap();
     let retired = publish();
     assert!(retired.tools["idle"].retired);
-    // A departed tool shares its stats for ever, until it is registered again.
+    // A departed tool shares its stats until it is registered again.
     drop(idle);
     registry.pump();
     registry.pump();
@@ -354,7 +355,7 @@ fn what_was_counted_before_a_shutdown_is_published_by_it() {
     assert_eq!(counts_in(&registry.published()).0, 1);
 }
 
-/// The real arc-swap under readers that hold more loans than it has fast slots for.
+/// This tests the real arc-swap with readers that hold more loans than it has fast slots for.
 #[test]
 fn readers_never_see_an_older_snapshot_after_a_newer_one() {
     const SNAPSHOTS: u64 = 3_000;
@@ -403,7 +404,7 @@ fn readers_never_see_an_older_snapshot_after_a_newer_one() {
     });
 }
 
-/// A clock that stands still tells nothing of which failure came later.
+/// The clock stands still, so it does not show which failure came later.
 #[test]
 fn an_interval_tells_its_own_error_after_the_tool_came_back() {
     let (registry, ..) = host();

@@ -1,5 +1,5 @@
-//! Metering of calls by name: what `invoke` answers, and what it counts, whatever a model asks
-//! for and whatever a tool does.
+//! Metering of calls by name: the answers and the counts of `invoke`, whatever a model asks for and
+//! whatever a tool does.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -18,14 +18,14 @@ use toolmeter::{
 
 const MS: Duration = Duration::from_millis(1);
 
-/// That the tool failed once and in this way.
+/// Asserts that the tool failed once and in this way.
 fn assert_failed_once(registry: &Registry, kind: ErrorKind) {
     assert_eq!(counts(registry), (0, 1, 0, 0));
     let kinds = &stats(registry).failures_by_kind;
     assert_eq!(kinds.iter().collect::<Vec<_>>(), [(&kind, &1)]);
 }
 
-/// That a call was refused, which is a count and nothing else.
+/// Asserts that a call was refused, which is a count and nothing else.
 fn assert_rejected_once(registry: &Registry) {
     assert_eq!(counts(registry), (0, 0, 0, 0));
     let stats = stats(registry);
@@ -59,7 +59,8 @@ fn a_call_reaches_the_tool_with_attempt_and_context() {
     assert_eq!(stats.total_latency(), 6 * MS);
 }
 
-/// A tool calls others through the registry that it is lent, and names their calls after its own.
+/// A tool calls others through the registry that it is lent, and names its own call as their
+/// parent.
 #[test]
 fn a_tool_may_call_others_and_does_not_keep_the_registry() {
     let (registry, _) = registry();
@@ -149,7 +150,7 @@ fn an_answer_with_an_error_flag_is_given_back_and_counted_as_failure() {
     assert_eq!(last.message.as_deref(), Some("no repo"));
 }
 
-/// Whatever it is, it is given back.
+/// Any answer is returned.
 #[test]
 fn an_answer_is_never_withheld_for_its_shape() {
     let (registry, _) = registry();
@@ -184,7 +185,7 @@ fn an_answer_is_never_withheld_for_its_shape() {
     assert_eq!(kinds[&ErrorKind::InvalidArgs], 1);
 }
 
-/// Answers with a number, and says itself what that means.
+/// A tool that answers with a number, and judges that itself.
 struct CountsHits;
 
 impl Tool for CountsHits {
@@ -233,7 +234,7 @@ fn an_answer_is_judged_by_the_call_or_else_by_the_tool() {
     assert_eq!(stats(&registry).in_flight, 0);
 }
 
-/// Panics before it gives a future.
+/// A tool that panics before it returns a future.
 struct PanicsAtOnce;
 
 impl Tool for PanicsAtOnce {
@@ -327,7 +328,8 @@ fn a_tool_without_a_body_cannot_be_called_by_name() {
     assert_eq!(registry.metrics().unknown_tool_calls, 0);
 }
 
-/// The first poll borrows the tool from the registry; a call that goes on has a handle of its own.
+/// The first poll borrows the tool from the registry. A call that continues has a handle of its
+/// own.
 #[test]
 fn a_call_outlives_the_registration_of_its_tool() {
     let (registry, clock) = registry();
@@ -411,7 +413,7 @@ mod time_limits {
     use super::*;
     use std::sync::Mutex;
 
-    /// Writes down what the registry had counted when it was dropped.
+    /// Records the counts of the registry when it is dropped.
     struct ReadsWhenDropped(Registry, Arc<Mutex<Vec<Counts>>>);
 
     impl Drop for ReadsWhenDropped {
@@ -482,7 +484,7 @@ mod time_limits {
         assert_eq!((stats.retried, stats.recovered), (2, 1));
     }
 
-    /// It runs on another thread, which may block on the runtime, and the limit holds.
+    /// The tool runs on another thread, which may block on the runtime, and the limit holds.
     #[tokio::test]
     async fn a_tool_that_blocks_has_a_limit_and_may_block_on_the_runtime() {
         let (registry, _) = registry();
@@ -503,7 +505,7 @@ mod time_limits {
         assert_eq!(late.kind(), Some(ErrorKind::Timeout));
         assert_eq!(counts(&registry), (1, 1, 0, 0));
         let_go.send(()).unwrap();
-        // What it gives after its limit is discarded.
+        // Its answer after its limit is discarded.
         assert_eq!(invoke(json!(1), generous).await.unwrap(), json!(3));
         assert_eq!(counts(&registry), (2, 1, 0, 0));
     }

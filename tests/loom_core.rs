@@ -1,13 +1,13 @@
-//! Models of the slots: what a reader may see while calls start, finish and are rejected, and that
-//! neither a reset nor an interval loses or doubles a call.
+//! Models of the slots: the readings that are possible while calls start, finish and are rejected.
+//! Neither a reset nor an interval loses or doubles a call.
 //!
 //! The layouts are tiny, since loom explores every access: 6 buckets, one or two stripes. The
 //! stripe is passed in, as loom's threads share one operating-system thread.
 //!
 //! A thread that loads a word and then adds to it hides the loads of other threads from loom, which
-//! remembers one load a word (tokio-rs/loom#166). A finish does that to the occupancy if its bit is
-//! not set yet. So each model first counts a call in the bucket that it is about, and a model of
-//! the bit itself writes on the first thread, whose accesses come before the reader's.
+//! remembers one load per word (tokio-rs/loom#166). A finish does that to the occupancy if its bit
+//! is not set yet. So each model first counts a call in the bucket under test, and the model of the
+//! bit itself writes on the first thread, whose accesses come before the reader's.
 
 mod loom_support;
 
@@ -39,7 +39,7 @@ impl Words {
             .finish(stripe, Finish::new(outcome, 1, 0, latency_ns));
     }
 
-    /// A call that ended before the model begins; what is then counted.
+    /// Makes a call that ends before the model begins, and returns the reading after it.
     fn warm_up(&self, stripe: usize, outcome: Outcome, latency_ns: u64) -> SmallReading {
         self.call(stripe, outcome, latency_ns);
         self.read()
@@ -52,7 +52,7 @@ impl Words {
     }
 }
 
-/// `started - finished`, which the public accessor would saturate.
+/// Returns `started - finished`, which the public accessor would saturate.
 fn in_flight(reading: &SmallReading) -> i64 {
     reading.started() as i64 - reading.finished() as i64
 }
@@ -81,8 +81,8 @@ fn in_flight_is_never_negative() {
     });
 }
 
-/// Words with a call that ended before the model begins in a rejection, and one that stays in
-/// flight: so a reading that is one short shows, although accessors stop at 0.
+/// Returns words with a call that was rejected before the model begins, and one that stays in
+/// flight. So a reading that is one too low is visible, although accessors saturate at 0.
 fn words_with_a_rejected_call_and_one_in_flight() -> Arc<Words> {
     let words = Words::new(2);
     words.slot().start(0, 1);
@@ -133,8 +133,8 @@ fn a_call_rejected_before_its_start_has_entered() {
     });
 }
 
-/// A failure of 3 ns that was counted is complete: its kind, its latency and its place as the
-/// last failure are there.
+/// Asserts that a counted failure of 3 ns is complete: its kind, its latency and the last failure
+/// are there.
 #[track_caller]
 fn assert_complete(reading: &SmallReading) {
     let failed = reading.count(Outcome::FAILURE);
@@ -149,7 +149,7 @@ fn assert_complete(reading: &SmallReading) {
     assert!(failed == 0 || reading.last_failure().is_some());
 }
 
-/// A reader that counts a failure has its kind and its latency; never the reverse.
+/// A reader that counts a failure also has its kind and its latency.
 #[test]
 fn a_counted_finish_is_complete() {
     model("a_counted_finish_is_complete", || {
@@ -180,15 +180,15 @@ fn a_first_counted_finish_is_complete() {
     });
 }
 
-/// A reset that swaps its baseline under a lock, against two recorders: what it cleared and
-/// what is left is what they recorded.
+/// A reset swaps its baseline under a lock while two threads record: what it cleared and what is
+/// left add up to what they recorded.
 #[test]
 fn a_reset_loses_and_doubles_nothing() {
     model("a_reset_loses_and_doubles_nothing", || {
         let words = Words::new(1);
         let before = words.warm_up(0, Outcome::Cancelled, 1);
         let baseline = Arc::new(Mutex::new(before));
-        // What a start and a last finish add is explored by the models above.
+        // The models above explore what a start and a last finish add.
         words.slot().start(0, 1);
         words.slot().start(0, 1);
         let recorders: Vec<_> = (0..2)
@@ -263,7 +263,7 @@ fn the_intervals_of_a_cursor_add_up() {
     model("the_intervals_of_a_cursor_add_up", || {
         let words = Words::new(1);
         let mut baseline = words.warm_up(0, Outcome::Cancelled, 1);
-        // What a start and a last finish add is explored by the models above.
+        // The models above explore what a start and a last finish add.
         words.slot().start(0, 1);
         words.slot().start(0, 1);
         let recorders = [1, 1].map(|latency_ns| {

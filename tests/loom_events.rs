@@ -1,10 +1,10 @@
 //! Models of the events: each checks one property over every interleaving.
 //!
 //! `--cfg toolmeter_loom` explores them; without it each body runs once as a plain test. The rings
-//! are the real ones. The channel of the queues is the stand-in of `events/src/channel/model.rs`,
-//! whose head lists what it leaves out. The tables of `core/src/tickets.rs` and of `ring.rs`,
-//! `ring/place.rs`, `pump_waker.rs`, `hub.rs` and `async_receivers.rs` in `events/src` name the
-//! orderings that each model checks.
+//! are the real ones. The channel of the queues is replaced by that of
+//! `events/src/channel/model.rs`, whose head lists what it leaves out. The tables of
+//! `core/src/tickets.rs` and of `ring.rs`, `ring/place.rs`, `pump_waker.rs`, `hub.rs` and
+//! `async_receivers.rs` in `events/src` name the orderings that each model checks.
 
 mod loom_support;
 
@@ -49,7 +49,7 @@ fn end(rings: &Rings, stripe: usize, call: Option<CallId>) -> CallId {
     rings.offer(stripe, Draft::closing(TOOL, finish, None, None), call)
 }
 
-/// Does a round. The clock of the models stands still, later than every event.
+/// Runs a round. The clock of the models stands still, later than every event.
 fn round(drain: &mut Drain) -> Round {
     drain.round(|| 10)
 }
@@ -100,7 +100,7 @@ fn a_gap_in_the_numbers_is_a_counted_loss() {
     });
 }
 
-/// A thread reads the counts while an event is offered and drained: they never add up to more than
+/// A thread reads the counts while an event is offered and drained. They never add up to more than
 /// was offered.
 #[test]
 fn an_account_never_tells_of_more_than_was_offered() {
@@ -141,7 +141,7 @@ fn a_start_never_comes_after_its_end() {
 }
 
 /// The same with a clock that advances at every reading. The caller reads it before its start and
-/// before its end, and the drain before it looks at the rings.
+/// before its end, and the drain reads it before it drains the rings.
 #[test]
 fn a_start_never_comes_after_its_end_whatever_the_clock_says() {
     model(
@@ -198,7 +198,7 @@ fn received(subscription: &Subscription) -> Vec<(CallId, EventKind)> {
 }
 
 /// A subscription begins between two calls while the pump works: it gets both events of the second
-/// call, the end alone of the first, and nothing once it was dropped.
+/// call, only the end of the first, and nothing once it was dropped.
 #[test]
 fn a_call_after_the_subscription_comes_whole() {
     model("a_call_after_the_subscription_comes_whole", || {
@@ -254,7 +254,7 @@ fn a_call_after_the_subscription_comes_whole() {
 }
 
 /// A subscription begins while a call runs on another thread, with hardly any room: of that call it
-/// gets nothing, the end alone or both events. Of a call that begins after it, it gets both, or the
+/// gets nothing, only the end, or both events. Of a call that begins after it, it gets both, or the
 /// rings counted what they lost.
 #[test]
 fn a_call_beside_the_subscription_never_comes_without_its_end() {
@@ -328,8 +328,8 @@ fn a_call_across_stripes_never_comes_without_its_end() {
     });
 }
 
-/// A waker that remembers that it was called. The model need not see it: it is read once all other
-/// threads are done.
+/// A waker that records that it was called. It need not be part of the model, since it is read once
+/// all other threads are done.
 #[derive(Default)]
 struct Woken {
     was: StdMutex<bool>,
@@ -473,8 +473,8 @@ fn closing_loses_nothing_uncounted() {
     });
 }
 
-/// The last drain has no time, while two producers offer: an event that it leaves is counted as
-/// lost, whenever it comes. If it reports that it left none, none comes.
+/// The last drain has a time limit of zero while two producers offer. An event that it leaves is
+/// counted as lost, whenever it is put. If the drain reports that it left none, none follows.
 #[test]
 fn closing_in_no_time_loses_nothing_uncounted() {
     model("closing_in_no_time_loses_nothing_uncounted", || {
@@ -501,9 +501,9 @@ fn closing_in_no_time_loses_nothing_uncounted() {
     });
 }
 
-/// The token that unparking leaves for a thread, which is parked or will park. The model need not
-/// see it: it is read once all other threads are done. (loom's own `unpark` drops the token of a
-/// thread that yields, and wakes a thread out of `join`.)
+/// The token that unparking leaves for a thread, which is parked or will park. It need not be part
+/// of the model, since it is read once all other threads are done. (loom's own `unpark` drops the
+/// token of a thread that yields, and wakes a thread out of `join`.)
 #[derive(Clone, Default)]
 struct Token(StdArc<AtomicBool>);
 
@@ -543,8 +543,8 @@ fn no_wake_up_is_lost() {
     });
 }
 
-/// The pump sleeps, its time is up, it drains and sleeps again, while a producer offers two
-/// events: the mark of the first sleep, taken late, loses no wake-up of the second.
+/// The pump sleeps, wakes up by itself, drains and sleeps again, while a producer offers two
+/// events: an offer that takes the mark of the first sleep late loses no wake-up of the second.
 #[test]
 fn no_wake_up_of_a_later_sleep_is_lost() {
     model("no_wake_up_of_a_later_sleep_is_lost", || {

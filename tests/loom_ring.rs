@@ -1,4 +1,4 @@
-//! Models of the ring of events in core: what is drained while interrupts of any priority offer.
+//! Models of the ring of events in core, which is drained while interrupts of any priority offer.
 //!
 //! In these models an interrupt handler is a thread: loom stops a thread at any point while another one
 //! runs, as an interrupt stops the program. The facts of every event depend on its tool, so a torn
@@ -33,7 +33,7 @@ impl Words {
         self.ring().offer(facts(tool))
     }
 
-    /// Drains the ring, unless there is another drain. Each event must be whole.
+    /// Drains the ring, unless another drain is active. Each event must be whole.
     fn drain(&self) -> Option<Vec<RingEvent>> {
         let events: Vec<_> = self.ring().drain()?.collect();
         for event in &events {
@@ -42,7 +42,7 @@ impl Words {
         Some(events)
     }
 
-    /// The accounting of a ring that is drained and in which nothing is under way.
+    /// Returns the accounting of a ring that is drained and in which no offer is under way.
     fn balanced(&self) -> RingAccounting {
         let accounting = self.ring().accounting();
         let gone = accounting.lost + accounting.drained;
@@ -58,7 +58,7 @@ fn facts(tool: u32) -> EventFacts {
     EventFacts::closing(tool, finish)
 }
 
-/// An offer beside a drain: the drain takes nothing, or the whole event.
+/// A thread offers while another drains: the drain takes nothing, or the whole event.
 #[test]
 fn an_event_is_drained_whole() {
     model("an_event_is_drained_whole", || {
@@ -98,7 +98,7 @@ fn an_end_is_not_drained_before_its_start() {
     });
 }
 
-/// Two offers and a drain on one place: never more events are drained and lost than were offered, and in
+/// Two offers and a drain on one place: no more events are drained and lost than were offered, and in
 /// the end each number was drained once or counted as lost.
 #[test]
 fn every_number_is_drained_or_lost() {

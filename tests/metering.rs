@@ -1,7 +1,7 @@
-//! Metering through the facade: what each way to run a call counts, and how it times it.
+//! Metering through the facade: the counts and the latencies of each way to run a call.
 //!
-//! All clocks here are manual, so latencies are asserted to the nanosecond. A number
-//! that a tool's latency adds up to is exact; a quantile is a bucket's bound and is not.
+//! All clocks here are manual, so latencies are asserted to the nanosecond. A sum of latencies is
+//! exact. A quantile is a bucket's bound, and is not.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -58,7 +58,7 @@ fn run_counts_times_and_gives_back() {
     assert!(median >= Duration::from_micros(400) && median < Duration::from_micros(413));
 }
 
-/// A rule of the host's own.
+/// Judges a status, as a rule of the host.
 fn by_status(status: &u16) -> Verdict {
     match status {
         200 => Verdict::success(),
@@ -69,7 +69,7 @@ fn by_status(status: &u16) -> Verdict {
     }
 }
 
-/// A function, a closure that is bound or kept in a field, and one that is written on the spot.
+/// The rule is a function, a closure in a variable or a field, or a closure in place.
 #[test]
 fn a_call_is_judged_by_the_hosts_own_rule_however_it_is_written() {
     let (registry, tool, _) = host();
@@ -141,7 +141,7 @@ fn a_result_within_a_result_is_judged_by_both() {
         kinds(&registry),
         [(ErrorKind::Timeout, 1), (ErrorKind::Other, 1)]
     );
-    // By the type alone, what lies in `Ok` is a success.
+    // By its type alone, a value in `Ok` is a success.
     let hidden: Given = Ok(Err("hidden".into()));
     assert!(tool.run(|| hidden).is_ok());
     assert_eq!(counts(&registry), (2, 2, 0, 0));
@@ -192,7 +192,8 @@ fn a_guard_ends_as_the_verdict_says() {
     );
 }
 
-/// Before it starts, by its guard, or by a rule: a count of its own, which touches nothing else.
+/// A call is rejected before it starts, by its guard, or by a rule. It has a count of its own, and
+/// changes no other.
 #[test]
 fn a_rejected_call_is_a_count_and_nothing_else() {
     let (registry, tool, clock) = host();
@@ -325,7 +326,7 @@ fn a_dropped_guard_is_cancelled_in_a_histogram_of_its_own() {
     assert_eq!((&stats.last_error, stats.last_latency()), (&None, None));
 }
 
-/// A guard cannot know whose panic it is; only where the tool itself is run, it is the tool's.
+/// A guard cannot know the origin of a panic. Only where the tool itself runs is it the tool's.
 #[test]
 fn a_guard_dropped_while_its_thread_unwinds_is_cancelled() {
     let (registry, tool, clock) = host();
@@ -378,7 +379,7 @@ fn a_guard_dropped_while_its_thread_unwinds_is_cancelled() {
     assert_eq!(counts(&registry), (1, 0, 4, 0));
 }
 
-/// Its payload, and what the future leaves behind, panic again when they are dropped.
+/// The payload of a panic, and what a future leaves behind, panic again when they are dropped.
 #[test]
 fn what_panics_when_it_is_dropped_changes_no_count() {
     struct Bomb;
@@ -485,7 +486,7 @@ mod time_limits {
         );
     }
 
-    /// In whichever order they are said.
+    /// They may be set in any order.
     #[tokio::test(start_paused = true)]
     async fn a_limit_combines_with_attempt_and_rule() {
         let (registry, tool, _) = host();
@@ -505,7 +506,8 @@ mod time_limits {
         assert_eq!(stats.last_error.as_ref().unwrap().attempt, 4);
     }
 
-    /// Not polled, it is no call; dropped after that, it is cancelled and no time-out.
+    /// If it was not polled, it is not a call. If it is dropped after a poll, it is cancelled and
+    /// not a time-out.
     #[tokio::test(start_paused = true)]
     async fn a_limited_call_that_is_dropped_is_cancelled() {
         let (registry, tool, _) = host();
@@ -549,7 +551,7 @@ fn latencies_beyond_the_range_are_counted_in_the_last_bucket() {
     let success = &stats.latency.success;
     assert_eq!((success.count(), success.buckets().len()), (2, 1));
     assert!(success.max().unwrap() <= range && success.max().unwrap() > range * 31 / 32);
-    // The first enters the sum as it is, the second clamped.
+    // The first is added to the sum unchanged, the second clamped.
     let clamped = Duration::from_nanos(1 << 53);
     assert_eq!(success.sum(), Duration::from_secs(100 * 3_600) + clamped);
 }
@@ -576,7 +578,7 @@ fn error_text_is_bounded_and_visible_whatever_comes() {
         kept_of("\u{1b}[31mred\0\r\n").as_deref(),
         Some("\\u{1b}[31mred\\u{0}\\r\\n")
     );
-    // The bounds fall into the middle of a character, which goes as a whole.
+    // The bounds are in the middle of a character, which is removed as a whole.
     let kept = kept_of(format!("x{}", "é".repeat(300))).unwrap();
     let (head, tail) = kept.split_once(" … ").unwrap();
     assert!(kept.len() <= DEFAULT_MESSAGE_BYTES && kept.len() > DEFAULT_MESSAGE_BYTES - 8);
@@ -610,7 +612,7 @@ fn the_redactor_has_the_last_word_and_text_can_be_off() {
     assert_eq!(fail(builder().0.without_error_text()), None);
 }
 
-/// The redactor gets whole words, so a secret that was cut is not kept at all.
+/// The redactor gets whole words, so no part of a secret that was cut is kept.
 #[test]
 fn the_length_of_texts_is_the_hosts_choice_and_no_secret_is_cut_in_two() {
     let secret = "hunter2".repeat(20);

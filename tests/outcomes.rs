@@ -1,5 +1,5 @@
-//! What a result means: each way in which a tool can succeed, fail, stop or refuse, as it is
-//! counted, with the text that is kept of it.
+//! The meaning of results: each way in which a tool can succeed, fail, stop or refuse, with its
+//! counts and the text that is kept.
 //!
 //! The clock is manual and tokio's time is paused, so nothing here waits.
 #![cfg(not(toolmeter_loom))]
@@ -27,7 +27,7 @@ use toolmeter::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A registry whose tool gives this.
+/// Returns a registry whose tool returns this.
 fn host_of(
     gives: impl Fn(Invocation) -> Result<Value, ToolError> + Send + Sync + 'static,
 ) -> Registry {
@@ -45,7 +45,7 @@ const FAILURE: Counts = (0, 1, 0, 0);
 const CANCELLED: Counts = (0, 0, 1, 0);
 const REJECTED: Counts = (0, 0, 0, 1);
 
-/// What was counted until now, and counts from zero again. Nothing is in flight.
+/// Returns the counts so far, and resets them. Nothing is in flight.
 #[track_caller]
 fn take(registry: &Registry) -> (Counts, Vec<(ErrorKind, u64)>, Option<String>) {
     let metrics = registry.reset_metrics();
@@ -67,7 +67,7 @@ fn take(registry: &Registry) -> (Counts, Vec<(ErrorKind, u64)>, Option<String>) 
     )
 }
 
-/// That there was one call, a failure of this kind; returns its text.
+/// Asserts that there was one call, a failure of this kind, and returns its text.
 #[track_caller]
 fn assert_failed(registry: &Registry, kind: ErrorKind) -> String {
     let (counts, kinds, message) = take(registry);
@@ -75,14 +75,14 @@ fn assert_failed(registry: &Registry, kind: ErrorKind) -> String {
     message.unwrap_or_default()
 }
 
-/// That there was one call and that it ended in this way, which is no failure.
+/// Asserts that there was one call with this end, which is not a failure.
 #[track_caller]
 fn assert_one(registry: &Registry, expected: Counts) {
     let (counts, kinds, message) = take(registry);
     assert_eq!((counts, kinds, message), (expected, vec![], None));
 }
 
-/// That there was one call, which ended as this outcome says.
+/// Asserts that there was one call with this outcome.
 #[track_caller]
 fn assert_outcome(registry: &Registry, outcome: Outcome) {
     match outcome {
@@ -140,7 +140,7 @@ mod results_of_tokio {
         assert!(given.is_err());
         assert_failed(&registry, ErrorKind::Timeout);
 
-        // Two limits, one around the other, and a rule: the inner one is late.
+        // Two nested limits and a rule: the inner limit is exceeded.
         let inner = timeout(SECOND, pending::<Result<(), io::Error>>());
         let call = tool.call().within(LIMIT).classify(nested);
         assert!(call.run_async(inner).await.unwrap().is_err());
@@ -254,7 +254,7 @@ mod processes {
 // ---------------------------------------------------------------------------------------------
 // Causes below the error.
 
-/// The host's own error: says what it did, and has a cause.
+/// An error of the host, which names a step and has a cause.
 #[derive(Debug)]
 struct HostError(usize, Box<dyn Error + Send + Sync>);
 
@@ -270,7 +270,7 @@ impl Error for HostError {
     }
 }
 
-/// As the error types of anyhow and eyre: no `Error` itself, but it hands one out.
+/// A type like those of anyhow and eyre: it is not an `Error` itself, but dereferences to one.
 #[derive(Debug)]
 struct Report(Box<dyn Error + Send + Sync>);
 
@@ -282,7 +282,8 @@ impl Deref for Report {
     }
 }
 
-/// A time-out of the operating system below so many errors of the host, and the text of all.
+/// Returns a time-out of the operating system below `depth` errors of the host, and the text of
+/// all.
 fn time_out_below(depth: usize) -> (HostError, String) {
     let cause = io::Error::new(io::ErrorKind::TimedOut, "no answer in 5 s");
     let mut error = HostError(1, Box::new(cause));
@@ -332,7 +333,7 @@ fn a_cause_is_found_below_an_error_that_hands_out_another() {
     }
 }
 
-/// The same where a tool makes an error of its own of it, or a guard records it.
+/// The same where a tool converts it to an error of its own, or a guard records it.
 #[test]
 fn a_cause_is_found_below_a_tools_error_and_by_a_guard() {
     let (registry, tool, _) = host();
@@ -358,7 +359,7 @@ fn a_cause_is_found_below_a_tools_error_and_by_a_guard() {
 // ---------------------------------------------------------------------------------------------
 // Answers.
 
-/// That the tool's answer comes back as it is, and was counted as this.
+/// Asserts that the tool's answer comes back unchanged, and was counted with this outcome.
 #[track_caller]
 fn assert_given_back(answer: &Value, outcome: Outcome) {
     let registry = host_of(|call| Ok(call.args));
@@ -404,7 +405,7 @@ fn an_answer_with_an_error_flag_is_counted_and_given_back() {
     assert_eq!(text, "no such repo");
 }
 
-/// Answers with its arguments, and judges them by a flag that is a word.
+/// A tool that answers with its arguments, and judges them by a flag that is a word.
 struct OwnRule;
 
 impl Tool for OwnRule {
@@ -446,7 +447,7 @@ fn a_tools_own_rule_judges_its_answers_and_withholds_none() {
     let text = assert_failed(&registry, ErrorKind::Provider);
     assert_eq!(text, "it says yes");
 
-    // The caller's rule goes before the tool's.
+    // The caller's rule takes precedence over the tool's.
     let answer = json!({ "isError": "yes" });
     let call = registry
         .invoke("tool", answer.clone())
@@ -513,7 +514,7 @@ fn errors_of_json_rpc_keep_their_meaning() {
     assert_eq!(text, "no such repo");
 }
 
-/// What the SDKs say of errors of the protocol inside of an answer.
+/// The texts of the SDKs for errors of the protocol inside an answer.
 #[test]
 fn errors_that_an_sdk_words_inside_an_answer_keep_their_meaning() {
     for (text, kind) in [
@@ -649,7 +650,7 @@ fn a_call_that_is_refused_before_it_starts_is_one_event_and_no_latency() {
     assert_one(&registry, REJECTED);
 }
 
-/// That there is no latency anywhere.
+/// Asserts that there is no latency anywhere.
 #[track_caller]
 fn assert_no_latency(stats: &ToolStats) {
     let latency = &stats.latency;
@@ -688,7 +689,7 @@ fn a_call_that_is_refused_after_it_started_is_two_events_and_no_latency() {
     assert_no_latency(&stats(&registry));
     assert_one(&registry, REJECTED);
 
-    // And the other ways to say the same.
+    // The other ways to reject a call.
     tool.start().finish(Verdict::rejected().because("denied"));
     assert_one(&registry, REJECTED);
     let _ = tool.run(|| Err::<(), _>(ToolError::rejected("denied")));
@@ -709,7 +710,7 @@ fn a_retry_that_is_refused_before_it_starts_is_no_retry() {
     assert_eq!((stats.retried, stats.recovered), (0, 0));
 }
 
-/// It was counted when it started, and intervals would not add up if that were taken back.
+/// It was counted when it started, and intervals would not add up if it were subtracted.
 #[test]
 fn a_retry_that_is_refused_after_it_started_stays_a_retry() {
     let (registry, tool, _) = host();
@@ -773,7 +774,7 @@ fn a_panic_is_that_of_each_tool_that_it_passes_through() {
     assert_eq!(metrics.tools["waits"].cancelled(), 1);
 }
 
-/// Two futures of one task: one is metered and waits, the other panics.
+/// A task has two futures: one is metered and waits, the other panics.
 #[tokio::test]
 async fn a_call_whose_neighbour_panics_is_cancelled() {
     let (registry, _) = registry();
@@ -798,7 +799,7 @@ async fn a_call_whose_neighbour_panics_is_cancelled() {
     assert_one(&registry, CANCELLED);
 }
 
-/// Two tasks of one thread, and the runtime is dropped while the other one's panic unwinds.
+/// A thread has two tasks, and the runtime is dropped while the panic of the other one unwinds.
 #[test]
 fn a_task_that_goes_with_its_runtime_is_cancelled_whatever_unwinds() {
     let (registry, tool, _) = host();
@@ -819,7 +820,7 @@ fn a_task_that_goes_with_its_runtime_is_cancelled_whatever_unwinds() {
 // ---------------------------------------------------------------------------------------------
 // Panics that go off again.
 
-/// Panics when it is dropped.
+/// A value that panics when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -828,7 +829,7 @@ impl Drop for Bomb {
     }
 }
 
-/// What a bomb's panic carries; panics when it is dropped, too.
+/// The payload of a bomb's panic, which panics when it is dropped, too.
 struct Fuse;
 
 impl Drop for Fuse {
@@ -837,7 +838,7 @@ impl Drop for Fuse {
     }
 }
 
-/// A future that panics when it is dropped, and is done after so many polls.
+/// A future that panics when it is dropped, and is ready after this many polls.
 struct BombFuture(usize, Result<Value, ToolError>);
 
 impl BombFuture {
@@ -864,7 +865,7 @@ impl Drop for BombFuture {
     }
 }
 
-/// That nothing unwinds out of `code`.
+/// Asserts that nothing unwinds out of `code`.
 #[track_caller]
 fn quiet<R>(code: impl FnOnce() -> R) -> R {
     match catch_unwind(AssertUnwindSafe(code)) {
@@ -876,7 +877,7 @@ fn quiet<R>(code: impl FnOnce() -> R) -> R {
     }
 }
 
-/// That the tool's own panic, and that alone, goes on.
+/// Asserts that only the tool's own panic unwinds out of `code`.
 #[track_caller]
 fn panics_with_a_bomb(code: impl FnOnce()) {
     let payload: Box<dyn Any + Send> = catch_unwind(AssertUnwindSafe(code)).unwrap_err();
@@ -922,7 +923,7 @@ fn a_future_that_panics_when_it_is_dropped_is_what_it_was() {
     assert!(quiet(|| poll_once(failed.as_mut())).is_ready());
     quiet(|| drop(failed));
     assert_failed(&registry, ErrorKind::RateLimited);
-    // Before that, and before it was a call.
+    // The future is dropped before it is done, and before it was polled.
     let mut cancelled = Box::pin(tool.run_async(BombFuture::never()));
     assert!(poll_once(cancelled.as_mut()).is_pending());
     quiet(|| drop(cancelled));
@@ -1053,7 +1054,7 @@ mod loops {
         Approval, CallError, CallResult, CancellationToken, Model, Report, ToolCall, Turn,
     };
 
-    /// Asks for these turns, keeps what it is told, then is done.
+    /// A model that asks for these turns, keeps the results, then is done.
     struct Script {
         turns: VecDeque<Vec<ToolCall>>,
         told: Vec<CallResult>,
@@ -1192,7 +1193,7 @@ mod loops {
         assert_eq!((stats.retried, stats.recovered), (1, 1));
     }
 
-    /// That report, results and registry tell the same.
+    /// Asserts that report, results and registry agree.
     #[track_caller]
     fn assert_agree(registry: &Registry, report: &Report<Infallible>, told: &[CallResult]) {
         let stats = stats(registry);

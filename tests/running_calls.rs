@@ -1,5 +1,5 @@
-//! Which calls run, and in whose course: the list of running calls, the parents of calls that a
-//! tool makes, and the labels that a host gives.
+//! The list of running calls, the parents of calls that a tool makes, and the labels that a host
+//! gives.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -29,7 +29,7 @@ fn registry() -> (Registry, Arc<ManualClock>) {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Which call hangs?
+// The list of running calls.
 
 #[test]
 fn the_calls_that_run_are_listed_oldest_first() {
@@ -66,7 +66,7 @@ fn the_calls_that_run_are_listed_oldest_first() {
     assert_eq!((&*youngest.tool, youngest.attempt), ("web_search", 1));
     assert_eq!((youngest.age, &youngest.context), (Duration::ZERO, &None));
 
-    // What has ended is gone, however it ended.
+    // A call that has ended is not listed, however it ended.
     hangs.cancel();
     let now = running.list();
     assert_eq!(now.calls.len(), 1);
@@ -123,7 +123,7 @@ fn calls_that_began_before_the_listener_are_told_as_missed() {
     drop(after);
 }
 
-/// A ring of 4 events in which 20 starts find no room, and then as many ends.
+/// A ring of 4 events has no room for 20 starts, and then for as many ends.
 #[test]
 fn calls_whose_events_were_lost_are_told_as_missed() {
     let (builder, _) = builder();
@@ -148,14 +148,14 @@ fn calls_whose_events_were_lost_are_told_as_missed() {
     assert_eq!(listed + now.missed_starts - now.missed_ends, 1, "{now:?}");
     assert!(registry.event_accounting().lost_in_rings > 0);
 
-    // Nothing is in flight: what is left of lost ends goes.
+    // Nothing is in flight, so what is left of lost ends is removed.
     drop(last);
     let now = running.list();
     assert!(now.calls.is_empty(), "{now:?}");
     assert_eq!((now.missed_starts, now.missed_ends), (0, 0));
 }
 
-/// A queue of one batch that is never read but by the listener itself.
+/// The queue has room for one batch, and only the list itself reads it.
 #[test]
 fn a_listener_hears_of_more_than_its_queue_holds() {
     let (builder, _) = builder();
@@ -175,7 +175,7 @@ fn a_listener_hears_of_more_than_its_queue_holds() {
     assert!(running.list().calls.is_empty());
 }
 
-/// The ends of four calls are lost in each round, again and again, and nothing asks for the list.
+/// The ends of four calls are lost in each round, and the list is not read meanwhile.
 #[test]
 fn a_listener_keeps_no_more_than_the_calls_that_run_when_ends_are_lost() {
     let (builder, _) = builder();
@@ -195,7 +195,7 @@ fn a_listener_keeps_no_more_than_the_calls_that_run_when_ends_are_lost() {
     assert!(running.list().calls.is_empty());
 }
 
-/// Waits until the list is as expected; a background pump and real clocks take milliseconds.
+/// Waits until the list is as expected. A background pump and real clocks take milliseconds.
 #[track_caller]
 fn wait_for(running: &RunningCalls, expected: &[&str]) {
     let began = Instant::now();
@@ -217,7 +217,7 @@ fn the_calls_that_run_are_listed_with_a_background_pump_too() {
     let shell = registry.register("shell").unwrap();
     let search = registry.register("web_search").unwrap();
     let hangs = shell.start_owned();
-    // As many as a ring has room for, so that nothing is lost however late the pump comes.
+    // As many calls as a ring has room for, so that nothing is lost however late the pump runs.
     for _ in 0..1_000 {
         shell.start().succeed();
     }
@@ -227,13 +227,13 @@ fn the_calls_that_run_are_listed_with_a_background_pump_too() {
     wait_for(&running, &["web_search"]);
     fresh.succeed();
     wait_for(&running, &[]);
-    // A listener that is dropped is heard of no more.
+    // A list that is dropped changes nothing any more.
     drop(running);
     shell.start().succeed();
     registry.shutdown();
 }
 
-/// A tool that is gone while its call runs, and one that comes back.
+/// A tool departs while its call runs, and one comes back.
 #[test]
 fn calls_of_a_tool_that_is_gone_are_listed() {
     let (registry, _) = registry();
@@ -259,7 +259,7 @@ fn calls_of_a_tool_that_is_gone_are_listed() {
 // ---------------------------------------------------------------------------------------------
 // Tools that call tools.
 
-/// All events that were delivered, each with the name of its tool.
+/// Returns all events that were delivered, each with the name of its tool.
 fn heard(registry: &Registry, events: &Subscription) -> Vec<(String, Event)> {
     registry.pump();
     let mut heard = Vec::new();
@@ -320,7 +320,7 @@ async fn the_calls_of_a_subagent_name_the_call_in_whose_course_it_runs() {
     use std::convert::Infallible;
     use toolmeter::auto_run::{AutoRun, CallResult, Model, ToolCall, Turn};
 
-    /// Asks for one call.
+    /// A model that asks for one call.
     struct Asks(Option<ToolCall>);
 
     impl Model for Asks {
@@ -364,7 +364,7 @@ async fn the_calls_of_a_subagent_name_the_call_in_whose_course_it_runs() {
     }
 }
 
-/// A call without a context has children of no parent, but none that fails.
+/// The calls that a tool makes in a call without a context have no parent, but do not fail.
 #[test]
 fn a_tool_that_was_called_without_a_context_may_call_tools() {
     let (registry, _) = registry();
@@ -414,7 +414,7 @@ fn labels_come_with_events_and_are_bounded() {
     assert_eq!(heard[1].1.kind(), EventKind::Succeeded);
 }
 
-/// Labels and parents stand in the JSON of events.
+/// Labels and parents are in the JSON of events.
 #[cfg(feature = "serde")]
 #[test]
 fn the_json_of_an_event_names_parent_and_labels() {

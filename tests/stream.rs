@@ -1,5 +1,5 @@
-//! Tools whose answer is a stream: when the call begins and ends, as what it is counted, and that
-//! what the stream gives passes as it is.
+//! Tools whose answer is a stream: the beginning and the end of the call, its counts, and the
+//! items, which pass unchanged.
 #![cfg(all(feature = "stream", not(toolmeter_loom)))]
 
 mod common;
@@ -20,7 +20,7 @@ fn next<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
     Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What a stream does at a poll.
+/// The action of a stream at a poll.
 enum Step {
     Gives(Result<u32, ToolError>),
     Waits,
@@ -29,7 +29,7 @@ enum Step {
 
 use Step::{Gives, Panics, Waits};
 
-/// Does these steps, a second each, and ends.
+/// A stream of these steps, which take a second each.
 struct Steps(VecDeque<Step>, Arc<ManualClock>);
 
 impl Stream for Steps {
@@ -71,7 +71,7 @@ fn a_stream_that_ends_is_a_success_of_the_whole_time() {
     assert_eq!(counts(&registry), (0, 0, 0, 1));
     assert_eq!(next(&mut stream), Poll::Ready(None));
     assert_eq!(counts(&registry), (1, 0, 0, 0));
-    // It is the inner stream's matter what comes after its end.
+    // The inner stream decides what comes after its end.
     assert_eq!(next(&mut stream), Poll::Ready(None));
     drop(stream);
     assert_eq!(counts(&registry), (1, 0, 0, 0));
@@ -160,7 +160,7 @@ fn a_panic_of_a_stream_is_counted_once_and_goes_on() {
     assert_eq!(counts(&registry), (0, 1, 0, 0));
 }
 
-/// Panics when it is dropped; done at its second poll, or never.
+/// A stream that panics when it is dropped, and ends at its second poll or never.
 struct BombStream(bool, u8);
 
 impl Stream for BombStream {
@@ -242,7 +242,7 @@ async fn a_stream_keeps_attempt_and_context_and_needs_no_handle() {
     assert_eq!((stats.retried, stats.recovered), (1, 1));
 }
 
-/// A host's panic elsewhere is no failure of the stream.
+/// A panic elsewhere in the host is not a failure of the stream.
 #[test]
 fn a_stream_that_is_dropped_while_its_thread_unwinds_is_cancelled() {
     let (registry, tool, clock) = host();

@@ -1,10 +1,10 @@
-//! The path of a metered call asks the operating system for nothing: counted by `strace`, over a
-//! million calls.
+//! The path of a metered call makes no system call. `strace` counts them over a million calls.
 //!
 //! A test starts this program again under `strace -ff`, which writes the system calls of each
 //! thread into a file of its own. The thread that makes the calls writes a line to standard error
-//! before them and another after them; what its file holds between the two is what they asked
-//! for. Where `strace` is missing or may not trace, the tests say so and show nothing.
+//! before them and another after them; the lines of its file between the two are the system calls
+//! of the metered calls. Where `strace` is missing or may not trace, the tests print that and show
+//! nothing.
 #![cfg(all(target_os = "linux", not(toolmeter_loom)))]
 
 use std::fs;
@@ -20,20 +20,20 @@ const CALLS: usize = 1_000_000;
 const TRACED: &str = "TOOLMETER_TRACED";
 const BEGIN: &str = "the metered calls begin";
 const END: &str = "the metered calls have ended";
-/// What stands before the number of times that the pump may have slept.
+/// The text before the number of times that the pump may have slept.
 const SLEEPS: &str = "sleeps at most: ";
-/// The pump does not sleep before no event came for this long.
+/// The pump sleeps only after no event came for this long.
 const AWAKE: Duration = Duration::from_millis(100);
 
-/// One line on standard error by one system call; `eprintln` makes two.
+/// Writes one line to standard error with one system call. `eprintln` makes two.
 fn say(line: &str) {
     let line = format!("{line}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// A million calls between the two lines; returns how long they took.
+/// Makes a million calls between the two lines. Returns the time that they took.
 fn metered_calls(tool: &ToolHandle) -> Duration {
-    // What the first call of a thread needs.
+    // The first call of a thread may make system calls.
     tool.start().succeed();
     say(BEGIN);
     let began = Instant::now();
@@ -46,8 +46,8 @@ fn metered_calls(tool: &ToolHandle) -> Duration {
     took
 }
 
-/// The system calls between the two lines in the traces of one run of `test` of this program, and
-/// what it said on standard error; or `None` if it could not be traced.
+/// Returns the system calls between the two lines in the traces of one run of `test` of this
+/// program, and its standard error; or `None` if it could not be traced.
 fn traced(test: &str) -> Option<(Vec<String>, String)> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("traces_of_{test}"));
     let _ = fs::remove_dir_all(&folder);
@@ -122,7 +122,7 @@ fn a_call_that_somebody_hears_of_asks_for_a_wake_up_at_most() {
         let took = metered_calls(&tool);
         drop(registry);
         assert!(receiver.join().unwrap() > 0);
-        // It sleeps when no event came for that long: this often at most.
+        // It sleeps when no event came for that long, so at most this often.
         eprintln!("{SLEEPS}{}", 1 + took.as_nanos() / AWAKE.as_nanos());
         return;
     }
@@ -142,7 +142,7 @@ fn a_call_that_somebody_hears_of_asks_for_a_wake_up_at_most() {
     }
 }
 
-/// The counter counts: what is asked for between the lines is found.
+/// The counter works: a system call between the lines is found.
 #[test]
 fn a_system_call_between_the_lines_is_counted() {
     if is_traced() {

@@ -1,5 +1,5 @@
-//! The texts of errors: that the cause is kept wherever it stands, that no part of a secret is,
-//! and that the published snapshot has what `metrics()` has.
+//! The texts of errors: the cause is kept wherever it is, no part of a secret is kept, and the
+//! published snapshot has the same texts as `metrics()`.
 #![cfg(not(toolmeter_loom))]
 
 mod common;
@@ -22,7 +22,7 @@ fn builder() -> RegistryBuilder {
 // ---------------------------------------------------------------------------------------------
 // The ways in which a text comes in.
 
-/// An error of the host's own that says this.
+/// An error of the host with this text.
 #[derive(Debug)]
 struct Says(String);
 
@@ -61,7 +61,7 @@ impl fmt::Display for ByCharacter<'_> {
     }
 }
 
-/// A tool that fails with this error.
+/// Calls a tool that fails with this error.
 fn invoke(
     registry: &Registry,
     error: impl Fn() -> ToolError + Send + Sync + 'static,
@@ -140,7 +140,7 @@ const WAYS: [Way; 9] = [
 
 const CAUSE: &str = "MemoryError: cannot allocate 4 GiB for layer 'clouds'";
 
-/// A traceback of at least so many bytes, whose last line has the cause.
+/// Returns a traceback of at least `bytes` bytes, whose last line has the cause.
 fn traceback(bytes: usize) -> String {
     let mut text = String::from("Traceback (most recent call last):\n");
     let mut line = 0;
@@ -188,7 +188,7 @@ fn head_and_tail_reach_a_redactor_and_subscribers_too() {
             heard += 1;
         }
     }
-    // What lies within the hold-back comes when the registry ends.
+    // Events within the hold-back come when the registry ends.
     registry.shutdown();
     for batch in events.iter() {
         heard += batch
@@ -241,10 +241,11 @@ fn a_text_of_many_bytes_for_a_character_is_cut_between_characters() {
 // ---------------------------------------------------------------------------------------------
 // Secrets.
 
-/// In ASCII, and with characters of several bytes.
+/// Secrets in ASCII, and with characters of several bytes.
 const SECRETS: [&str; 2] = ["sk-0123456789abcdefGHIJ", "gehéim-検ßwört-ünd-mähr"];
 
-/// A part of a secret that `text` has, of 4 characters: every longer one has such a part.
+/// Returns a part of a secret that `text` contains, of 4 characters. Every longer part contains
+/// one.
 fn part_of_a_secret(text: &str) -> Option<String> {
     let parts = SECRETS.into_iter().flat_map(|secret| {
         let characters: Vec<_> = secret.chars().collect();
@@ -254,7 +255,7 @@ fn part_of_a_secret(text: &str) -> Option<String> {
     parts.into_iter().find(|part| text.contains(part))
 }
 
-/// Takes whole secrets out, and white space, so that what was far away comes near.
+/// Removes whole secrets, and white space, so that distant parts of a text move together.
 fn redact(text: &str) -> Cow<'_, str> {
     let words: Vec<_> = text.split_whitespace().collect();
     Cow::Owned(without_secrets(&words.join(" ")))
@@ -265,7 +266,7 @@ fn without_secrets(text: &str) -> String {
     text.replace(one, "*").replace(other, "*")
 }
 
-/// What a redactor was given.
+/// The texts that a redactor was given.
 type Given = Arc<Mutex<Vec<String>>>;
 
 fn redacting(bytes: usize) -> (Registry, Given) {
@@ -282,7 +283,8 @@ fn redacting(bytes: usize) -> (Registry, Given) {
     (registry, given)
 }
 
-/// That neither what was kept nor, besides whole secrets, what the redactor got has a part of it.
+/// Asserts that the kept text contains no part of a secret, and that the texts given to the
+/// redactor contain only whole ones.
 #[track_caller]
 fn assert_no_part(way: &str, place: usize, registry: &Registry, given: &Given) {
     let kept = message(registry).unwrap_or_default();
@@ -298,7 +300,7 @@ fn assert_no_part(way: &str, place: usize, registry: &Registry, given: &Given) {
     }
 }
 
-/// So much of a pattern, cut between characters.
+/// Returns `bytes` bytes of a repeated pattern, cut between characters.
 fn filler(pattern: &str, bytes: usize) -> String {
     let mut text = pattern.repeat(bytes / pattern.len() + 1);
     let mut end = bytes;
@@ -311,8 +313,8 @@ fn filler(pattern: &str, bytes: usize) -> String {
 
 const FILLERS: [&str; 5] = ["word ", " ", "a line of text\n", "検索 é ", "x"];
 
-/// Where a text of more than 8 KiB is cut: its first and its last 4 KiB are kept. Each way, and
-/// each filler, with the secret at each place across both bounds.
+/// Tries each way and each filler with the secret at each place across both bounds where a text of
+/// more than 8 KiB is cut. Its first and its last 4 KiB are kept.
 fn step_through(ways: &[Way], secret: &str) {
     const BOUND: usize = 4_096;
     const TEXT: usize = 9_000;
@@ -321,7 +323,7 @@ fn step_through(ways: &[Way], secret: &str) {
         let (registry, given) = redacting(4_096);
         for pattern in FILLERS {
             let whole = filler(pattern, TEXT);
-            // The outer error's text goes before that of its cause: 17 bytes.
+            // The outer error's text comes before that of its cause and has 17 bytes.
             let head = BOUND - margin - 20..BOUND + 8;
             let tail = TEXT - BOUND - margin..TEXT - BOUND + margin;
             for place in head.chain(tail) {
@@ -390,7 +392,7 @@ fn no_part_of_a_secret_of_many_bytes_for_a_character_is_kept_of_an_error_made_a_
     step_through(&WAYS[7..8], SECRETS[1]);
 }
 
-/// Any place in texts that are cut after they were redacted, or not at all.
+/// The secret is at any place in texts that are cut after they were redacted, or not at all.
 #[test]
 fn no_part_of_a_secret_anywhere_in_a_short_text_is_kept() {
     for (way, fail) in WAYS {
@@ -407,10 +409,11 @@ fn no_part_of_a_secret_anywhere_in_a_short_text_is_kept() {
     }
 }
 
-/// A text that does not end is stopped after 16 MiB, maybe within the secret.
+/// A text that does not end is stopped after 16 MiB, perhaps within the secret.
 #[test]
 fn no_part_of_a_secret_where_a_text_is_stopped_is_kept() {
-    /// Words until shortly before the bound, then the secret by character, and words for ever.
+    /// A text of words until shortly before the bound, then the secret by character, and words
+    /// without an end.
     struct Endless(usize);
 
     impl fmt::Display for Endless {
@@ -439,8 +442,8 @@ fn no_part_of_a_secret_where_a_text_is_stopped_is_kept() {
     }
 }
 
-/// What a tool's panic said, with the secret at each place across the bounds of a text; `check`
-/// gets the place and what `invoke` gave.
+/// Runs tools that panic, with the secret at each place across the bounds of the message. `check`
+/// gets the place and the error of `invoke`.
 fn with_panics(check: impl Fn(usize, &Registry, &Given, InvokeError)) {
     let (registry, given) = redacting(4_096);
     let margin = SECRETS[0].len() + 4;
@@ -466,7 +469,7 @@ fn no_part_of_a_secret_in_a_panic_is_kept() {
     });
 }
 
-/// The outer tool hands on what `invoke` gave of the inner one's panic.
+/// The outer tool passes on the error of `invoke` for the inner one's panic.
 #[test]
 fn no_part_of_a_secret_in_a_panic_of_another_tool_is_kept() {
     with_panics(|place, registry, given, error| {
@@ -481,7 +484,8 @@ fn no_part_of_a_secret_in_a_panic_of_another_tool_is_kept() {
 // ---------------------------------------------------------------------------------------------
 // What is published.
 
-/// The redactor runs between the count of a failure and its text: it publishes right there.
+/// The redactor runs after a failure was counted and before its text is stored, and publishes right
+/// there.
 #[test]
 fn a_text_that_came_just_after_its_count_was_published_is_published_next() {
     let of_redactor: Arc<OnceLock<WeakRegistry>> = Arc::default();
@@ -504,10 +508,10 @@ fn a_text_that_came_just_after_its_count_was_published_is_published_next() {
     of_redactor.set(registry.downgrade()).unwrap();
     let tool = registry.register("tool").unwrap();
     tool.start().fail(ErrorKind::NotFound, "no such file");
-    // The situation came about: counted and published, without its text.
+    // The failure was counted and published without its text.
     assert_eq!(*published.lock().unwrap(), [(1, None)]);
 
-    // The tool is idle since.
+    // The tool has been idle since.
     registry.publish();
     let published = registry.published().into_arc();
     let error = published.tools["tool"].last_error.as_ref().unwrap();
@@ -521,7 +525,7 @@ fn a_text_that_came_just_after_its_count_was_published_is_published_next() {
     );
 }
 
-/// The same where the tool is deregistered meanwhile, and departs.
+/// The same, but the tool is deregistered meanwhile, and departs.
 #[test]
 fn a_text_that_comes_while_its_tool_goes_is_published() {
     let of_redactor: Arc<OnceLock<WeakRegistry>> = Arc::default();

@@ -1,5 +1,5 @@
-//! Clocks and wall time: that a time which was told once stays what it was, and that a clock which
-//! goes backwards loses nothing.
+//! Clocks and wall time: a time that was read once stays the same, and a clock that goes backwards
+//! loses nothing.
 //!
 //! All clocks here are manual, the time of day too.
 #![cfg(not(toolmeter_loom))]
@@ -40,13 +40,13 @@ impl Clocks {
         (clocks, builder)
     }
 
-    /// Time passes, for both clocks.
+    /// Advances both clocks.
     fn pass(&self, by: Duration) {
         self.clock.advance(by);
         self.suspend(by);
     }
 
-    /// The machine is suspended: the monotonic clock stands still.
+    /// Advances the time of day only, as while the machine is suspended.
     fn suspend(&self, by: Duration) {
         *self.wall.lock().unwrap() += by;
     }
@@ -67,7 +67,7 @@ fn finish_at(snapshot: &Snapshot) -> SystemTime {
 // ---------------------------------------------------------------------------------------------
 // A suspend.
 
-/// An error, a suspend some time after it, and readings before and after that.
+/// There is an error, a suspend some time after it, and readings before and after that.
 #[test]
 fn the_time_of_an_error_stays_what_it_was_after_a_suspend() {
     for is_read_before in [true, false] {
@@ -90,14 +90,14 @@ fn the_time_of_an_error_stays_what_it_was_after_a_suspend() {
         }
         registry.publish();
         assert_eq!(error_at(&registry.published()), failed_at);
-        // What happens after that is told by the clocks as they are now.
+        // Later times are computed from the clocks as they are now.
         tool.start().fail(ErrorKind::Network, "reset again");
         assert_eq!(error_at(&registry.metrics()), clocks.wall());
     }
 }
 
-/// The same where the machine is suspended at the very tick of the error: then a reading before
-/// the suspend is what tells both sides apart.
+/// The same, but the machine is suspended at the very tick of the error. Then only a reading before
+/// the suspend separates the two.
 #[test]
 fn the_time_of_an_error_stays_what_was_told_if_the_clock_stands_still_at_once() {
     let (clocks, builder) = Clocks::new();
@@ -112,7 +112,7 @@ fn the_time_of_an_error_stays_what_was_told_if_the_clock_stands_still_at_once() 
     assert_eq!(error_at(&registry.metrics()), failed_at);
 }
 
-/// And without one: whatever it is told to be, it does not move.
+/// The same without such a reading: whatever time is read first, it does not change.
 #[test]
 fn the_time_of_an_error_that_was_first_told_after_a_suspend_does_not_move() {
     let (clocks, builder) = Clocks::new();
@@ -129,7 +129,7 @@ fn the_time_of_an_error_that_was_first_told_after_a_suspend_does_not_move() {
     assert_eq!(error_at(&registry.metrics()), told);
 }
 
-/// Somebody sets the time of day, forward and back, a hundred times.
+/// The time of day is set forward and back a hundred times.
 #[test]
 fn a_time_stays_what_it_was_however_often_the_time_of_day_is_set() {
     let (clocks, builder) = Clocks::new();
@@ -177,7 +177,7 @@ fn an_event_is_told_by_the_clocks_that_held_when_it_was_made() {
     assert_eq!(after.taken_at(), clocks.wall());
 }
 
-/// Two hosts of which one was suspended: the merged snapshot has the error that came later.
+/// One of two hosts was suspended. The merged snapshot has the error that came later.
 #[test]
 fn merged_snapshots_keep_the_later_error() {
     let host = |name: &str| {
@@ -196,7 +196,7 @@ fn merged_snapshots_keep_the_later_error() {
         clocks.pass(SECOND);
     }
     other_tool.start().fail(ErrorKind::Network, "later");
-    // The one that failed earlier sleeps before it is read.
+    // The host that failed earlier is suspended before it is read.
     clocks.pass(Duration::from_millis(100));
     clocks.suspend(2 * SECOND);
     let (one, two) = (registry.metrics(), other.metrics());
@@ -211,7 +211,7 @@ fn merged_snapshots_keep_the_later_error() {
 // ---------------------------------------------------------------------------------------------
 // A clock that goes backwards.
 
-/// The events that come in the next rounds, by their kind.
+/// Returns the kinds of the events that come in the next rounds.
 fn heard(registry: &Registry, events: &Subscription) -> Vec<EventKind> {
     for _ in 0..64 {
         registry.pump();
@@ -235,8 +235,8 @@ fn a_clock_that_goes_backwards_after_a_subscription_loses_it_no_event() {
     assert_eq!(registry.event_accounting().lost_in_rings, 0);
 }
 
-/// Back by 99 s in the middle of calls and between them; what was on its way is not held until
-/// the clock is there again.
+/// The clock goes back by 99 s during and between calls. Events that were on their way are not held
+/// until the clock is there again.
 #[test]
 fn events_from_before_a_step_backwards_are_not_held_for_ever() {
     let (builder, clock) = builder();
@@ -271,7 +271,7 @@ fn events_from_before_a_step_backwards_are_not_held_for_ever() {
     assert_eq!(stats.total_latency(), Duration::ZERO);
 }
 
-/// A clock with a hold-back that begins, or begins again, below it: nothing piles up.
+/// The clock begins, or begins again, below the hold-back. Events do not pile up.
 #[test]
 fn events_below_the_hold_back_are_not_held_for_ever() {
     const HOLD_BACK_NS: u64 = 50_000;
@@ -318,7 +318,7 @@ fn snapshots_are_published_after_a_step_backwards() {
     tool.start().succeed();
     registry.pump();
     assert_eq!(registry.published().tools["tool"].success(), 1);
-    // And at their interval from then on.
+    // From then on, snapshots are published at their interval.
     tool.start().succeed();
     registry.pump();
     assert_eq!(registry.published().tools["tool"].success(), 1);
@@ -344,7 +344,8 @@ fn the_text_of_an_error_is_kept_after_a_step_backwards() {
     let published = registry.published();
     assert_eq!(published.tools["tool"].last_error.as_ref(), Some(error));
 
-    // From threads, so that the two lie on different stripes: whichever is told has its text.
+    // From another thread, so that the two are on different stripes. Whichever is shown has its
+    // text.
     let other = tool.clone();
     std::thread::spawn(move || other.start().fail(ErrorKind::Provider, "elsewhere"))
         .join()
@@ -354,7 +355,8 @@ fn the_text_of_an_error_is_kept_after_a_step_backwards() {
     assert!(error.message.is_some(), "{error:?}");
 }
 
-/// A running call is not negative of age, and one that began before the step is not forgotten.
+/// The age of a running call is not negative, and a call that began before the step is not
+/// forgotten.
 #[test]
 fn running_calls_are_listed_after_a_step_backwards() {
     let (builder, clock) = builder();
@@ -378,7 +380,7 @@ fn running_calls_are_listed_after_a_step_backwards() {
     assert_eq!(running.list().calls.len(), 0);
 }
 
-/// A wall clock that panics is the host's fault, and no reading's.
+/// A wall clock of the host that panics does not fail a reading.
 #[test]
 fn a_wall_clock_that_panics_is_replaced_by_the_registrys_clock() {
     let clock = Arc::new(ManualClock::new());

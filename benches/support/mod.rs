@@ -1,10 +1,10 @@
-//! What the benches share: for how long criterion measures, and a host whose calls are timed in
+//! Code that the benches share: the settings of criterion, and a host whose calls are timed in
 //! bursts and whose counts are checked.
 //!
-//! With subscribers, calls as fast as they go would fill the rings, and a call whose events are
-//! lost is cheaper than one whose events arrive. So a [`Host`] has a manual pump: it times
-//! [`BURST`] calls, which the rings have room for, stops the time, and pumps and receives until
-//! every subscription has every event. No event is lost, and [`Host::check`] fails if one was.
+//! With subscribers, calls without a pause would fill the rings, and a call whose events are lost
+//! is cheaper than one whose events arrive. So a [`Host`] has a manual pump: it times [`BURST`]
+//! calls, which the rings have room for, stops the time, and pumps and receives until every
+//! subscription has every event. No event is lost, and [`Host::check`] fails if one was.
 #![allow(dead_code, reason = "each bench uses the part it needs")]
 
 use criterion::measurement::WallTime;
@@ -18,13 +18,14 @@ use toolmeter::{
 
 /// The tool that is called where one is enough.
 pub(crate) const TOOL: &str = "web_search";
-/// Calls timed together. Their events, two each, find room in a ring of the default size.
+/// The number of calls that are timed together. Their events, two each, fit into a ring of the
+/// default size.
 const BURST: u64 = 1_000;
-/// Calls made before anything is timed, to see that they are counted.
+/// The number of calls before anything is timed, to check that they are counted.
 const CHECK_CALLS: u64 = 10_000;
 
-/// Criterion, set so that all benches together take some minutes. The command line can set it
-/// otherwise.
+/// Returns criterion with settings by which all benches together take some minutes. The command
+/// line can change them.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
@@ -35,24 +36,24 @@ pub(crate) fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// Shortens the measurement for a group in which much time is spent that does not count.
+/// Shortens the measurement for a group that spends much time untimed.
 pub(crate) fn mostly_untimed(group: &mut BenchmarkGroup<'_, WallTime>) {
     group
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(300));
 }
 
-/// A registry that is pumped by hand, all else at its defaults.
+/// Returns a builder with a manual pump and defaults otherwise.
 pub(crate) fn builder() -> RegistryBuilder {
     Registry::builder().pump(Pump::manual())
 }
 
-/// Specs of tools called `tool_0`, `tool_1` and so on.
+/// Returns specs of tools with the names `tool_0`, `tool_1` and so on.
 pub(crate) fn specs(tools: usize) -> impl Iterator<Item = ToolSpec> {
     (0..tools).map(|tool| ToolSpec::new(format!("tool_{tool}")))
 }
 
-/// The least that any metered call can cost: two reads of the registry's clock.
+/// Reads the registry's clock twice, which is the least that any metered call can cost.
 #[inline(always)]
 pub(crate) fn clock_pair(clock: &HostClock) {
     let started_ns = clock.now_ns();
@@ -60,14 +61,15 @@ pub(crate) fn clock_pair(clock: &HostClock) {
     black_box(clock.now_ns().saturating_sub(started_ns));
 }
 
-/// One metered call of a tool that only answers.
+/// Makes one metered call of a tool that only returns a number.
 #[inline(always)]
 pub(crate) fn run(tool: &ToolHandle) {
     let Ok(answer) = tool.run(|| Ok::<u64, Infallible>(black_box(1)));
     black_box(answer);
 }
 
-/// The time that `calls` take, in bursts; what `between` does after each burst is not timed.
+/// Returns the time that `calls` calls take, in bursts. `between` runs after each burst and is not
+/// timed.
 pub(crate) fn in_bursts(calls: u64, mut call: impl FnMut(), mut between: impl FnMut()) -> Duration {
     let mut busy = Duration::ZERO;
     let mut left = calls;
@@ -84,7 +86,7 @@ pub(crate) fn in_bursts(calls: u64, mut call: impl FnMut(), mut between: impl Fn
     busy
 }
 
-/// Every success that the registry's tools have counted; fails if the histograms do not hold as
+/// Returns the number of successes of the registry's tools. Fails if the histograms do not hold as
 /// many latencies, or a call is still in flight.
 pub(crate) fn successes(registry: &Registry) -> u64 {
     let metrics = registry.metrics();
@@ -116,7 +118,7 @@ struct Subscriber {
 }
 
 impl Host {
-    /// A host with so many subscribers, before its first call.
+    /// Creates a host with this many subscribers, before its first call.
     pub(crate) fn new(builder: RegistryBuilder, subscribers: usize) -> Self {
         let registry = builder.build().expect("the settings are in range");
         let subscribers = (0..subscribers).map(|_| Subscriber {
@@ -131,7 +133,7 @@ impl Host {
         }
     }
 
-    /// A registered tool.
+    /// Registers a tool.
     pub(crate) fn tool(&self, name: &'static str) -> ToolHandle {
         let registered = self.registry.register(ToolSpec::new(name));
         registered.expect("the name is new")
@@ -152,7 +154,8 @@ impl Host {
         self.check();
     }
 
-    /// The time that `calls` take. Each of them is one success of one tool of this registry.
+    /// Returns the time that `calls` calls take. Each must be one success of one tool of this
+    /// registry.
     fn time(&mut self, calls: u64, call: impl FnMut()) -> Duration {
         let busy = in_bursts(calls, call, || self.receive());
         self.calls += calls;
@@ -166,7 +169,7 @@ impl Host {
         }
         let events = self.registry.event_accounting();
         let due = events.offered - events.lost_in_rings;
-        // What is younger than the hold-back comes with a later round.
+        // Events younger than the hold-back come with a later round.
         while self.delivered < due {
             self.delivered += self.registry.pump() as u64;
         }

@@ -1,4 +1,4 @@
-//! The command line: what it may say, and what it says wrong.
+//! The command line: its options and its errors.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,9 +12,10 @@ Usage: agent_host [--trace PATH...] [--stats [--errors]] [--speed X] [--sessions
                   [--seconds S] [--json]
 
   --trace PATH...  play these recordings instead of the built-in one, whose calls really
-                   run, on this checkout. A file is told by its content: JSON lines of
-                   calls, or what an agent keeps: Codex, Claude Code (with subagents),
-                   Copilot, pi, SWE-agent. Of a folder all such files are read
+                   run, on this checkout. The content of a file shows its form: JSON
+                   lines of calls, or a transcript of Codex, Claude Code (with
+                   subagents), Copilot, pi or SWE-agent. In a folder, all such files
+                   are read
   --stats          print what was recorded, and play nothing; only with --trace
   --errors         also print the first lines of the errors; only with --stats
   --speed X        divide all recorded times by X (above 0; default 1); only with --trace
@@ -36,11 +37,11 @@ pub(crate) struct Args {
     pub(crate) stats: bool,
     /// Prints the first lines of the errors, too.
     pub(crate) errors: bool,
-    /// By what the recorded times are divided.
+    /// The divisor of all recorded times.
     pub(crate) speed: f64,
     /// The number of sessions that run at once; `None` for all.
     pub(crate) sessions: Option<usize>,
-    /// Until when sessions begin again; `None` to play each once.
+    /// The time for which sessions begin again; `None` to play each once.
     pub(crate) repeat: Option<Duration>,
     /// Prints JSON.
     pub(crate) json: bool,
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// One line that says what does not fit.
+/// One line that says what is wrong.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
     let mut args = Args {
         traces: Vec::new(),

@@ -1,5 +1,5 @@
-//! The comparison of the expected counts, which the runs report, with the registry's and those of the
-//! events.
+//! The comparison of the expected counts, which the runs report, with the counts of the registry and
+//! of the events.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use toolmeter::{EventAccounting, Snapshot, SubscriptionStats};
 pub(crate) struct Played {
     /// Sessions that were played.
     pub(crate) sessions: u64,
-    /// Turns of them.
+    /// The turns of those sessions.
     pub(crate) turns: u64,
-    /// Attempts, each one.
+    /// Attempts of calls.
     pub(crate) calls: u64,
     /// Calls that were denied, which are no attempts.
     pub(crate) rejected: u64,
-    /// Sessions that ended otherwise than by the model being done.
+    /// Sessions that ended before the model was done.
     pub(crate) unfinished: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Comparison {
     pub(crate) received: u64,
 }
 
-/// Finished calls, failures and calls in flight, over all tools.
+/// Returns the finished calls, the failures and the calls in flight, over all tools.
 pub(crate) fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
     metrics
         .tools
@@ -63,7 +63,7 @@ pub(crate) fn totals(metrics: &Snapshot) -> (u64, u64, u64) {
 }
 
 impl Comparison {
-    /// The differences, a line each.
+    /// Returns the differences, one line each.
     pub(crate) fn errors(&self) -> Vec<String> {
         let (finished, _, in_flight) = totals(&self.metrics);
         let unknown = self.metrics.unknown_tool_calls;
@@ -96,12 +96,12 @@ impl Comparison {
             .collect()
     }
 
-    /// Calls that the registry counted as rejected, over all tools.
+    /// Returns the calls that the registry counted as rejected, over all tools.
     fn rejected(&self) -> u64 {
         self.metrics.tools.values().map(|tool| tool.rejected).sum()
     }
 
-    /// All of it as one object.
+    /// Returns all counts as one object.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Comparison {
         }))
     }
 
-    /// The table and the accounts, for people.
+    /// Returns the table and the accounts as text.
     pub(crate) fn to_text(&self) -> String {
         let (played, events, sub) = (&self.played, &self.events, &self.subscription);
         let seconds = self.elapsed.as_secs_f64();

@@ -4,10 +4,10 @@
 //! files -> lines -> form -> reader of that form -> events -> ledger -> sessions
 //! ```
 //!
-//! Promise: any bytes are read within bounded memory beside what the ledger keeps of each call,
-//! and none is fatal; what is not understood is counted. Of a transcript's text only the names of
-//! tools and the first lines of errors are kept. Recordings of this project's own form are another
-//! matter: they are checked as a whole.
+//! Any bytes are read within bounded memory, except for what the ledger keeps of each call. None
+//! are fatal; what is not understood is counted. Of the text of a transcript, only the names of
+//! tools and the first lines of errors are kept. Recordings of this project's own form are checked
+//! as a whole instead.
 
 mod claude;
 mod codex;
@@ -48,7 +48,7 @@ pub(crate) struct History {
 pub(crate) struct Account {
     /// Files of each form.
     pub(crate) files: BTreeMap<Form, u64>,
-    /// Files in folders that are no transcript.
+    /// Files in folders that are not transcripts.
     pub(crate) other_files: u64,
     /// Files and folders in folders that cannot be read.
     pub(crate) unreadable_files: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Account {
     pub(crate) lines: u64,
     /// Lines that are JSON of a kind that is not known.
     pub(crate) unknown_lines: u64,
-    /// Lines that are no JSON, too deep, or of too many values.
+    /// Lines that are not JSON, too deep, or of too many values.
     pub(crate) broken_lines: u64,
     /// Lines that are too long.
     pub(crate) long_lines: u64,
@@ -83,7 +83,7 @@ impl Account {
         left_out.iter().any(|&count| count > 0)
     }
 
-    /// All of it as one object.
+    /// Returns all counts as one object.
     pub(crate) fn to_json(&self) -> Value {
         let files = self.files.iter();
         let files: BTreeMap<String, u64> = files.map(|(form, n)| (form.to_string(), *n)).collect();

@@ -1,9 +1,9 @@
-//! The built-in recording: what an agent asked for, and the tools that really do it, on this
-//! checkout.
+//! The built-in recording: the calls that an agent asked for, and the tools that really run them on
+//! this checkout.
 //!
 //! The recording is JSON lines as well: `{"turn", "tool", "args"}`, with `limit_ms` for a time
 //! limit and `cancel_after_ms` for a call that its host drops. Paths are relative to the root of
-//! the checkout, and no tool reads outside of it.
+//! the checkout, and the tools refuse paths outside of it.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// The line that does not fit.
+    /// The line that is wrong.
     pub(crate) fn built_in() -> Result<Self, String> {
         let mut turns: BTreeMap<u64, Vec<Row>> = BTreeMap::new();
         for (index, line) in RECORDING.lines().enumerate() {
@@ -62,7 +62,7 @@ pub(crate) struct LocalModel<'a> {
 }
 
 impl<'a> LocalModel<'a> {
-    /// Asks for everything in the recording, from its begin.
+    /// Creates a model that asks for everything in the recording, from its start.
     pub(crate) fn new(recording: &'a Recording) -> Self {
         Self {
             turns: recording.0.iter(),
@@ -157,7 +157,7 @@ fn read_file(call: &Invocation) -> Result<Value, ToolError> {
     Ok(String::from_utf8_lossy(&bytes).into())
 }
 
-/// Looks for a text in the files of one folder, and counts the lines of each that hold it.
+/// Searches the files of one folder for a text, and counts the lines of each that contain it.
 fn search_text(call: &Invocation) -> Result<Value, ToolError> {
     let wanted = text(call, "text")?;
     // A defect that the recorded agent ran into: an empty text has no first character.
@@ -186,7 +186,7 @@ fn hash_file(call: &Invocation) -> Result<Value, ToolError> {
     Ok(format!("{:016x}", hasher.finish()).into())
 }
 
-/// Kills a command that is dropped before it ends.
+/// A command that is killed if it is dropped before it ends.
 struct KillOnDrop(Child);
 
 impl Drop for KillOnDrop {
@@ -237,7 +237,7 @@ async fn run_command(call: Invocation) -> Result<Value, ToolError> {
     }
 }
 
-/// A service that is down at first: of each three requests, it answers the third.
+/// Answers like a service that is down at first: of every three requests, only the third succeeds.
 fn package_index(call: &Invocation, asked_before: u64) -> Result<Value, ToolError> {
     let name = text(call, "name")?;
     if asked_before % 3 < 2 {

@@ -7,9 +7,9 @@
 //!                                         '--> expected_counts: all equal? <----'
 //! ```
 //!
-//! It reads everything before it runs anything, and ends with status 1 if what the runs, the
-//! registry and the events say does not add up. With `--stats` it runs nothing, and shows what
-//! was recorded.
+//! It reads everything before it runs anything, and ends with status 1 if the counts of the runs,
+//! the registry and the events do not agree. With `--stats` it runs nothing, and shows what was
+//! recorded.
 
 mod args;
 mod expected_counts;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line about what cannot be used.
+/// Prints one line about what cannot be used.
 fn refuse(message: &str) -> ExitCode {
     eprintln!("agent_host: {message}");
     ExitCode::from(2)
@@ -130,7 +130,7 @@ impl Source {
             } => {
                 let session = &sessions[index];
                 let mut model = Replay::new(session, *speed, drops.clone());
-                // As many at once as were recorded.
+                // As many calls at once as were recorded.
                 let run = AutoRun::new(registry)
                     .session(session.name.as_str())
                     .concurrency(usize::MAX)
@@ -253,7 +253,7 @@ async fn play_all(args: &Args, source: Arc<Source>, registry: &Registry) -> Resu
     Ok(all)
 }
 
-/// A line a second, on stderr: stdout is kept for the result.
+/// Prints one line a second to stderr, since stdout is kept for the result.
 async fn show_progress(registry: Registry, running: RunningCalls, stats: StatsHandle) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.tick().await;
@@ -279,7 +279,7 @@ async fn show_progress(registry: Registry, running: RunningCalls, stats: StatsHa
                     call.age.as_secs_f64()
                 )
             });
-        // A reader that closed stderr does not want it.
+        // An error is ignored, since stderr may be closed.
         let _ = writeln!(
             std::io::stderr(),
             "{calls} calls, {a_second:.0} a second, {in_flight} in flight{oldest}, {failures} \

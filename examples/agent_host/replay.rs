@@ -1,10 +1,10 @@
-//! Plays recorded sessions: a model that asks for what was recorded, and tools that take as long
-//! and end as it was recorded.
+//! The replay of recorded sessions: a model that asks for the recorded calls, and tools that take
+//! as long and end as recorded.
 //!
-//! The model pauses between turns as the recorded one did, at most 10 s, and asks for the calls
-//! of a turn at their recorded distance. A call that was cancelled cancels its own token at the
-//! end of its duration and never ends by itself: so it is dropped while it runs. A call that was
-//! denied waits for its approver as long as it took, and is denied: its tool never runs.
+//! The model pauses between turns as the recorded one did, at most 10 s, and asks for the calls of
+//! a turn at their recorded intervals. A call that was cancelled cancels its own token at the end
+//! of its duration and never ends by itself, so it is dropped while it runs. A call that was denied
+//! waits for its approver as long as recorded and is denied; its tool never runs.
 
 use crate::trace::{Call, Session};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use toolmeter::auto_run::{Approval, CallResult, CancellationToken, Model, ToolCall, Turn};
 use toolmeter::{ErrorKind, Invocation, Outcome, RegisterError, Registry, ToolError, async_tool};
 
-/// The longest pause of the model, as recorded.
+/// The longest pause of the model, in recorded time.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// The tokens of the calls that will be dropped, by a number that their arguments carry.
@@ -69,7 +69,7 @@ pub(crate) fn register(
     Ok(())
 }
 
-/// Denies the calls that were denied, after as long as it took.
+/// Denies the calls that were denied, after the recorded time.
 pub(crate) async fn approve(call: ToolCall) -> Approval {
     if call.args()["denied"] != true {
         return Approval::Approved;
@@ -110,12 +110,12 @@ pub(crate) struct Replay<'a> {
     speed: f64,
     drops: Drops,
     next_turn: usize,
-    /// When the last call so far ended, as recorded.
+    /// The recorded end of the last call so far.
     ended: Duration,
 }
 
 impl<'a> Replay<'a> {
-    /// Plays a session `speed` times as fast as it was recorded.
+    /// Creates a model that plays a session `speed` times as fast as it was recorded.
     pub(crate) fn new(session: &'a Session, speed: f64, drops: Drops) -> Self {
         Self {
             session,

@@ -55,18 +55,18 @@ pub(crate) struct ToolStats {
 }
 
 impl ToolStats {
-    /// All failures.
+    /// Returns the number of failures.
     pub(crate) fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
 
-    /// The time that this share of the timed calls did not exceed.
+    /// Returns the time that this share of the timed calls did not exceed.
     pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
         let rank = (share * self.times.len() as f64).ceil() as usize;
         self.times.get(rank.saturating_sub(1)).copied()
     }
 
-    /// The failed share in percent.
+    /// Returns the failed share in percent.
     fn share(&self) -> f64 {
         100.0 * self.failed() as f64 / self.calls.max(1) as f64
     }
@@ -156,7 +156,7 @@ enum Before {
     NoSuccess,
 }
 
-/// The recorded calls of each tool.
+/// Returns the recorded calls of each tool.
 pub(crate) fn of(sessions: &[Session]) -> BTreeMap<&str, ToolStats> {
     let mut tools: BTreeMap<&str, ToolStats> = BTreeMap::new();
     for session in sessions {
@@ -167,7 +167,7 @@ pub(crate) fn of(sessions: &[Session]) -> BTreeMap<&str, ToolStats> {
                 let before = before.copied().unwrap_or(Before::Nothing);
                 tools.entry(&call.tool).or_default().count(call, before);
             }
-            // Only now: calls of one turn do not repeat each other.
+            // This comes last, since calls of one turn do not repeat each other.
             for call in turn {
                 let state = last
                     .entry((&call.tool, &call.args_hash))
@@ -186,7 +186,7 @@ pub(crate) fn of(sessions: &[Session]) -> BTreeMap<&str, ToolStats> {
     tools
 }
 
-/// All of it, as the command line wants it.
+/// Returns all of it, in the form that the command line selects.
 pub(crate) fn show(args: &Args, history: &History) -> String {
     let tools = of(&history.sessions);
     let mut all = ToolStats::default();
@@ -204,7 +204,7 @@ pub(crate) fn show(args: &Args, history: &History) -> String {
     }
 }
 
-/// An error and how often it occurred, for each tool the most frequent ones first.
+/// The errors of each tool with their counts, the most frequent first.
 type Errors<'a> = BTreeMap<&'a str, Vec<(&'a RecordedError, u64)>>;
 
 fn most_frequent(errors: &[RecordedError]) -> Errors<'_> {
@@ -314,7 +314,7 @@ fn retries(all: &ToolStats) -> String {
     )
 }
 
-/// A time to three digits or so.
+/// Formats a time with about three digits.
 fn shown(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     match ms {

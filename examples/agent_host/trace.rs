@@ -1,7 +1,7 @@
 //! Recorded sessions in JSON lines: one object for each call, checked as a whole.
 //!
-//! Promise: [`parse`] takes any bytes, and gives either every session of them or the first line
-//! that does not fit, with its number; it never panics.
+//! [`parse`] accepts any bytes and never panics. It returns either every session or the first line
+//! that is wrong, with its number.
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,11 +21,11 @@ pub(crate) struct Call {
     pub(crate) tool: String,
     /// Equal for equal arguments within the session.
     pub(crate) args_hash: String,
-    /// Time from the begin of the session to the begin of the call.
+    /// The time from the start of the session to the start of the call.
     pub(crate) start: Duration,
-    /// How long it took, where that was recorded.
+    /// The duration, if it was recorded.
     pub(crate) duration: Option<Duration>,
-    /// How it ended.
+    /// The outcome.
     pub(crate) outcome: Outcome,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Session {
     pub(crate) turns: Vec<Vec<Call>>,
 }
 
-/// Why a recording cannot be played.
+/// The reason why a recording cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TraceError {
     /// The line, counted from 1; `None` if it is about the file as a whole.
@@ -71,11 +71,11 @@ struct Row {
     args_hash: String,
 }
 
-/// The sessions of a file, in the order in which they first appear.
+/// Returns the sessions of a file, in the order in which they first appear.
 ///
 /// # Errors
 ///
-/// The first line that does not fit.
+/// The first line that is wrong.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
     let mut order = Vec::new();
     let mut sessions: HashMap<String, BTreeMap<u64, Vec<Call>>> = HashMap::new();
@@ -92,7 +92,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
         let (session, turn, call) = check(row).map_err(fail)?;
         if !ids.insert(call.id.clone()) {
             return Err(fail(format!(
-                "call_id {:?} stands on an earlier line too",
+                "call_id {:?} is on an earlier line, too",
                 call.id
             )));
         }

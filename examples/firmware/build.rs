@@ -1,4 +1,4 @@
-//! Tells the linker the memory of the board that qemu emulates, by the target.
+//! The linker script with the memory of the board that qemu emulates for the target.
 
 use std::{env, fs, path::PathBuf};
 

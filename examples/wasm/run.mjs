@@ -1,4 +1,4 @@
-// Runs the program under Node, with its WASI if the program asks for one, and ends as it does.
+// Runs the program under Node, with WASI if the program imports it, and exits with its status.
 
 import { readFile } from "node:fs/promises";
 import { argv, exit, hrtime } from "node:process";

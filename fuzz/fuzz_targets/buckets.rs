@@ -1,4 +1,4 @@
-//! Hands its input to the oracle of the same name, which says what must hold.
+//! The fuzz target that passes its input to the oracle of the same name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

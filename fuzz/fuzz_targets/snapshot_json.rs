@@ -1,5 +1,5 @@
-//! Hands its input to the oracle of the same name, which says what must hold, and counts the
-//! memory that reading takes.
+//! The fuzz target that passes its input to the oracle of the same name, and measures the memory
+//! that reading takes.
 #![no_main]
 
 use allocation_counter::measure;

@@ -1,8 +1,8 @@
 //! The oracle of the buckets: two latencies, any precision and range.
 //!
 //! Checks that the index is in range and monotonic, that the bounds hold the value and meet those
-//! of the neighbours, that the bucket is as narrow as promised and lies inside one bucket of each
-//! coarser precision, and that precisions 4 and 7 have the very indices of an `hdrhistogram` of 1
+//! of the neighbours, that the bucket is as narrow as documented and lies inside one bucket of each
+//! coarser precision, and that precisions 4 and 7 have the same indices as an `hdrhistogram` of 1
 //! and 2 significant digits.
 
 use crate::numbers::Magnitude;
@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use std::sync::LazyLock;
 use toolmeter_core::Buckets;
 
-/// What is tried.
+/// An input of the oracle.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Input {
     precision: u8,
@@ -59,11 +59,11 @@ impl Hdr {
     }
 }
 
-/// Checks all of it.
+/// Checks one input.
 ///
 /// # Panics
 ///
-/// If anything does not hold.
+/// If a check fails.
 pub fn check(input: Input) {
     let (a, b) = (input.a.get(), input.b.get());
     for hdr in &*HDRS {
@@ -91,8 +91,8 @@ fn check_bucket(buckets: Buckets, value: u64) {
     assert!(lower <= value && value <= upper);
     let width = u128::from(upper - lower) + 1;
     assert!(width == 1 || width << buckets.precision() <= u128::from(lower));
-    // No wider than its share of an octave, and no narrower either: a narrower one would take
-    // memory for nothing.
+    // No wider than its share of an octave, and no narrower either: a narrower one would waste
+    // memory.
     let octave = 63 - (lower | 1).leading_zeros();
     let promised = octave.saturating_sub(u32::from(buckets.precision()));
     assert_eq!(width, 1 << promised);

@@ -1,10 +1,10 @@
-//! The oracles of the fuzz targets: what each tries, and what must then hold.
+//! The oracles of the fuzz targets: the inputs of each, and the checks on them.
 //!
-//! They stand apart from the targets so that a stable compiler runs them too: the tests of this
-//! crate replay every kept input, and try random ones. A target in `fuzz_targets` only hands its
-//! input over.
+//! They are separate from the targets, so that a stable compiler can run them, too: the tests of
+//! this crate replay every kept input, and try random ones. A target in `fuzz_targets` only passes
+//! its input on.
 //!
-//! | file | what it checks |
+//! | file | checks |
 //! | --- | --- |
 //! | [`buckets`] | from a latency to its bucket and back |
 //! | [`slot_ops`] | the counters of one tool, their intervals and resets, against a list of calls |
@@ -13,8 +13,8 @@
 //! | [`recording`] | any bytes as a recording of the example, which is then played |
 //! | [`names_and_errors`] | any text as name, error message and context |
 //!
-//! `numbers.rs` and `sequence.rs` make numbers of every size and long sequences of an input's
-//! bytes.
+//! `numbers.rs` and `sequence.rs` make numbers of every size and long sequences from the bytes of
+//! an input.
 #![forbid(unsafe_code)]
 
 pub mod buckets;
@@ -26,7 +26,7 @@ mod sequence;
 pub mod slot_ops;
 pub mod snapshot_json;
 
-// The example's own files. What only its `main` uses of them is not used here.
+// The example's own files. Items of them that only its `main` uses are unused here.
 #[allow(dead_code)]
 #[path = "../../examples/agent_host/expected_counts.rs"]
 mod expected_counts;

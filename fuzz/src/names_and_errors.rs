@@ -1,12 +1,12 @@
 //! The oracle of text from outside: any text as a tool's name, as an error's message, and as the
 //! host's context of a call.
 //!
-//! A name is refused for a reason that is true of it, or it is registered as it is; and of any text
-//! a name can be made. What is kept of a message is bounded and visible: the message itself, with
-//! each character that cannot be seen as its escape, or the begin and the end of that, as much of
-//! both as fits. The context is carried as it was given, except for the length of its labels.
+//! A name is refused for a reason that is true, or it is registered unchanged; and a name can be
+//! made of any text. The text that is kept of a message is bounded and visible: it is the message
+//! with each invisible character escaped, or as much as fits of the beginning and the end of that.
+//! The context is carried unchanged, except for the length of its labels.
 //!
-//! What cannot be seen is said here a second time, and in another way: by properties of Unicode.
+//! The invisible characters are defined here independently, by properties of Unicode.
 
 use arbitrary::Arbitrary;
 use regex::Regex;
@@ -19,7 +19,7 @@ use toolmeter::{
     ManualClock, NameError, Pump, RegisterError, Registry, Snapshot, ToolHandle, ToolSpec,
 };
 
-/// What is tried.
+/// An input of the oracle.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Input<'a> {
     name: Repeated<'a>,
@@ -29,7 +29,7 @@ pub struct Input<'a> {
     call: &'a str,
 }
 
-/// A text again and again, so that a short input reaches the lengths at which texts are cut.
+/// A text that is repeated, so that a short input reaches the lengths at which texts are cut.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Repeated<'a> {
     times: u16,
@@ -37,7 +37,8 @@ struct Repeated<'a> {
 }
 
 impl Repeated<'_> {
-    /// Mostly once, and at most 600 times, so that a single character reaches every bound.
+    /// Returns the text once in half of the cases, otherwise repeated at most 600 times, so that a
+    /// single character reaches every bound.
     fn get(self) -> String {
         let times = match self.times % 1_200 {
             0 => 0,
@@ -51,13 +52,13 @@ impl Repeated<'_> {
 /// A name that can always be registered.
 const PLAIN: &str = "plain";
 
-/// The most bytes of a name.
+/// The length of the longest name, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
 /// A set of characters, by properties of Unicode.
 struct Set {
     regex: Regex,
-    /// Its answers for ASCII, which most texts are of: a regex takes long for each.
+    /// The answers for ASCII, of which most texts consist, since a regex is slow.
     ascii: [bool; 128],
 }
 
@@ -80,45 +81,46 @@ impl Set {
     }
 }
 
-/// What is never shown: control characters, line and paragraph separators, the marks of
-/// annotations, signs without ink, and what Unicode says that a display ignores
-/// unless it supports it. Of the last, the variation selectors of emoji may stay.
+/// The characters that are never shown: control characters, line and paragraph separators, the
+/// marks of annotations, characters without ink, and those that a display ignores by default
+/// according to Unicode. Of the last, the variation selectors of emoji may stay.
 static UNSEEN: LazyLock<Set> = LazyLock::new(|| {
     let unseen = r"[[\p{Cc}\p{Zl}\p{Zp}\p{DI}\x{2800}\x{13441}\x{13442}\x{1D159}\x{FFF9}-\x{FFFB}]--[\x{FE00}-\x{FE0F}]]";
     Set::new(unseen)
 });
 
-/// What alone makes no name: white space, marks that need a letter to stand on, and formats.
+/// The characters that alone do not make a name: white space, marks that combine with a letter, and
+/// formats.
 static BLANK: LazyLock<Set> =
     LazyLock::new(|| Set::new(r"[\p{White_Space}\x{2800}\x{13441}\x{13442}\x{1D159}\p{Grapheme_Extend}\p{Cf}\p{Zs}]"));
 
-/// What is no character, or not yet in this edition of Unicode.
+/// The code points that are not characters, or not yet in this edition of Unicode.
 static UNASSIGNED: LazyLock<Set> = LazyLock::new(|| Set::new(r"\p{Cn}"));
 
-/// Letters and digits of every script.
+/// The letters and digits of every script.
 static ALPHANUMERIC: LazyLock<Set> = LazyLock::new(|| Set::new(r"[\p{Alphabetic}\p{N}]"));
 
-/// Whether a character is never shown.
+/// Returns whether a character is never shown.
 pub(crate) fn is_unseen(character: char) -> bool {
     UNSEEN.has(character)
 }
 
-/// Whether a name needs more than such characters.
+/// Returns whether a name needs more than such characters.
 pub(crate) fn is_blank(character: char) -> bool {
     let is_without_ink = matches!(character, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{1D159}');
     let is_hidden = is_unseen(character) && !character.is_whitespace() && !is_without_ink;
-    // The edition of std may be newer, so it is asked of those.
+    // std may have a newer edition, so it decides on those.
     let is_unassigned =
         || UNASSIGNED.has(character) && character.escape_debug().nth(1) == Some('u');
     (BLANK.has(character) || is_unassigned()) && !is_hidden
 }
 
-/// Whether a character is one of the variation selectors that may stay behind a symbol.
+/// Returns whether a character is one of the variation selectors that may stay behind a symbol.
 pub(crate) fn is_selector(character: char) -> bool {
     matches!(character, '\u{FE00}'..='\u{FE0F}')
 }
 
-/// Each character, and whether it cannot be seen where it stands.
+/// Returns each character, and whether it is invisible in its place.
 fn characters(text: &str) -> impl Iterator<Item = (char, bool)> {
     let mut before = None;
     text.chars().map(move |character| {
@@ -141,11 +143,11 @@ fn is_visible(text: &str) -> bool {
     characters(text).all(|(_, hidden)| !hidden)
 }
 
-/// Checks all of it.
+/// Checks one input.
 ///
 /// # Panics
 ///
-/// If anything does not hold.
+/// If a check fails.
 pub fn check(input: &Input<'_>) {
     let registry = Registry::builder()
         .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
@@ -197,7 +199,7 @@ pub fn check(input: &Input<'_>) {
     check_unknown(&registry, input.call);
 }
 
-/// What is carried of a label is its begin, cut between characters.
+/// Checks that the carried text of a label is its beginning, cut between characters.
 fn check_label(given: &str, carried: &str) {
     const MOST: usize = CallContext::MAX_LABEL_BYTES;
     assert!(given.starts_with(carried));
@@ -206,7 +208,7 @@ fn check_label(given: &str, carried: &str) {
     assert!(next.is_none_or(|next| carried.len() + next.len_utf8() > MOST));
 }
 
-/// Registers the name, if it is one.
+/// Registers the name if it is one, and otherwise checks the error.
 fn check_name(registry: &Registry, name: &str) -> Option<ToolHandle> {
     let lossy = ToolSpec::lossy(name);
     assert_eq!(lossy.check(), Ok(()), "{lossy:?}");
@@ -250,7 +252,7 @@ fn check_name(registry: &Registry, name: &str) -> Option<ToolHandle> {
     None
 }
 
-/// What is kept of a message.
+/// Checks what is kept of a message.
 fn check_message(given: &str, kept: Option<&str>) {
     assert_eq!(kept.is_none(), given.is_empty());
     let Some(kept) = kept else { return };
@@ -271,7 +273,7 @@ fn check_message(given: &str, kept: Option<&str>) {
     let head = as_many_as_fit(shown.iter(), room / 2);
     let head_bytes: usize = shown[..head].iter().map(String::len).sum();
     let mut tail = shown.len() - as_many_as_fit(shown.iter().rev(), room - head_bytes);
-    // A selector goes with its symbol.
+    // A selector is left out with its symbol.
     while shown[tail..]
         .first()
         .is_some_and(|first| first.chars().all(is_selector))
@@ -282,7 +284,7 @@ fn check_message(given: &str, kept: Option<&str>) {
     assert_eq!(kept, expected, "of {given:?}");
 }
 
-/// How many of these, one after the other, have no more than so many bytes.
+/// Returns how many of these parts, from the first on, fit in `bytes` bytes.
 fn as_many_as_fit<'a>(parts: impl Iterator<Item = &'a String>, bytes: usize) -> usize {
     let mut left = bytes;
     parts
@@ -293,7 +295,7 @@ fn as_many_as_fit<'a>(parts: impl Iterator<Item = &'a String>, bytes: usize) -> 
         .count()
 }
 
-/// The snapshot as JSON and as a table.
+/// Checks the snapshot as JSON and as a table.
 fn check_printed(metrics: &Snapshot) {
     let json = serde_json::to_string(metrics).unwrap();
     assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), *metrics);
@@ -302,7 +304,7 @@ fn check_printed(metrics: &Snapshot) {
     assert_eq!(table.lines().count(), 3 + metrics.tools.len());
 }
 
-/// A name that was never registered makes no tool.
+/// Checks that a call by a name that was never registered creates no tool.
 fn check_unknown(registry: &Registry, name: &str) {
     if registry.get(name).is_some() {
         return;
@@ -322,9 +324,9 @@ fn check_unknown(registry: &Registry, name: &str) {
     assert_eq!(after.tools.len(), before.tools.len());
 }
 
-/// An error that repeats text from outside is itself short and visible.
+/// Checks that an error that repeats text from outside is itself short and visible.
 fn check_error(text: &str) {
-    // A name as it is escaped, and the sentence around.
+    // An escaped name, and the sentence around it.
     assert!(text.len() <= 2 * MAX_NAME_BYTES, "{} bytes", text.len());
     assert!(is_visible(text), "{text:?}");
 }

@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 
-/// A number of any magnitude, and not seldom 0: random bits alone would nearly all be huge.
+/// A number of any magnitude, and often 0. Nearly all numbers of random bits alone would be huge.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct Magnitude {
     bits: u64,
@@ -10,7 +10,7 @@ pub(crate) struct Magnitude {
 }
 
 impl Magnitude {
-    /// The number.
+    /// Returns the number.
     pub(crate) fn get(self) -> u64 {
         self.bits
             .checked_shr(u32::from(self.shift % 72))
@@ -18,12 +18,13 @@ impl Magnitude {
     }
 }
 
-/// An attempt, mostly one of the first: random bits alone would nearly all be retries.
+/// An attempt, mostly one of the first. Nearly all attempts of random bits alone would be late
+/// retries.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct Attempt(u8);
 
 impl Attempt {
-    /// The number.
+    /// Returns the number.
     pub(crate) fn get(self) -> u16 {
         match self.0 {
             0..=239 => u16::from(self.0 % 4),

@@ -1,8 +1,8 @@
 //! The oracle of recordings: any bytes as a recording of the example `agent_host`.
 //!
-//! They are refused with the first line that does not fit, or they hold the calls that their
-//! lines say and are played to their end, in paused time. Then the counts are equal: those that the
-//! example itself keeps, and what the registry counted for each tool is what the recording says.
+//! They are refused with the first line that is wrong, or they hold the calls of their lines and
+//! are played to their end, in paused time. Then all counts that the example compares are equal,
+//! and the registry's counts of each tool are those of the recording.
 
 use crate::expected_counts::{Comparison, Played};
 use crate::replay::{self, Drops, Replay};
@@ -14,11 +14,11 @@ use std::time::Duration;
 use toolmeter::auto_run::{AutoRun, StopReason};
 use toolmeter::{ClockSource, ErrorKind, ManualClock, Outcome, Pump, Registry, Snapshot};
 
-/// Checks all of it.
+/// Checks one input.
 ///
 /// # Panics
 ///
-/// If anything does not hold.
+/// If a check fails.
 pub fn check(bytes: &[u8]) {
     match parse(bytes) {
         Ok(sessions) => {
@@ -41,14 +41,14 @@ fn all_calls(sessions: &[Session]) -> usize {
         .sum()
 }
 
-/// Each line is one of the calls, in the session and at the place that the line says.
+/// Checks that each line is one of the calls, in the session and the turn of the line.
 fn check_lines(bytes: &[u8], sessions: &[Session]) {
     let lines = bytes.split(|&byte| byte == b'\n');
     let mut lines: Vec<&[u8]> = lines.filter(|line| !is_blank(line)).collect();
     let all = lines.len();
     assert_eq!(all, all_calls(sessions));
-    // What the parser skips, as a number beyond any `f64` in a field that it does not know, the
-    // parser of this check may refuse: then only the count was checked.
+    // The parser of this check may refuse what the other skips, such as a number beyond any `f64`
+    // in an unknown field. Then only the number of calls is checked.
     let rows = lines.drain(..).map(serde_json::from_slice);
     let Ok(rows) = rows.collect::<Result<Vec<Value>, _>>() else {
         return;
@@ -83,7 +83,7 @@ fn check_lines(bytes: &[u8], sessions: &[Session]) {
     assert_eq!(checked, all);
 }
 
-/// A field of a line. The parser also takes a line that is a list of the fields in their order.
+/// Returns a field of a line. The parser also accepts a line that is a list of the fields in their order.
 fn field(row: &Value, place: usize) -> &Value {
     const FIELDS: [&str; 9] = [
         "session",
@@ -98,7 +98,7 @@ fn field(row: &Value, place: usize) -> &Value {
     ];
     match row {
         Value::Array(fields) => &fields[place],
-        // What is left out is null.
+        // A field that is left out is null.
         row => &row[FIELDS[place]],
     }
 }
@@ -129,7 +129,7 @@ fn check_call(call: &Call, row: &Value) {
     assert_eq!(field(row, 7).as_str(), class);
 }
 
-/// It names the first line that does not fit, in a single line of visible text.
+/// Checks that the error names the first line that is wrong, in a single line of visible text.
 fn check_error(bytes: &[u8], error: &TraceError) {
     assert!(!error.message.is_empty());
     assert!(
@@ -142,7 +142,7 @@ fn check_error(bytes: &[u8], error: &TraceError) {
         return;
     };
     assert!(!is_blank(lines[number - 1]));
-    // What stands before fits, and what follows does not matter.
+    // The lines before are right, and those after do not matter.
     let before = parse(&lines[..number - 1].join(&b'\n'));
     assert!(
         before.is_ok_and(|sessions| !sessions.is_empty()) || number == 1 || {
@@ -152,7 +152,7 @@ fn check_error(bytes: &[u8], error: &TraceError) {
     assert_eq!(parse(&lines[..number].join(&b'\n')).unwrap_err(), *error);
 }
 
-/// Plays all sessions at once.
+/// Plays all sessions, one after the other, and checks all counts.
 fn play(sessions: &[Session]) {
     let registry = Registry::builder()
         .instance("fuzz")
@@ -167,7 +167,7 @@ fn play(sessions: &[Session]) {
     replay::register(&registry, sessions, &drops).unwrap();
     let subscription = registry.subscribe();
     let stats = subscription.stats_handle();
-    // Time stands still while anybody can run and then jumps, so the recorded years pass at once.
+    // Time stands still while a task can run, and then jumps, so the recorded years pass at once.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -224,7 +224,7 @@ fn denied_calls(session: &Session) -> u64 {
     denied.count() as u64
 }
 
-/// What a tool must have counted.
+/// The counts that a tool must have.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {
     success: u64,
@@ -235,7 +235,7 @@ struct Expected {
     recovered: u64,
 }
 
-/// Each tool counted what the recording says. Returns how many calls are retries.
+/// Checks that the counts of each tool are those of the recording. Returns the number of retries.
 fn check_tools(sessions: &[Session], metrics: &Snapshot) -> u64 {
     let mut expected: BTreeMap<&str, Expected> = BTreeMap::new();
     for session in sessions {
@@ -264,8 +264,8 @@ fn check_tools(sessions: &[Session], metrics: &Snapshot) -> u64 {
     expected.values().map(|tool| tool.retried).sum()
 }
 
-/// A call is a retry if the latest identical one in an earlier turn that was not denied did not
-/// succeed. One that is denied never started, so it is no retry either.
+/// Counts the calls of a session. A call is a retry if the latest identical one in an earlier turn
+/// that was not denied did not succeed. A denied call never started, so it is not a retry.
 fn count<'a>(session: &'a Session, expected: &mut BTreeMap<&'a str, Expected>) {
     let mut last: HashMap<(&str, &str), Outcome> = HashMap::new();
     for turn in &session.turns {

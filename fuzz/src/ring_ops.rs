@@ -1,8 +1,8 @@
 //! The oracle of the rings: offers and drains of random sizes, against plain queues.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
-//! | `ring_ops/model.rs` | a queue for each stripe, and what a round of the drain must give |
+//! | `ring_ops/model.rs` | a queue for each stripe, and the events that a round of the drain must return |
 //!
 //! Everything runs on one thread, but events are also offered while a drain is half done, by the
 //! hook that it runs between taking events and freeing their places. Two things are checked
@@ -23,7 +23,7 @@ use toolmeter_events::{
     CallContext, CallId, Draft, Drain, ErrorMessage, EventKind, Rings, Round, ToolId,
 };
 
-/// What is tried.
+/// An input of the oracle.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
     stripes: u8,
@@ -53,12 +53,12 @@ enum Op {
     Wake,
 }
 
-/// Rings are opened, closed, and drained to the end. Of random bytes nearly all open them, since
-/// whatever follows the end is lost.
+/// The opening of the rings, their closing, or their last drain. Nearly all random bytes open them,
+/// since all events after the end are lost.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Life(u8);
 
-/// So many starts of calls at once, on one stripe and at one time.
+/// Up to 32 starts of calls at once, on one stripe and at one time.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Burst {
     calls: u8,
@@ -69,11 +69,11 @@ struct Burst {
 
 const TOOL: ToolId = ToolId::new(3);
 
-/// Checks all of it.
+/// Checks one input.
 ///
 /// # Panics
 ///
-/// If anything does not hold.
+/// If a check fails.
 pub fn check(input: &Input) {
     let stripes = 1 << (input.stripes % 4);
     let capacity = usize::from(input.capacity % 16) + 1;
@@ -125,15 +125,15 @@ struct Call {
     started_ns: u64,
 }
 
-/// The rings beside their model, and what was seen of the events.
+/// The rings, their model, and the calls and events seen so far.
 struct Host {
     rings: Arc<Rings>,
     model: Model,
-    /// Every event carries it, so its count tells how many of them there still are.
+    /// The context of every event. Its reference count shows how many events still exist.
     context: Arc<CallContext>,
     woken: Arc<AtomicU64>,
     calls: Vec<Call>,
-    /// Whether the start of a call found room.
+    /// `true` for each call whose start found room.
     admitted: HashMap<CallId, bool>,
     delivered: HashSet<CallId>,
 }
@@ -183,7 +183,7 @@ impl Host {
         }
     }
 
-    /// The end of a call, of which nothing more will be heard.
+    /// Ends a call, or rejects one if no call is under way.
     fn end(&mut self, call: u8, stripe: u8, latency_ns: u64, outcome: u8) {
         if self.calls.is_empty() {
             return self.reject(stripe, latency_ns);
@@ -216,7 +216,7 @@ impl Host {
         );
     }
 
-    /// A call is rejected before it begins: its only event.
+    /// Rejects a call before it begins, which is its only event.
     fn reject(&mut self, stripe: u8, at_ns: u64) {
         let finish = Finish::new(Outcome::Rejected, 1, at_ns, 0);
         let (context, message) = (Arc::clone(&self.context), ErrorMessage::new("message"));
@@ -268,7 +268,7 @@ impl Host {
         }
     }
 
-    /// What can be seen at rest.
+    /// Checks everything that can be seen at rest.
     fn check(&self, drain: &Drain) {
         let accounting = self.rings.accounting();
         let expected = self.model.accounting();

@@ -2,10 +2,10 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// Operations until the input is used up.
+/// A sequence of operations that ends where the input is used up.
 ///
-/// `arbitrary`'s own `Vec` asks the input before each element whether there is another, so that of
-/// random bytes, however many, it makes two on average.
+/// `arbitrary`'s own `Vec` reads from the input before each element whether there is another. So it
+/// makes one element on average from random bytes, however many there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence<T>(Vec<T>);
 

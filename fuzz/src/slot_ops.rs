@@ -1,14 +1,14 @@
 //! The oracle of a tool's counters: a random sequence of starts, finishes, rejections, readings,
 //! intervals and resets, against a plain list of what happened.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
-//! | `slot_ops/model.rs` | the list, and what a reading of it must hold |
+//! | `slot_ops/model.rs` | the list, and the counts that a reading must have |
 //! | `slot_ops/bare.rs` | a slot over plain words: any layout, any stripe |
 //! | `slot_ops/facade.rs` | the same operations through a registry: intervals, resets, snapshots |
 //!
-//! Everything runs on one thread, so each reading is exact. What concurrent readings promise is
-//! the matter of the loom models and the stress tests.
+//! Everything runs on one thread, so each reading is exact. The loom models and the stress tests
+//! check concurrent readings.
 
 mod bare;
 mod facade;
@@ -19,19 +19,19 @@ use crate::sequence::Sequence;
 use arbitrary::Arbitrary;
 use toolmeter_core::{ErrorKind, Outcome};
 
-/// What is tried.
+/// An input of the oracle.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input {
     precision: u8,
     max_exponent: u8,
     stripes: u8,
-    /// What the clock says at first.
+    /// The first reading of the clock.
     origin: Magnitude,
     subject: Subject,
     ops: Sequence<Op>,
 }
 
-/// What is operated on.
+/// The object of the operations.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Subject {
     Slot,
@@ -69,7 +69,7 @@ enum Op {
     Revive,
 }
 
-/// How a call ends. The failure beyond the last kind is that it is rejected.
+/// The end of a call. The failure after the last kind is a rejection.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum End {
     Success,
@@ -98,10 +98,10 @@ struct Time {
     left_ns: u64,
 }
 
-/// 2^55 ns less one unit: a slot tells times of failures apart in units of 2^16 ns, modulo 2^56
-/// ns, and which of two is the later while they are less than half of that apart. The unit is
-/// taken off because a time is cut to the begin of its unit: two may seem up to one unit farther
-/// apart than they are.
+/// 2^55 ns less one unit. A slot keeps the times of failures in units of 2^16 ns, modulo 2^56 ns,
+/// and can order two of them while they are less than half of that apart. One unit is subtracted
+/// because a time is rounded down to its unit, so two times may seem up to one unit farther apart
+/// than they are.
 const MAX_NS: u64 = (1 << 55) - (1 << 16);
 
 impl Time {
@@ -119,11 +119,11 @@ impl Time {
     }
 }
 
-/// Checks all of it.
+/// Checks one input.
 ///
 /// # Panics
 ///
-/// If anything does not hold.
+/// If a check fails.
 pub fn check(input: &Input) {
     let origin_ns = input.origin.get();
     match input.subject {

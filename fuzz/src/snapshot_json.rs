@@ -1,36 +1,38 @@
 //! The oracle of snapshots as JSON: any bytes.
 //!
-//! They are refused, or they are a snapshot that prints again to the same JSON: that of the input,
-//! and once more that of the first print. Its numbers agree with each other. Either way reading
-//! takes memory in proportion to the input.
+//! They are refused, or they are a snapshot. Its JSON agrees with the input, and reads back to the
+//! same snapshot and the same JSON. Its numbers agree with each other. In both cases, reading takes
+//! memory in proportion to the input.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
-//! | `snapshot_json/same.rs` | whether what was printed says what the input said |
+//! | `snapshot_json/same.rs` | the comparison of the printed snapshot with the input |
 
 mod same;
 
 use serde_json::Value;
 use toolmeter::{LatencyStats, Snapshot, ToolStats};
 
-/// The most bytes that reading may hold at once for each byte of the input, and in any case.
+/// The most bytes that reading may hold at once for each byte of the input, and in addition to
+/// that.
 ///
-/// What takes most for its length: buckets, where `[0,1],` is 6 bytes and becomes 16, thrice while
-/// a list grows to twice its length, so 8 for each byte; and kinds of failures, where `"ab":0,` is
-/// 7 bytes and becomes an entry of a tree whose nodes may be half empty, some 11 for each byte. The
-/// fixed part covers the first nodes and lists, which have room for more than they hold.
+/// Two parts take most for their length. In buckets, `[0,1],` is 6 bytes and becomes 16, three
+/// times while a list grows to twice its length, so 8 for each byte. In kinds of failures,
+/// `"ab":0,` is 7 bytes and becomes an entry of a tree whose nodes may be half empty, about 11 for
+/// each byte. The fixed part covers the first nodes and lists, which have room for more than they
+/// hold.
 const BYTES_PER_BYTE: u64 = 16;
 const FIXED_BYTES: u64 = 4_096;
 
-/// Checks all of it. `peak_bytes` runs what it is given and tells how much memory that held at
-/// once.
+/// Checks one input. `peak_bytes` runs the closure that it is given, and returns the most memory
+/// that it held at once.
 ///
-/// The caller measures, because a program that links a counting allocator gets zeroed memory from it
-/// that is filled by hand, and the other targets would be many times slower.
+/// The caller measures, because a counting allocator fills zeroed memory by hand, so a program that
+/// links one would make the other targets many times slower.
 ///
 /// # Panics
 ///
-/// If anything does not hold.
+/// If a check fails.
 pub fn check(bytes: &[u8], peak_bytes: impl FnOnce(&mut dyn FnMut()) -> u64) {
     let mut read = None;
     let peak = peak_bytes(&mut || read = Some(serde_json::from_slice::<Snapshot>(bytes)));
@@ -40,8 +42,8 @@ pub fn check(bytes: &[u8], peak_bytes: impl FnOnce(&mut dyn FnMut()) -> u64) {
     match read {
         Some(Ok(snapshot)) => {
             check_snapshot(&snapshot);
-            // What reading skips, as a number beyond any `f64` in a field that it does not know,
-            // the parser of this check may refuse.
+            // The parser of this check may refuse what reading skips, such as a number beyond any
+            // `f64` in an unknown field.
             if let Ok(given) = serde_json::from_slice::<Value>(bytes) {
                 same::check_snapshot(&given, &serde_json::to_value(&snapshot).unwrap());
             }
@@ -59,8 +61,8 @@ fn check_snapshot(snapshot: &Snapshot) {
 
     let table = snapshot.to_string();
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
-    // A line about the whole, the header, a rule, and one row for each tool, and for what has no
-    // name.
+    // A line about the whole, the header, a rule, and a row for each tool and for the nameless
+    // ones.
     let rows = snapshot.tools.len() + usize::from(snapshot.nameless.is_some());
     assert_eq!(table.lines().count(), 3 + rows);
 

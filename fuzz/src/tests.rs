@@ -1,4 +1,4 @@
-//! The oracles on a stable compiler: each kept input, and random ones.
+//! Tests that run the oracles on a stable compiler, with each kept input and with random ones.
 
 use crate::names_and_errors::is_selector;
 use crate::{buckets, names_and_errors, recording, ring_ops, slot_ops, snapshot_json};
@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use std::path::Path;
 use toolmeter::{NameError, ToolSpec};
 
-/// Hands bytes to an oracle, as its target does.
+/// A function that passes bytes to an oracle, as its target does.
 type Target = fn(&[u8]);
 
 fn structured<'a, I: Arbitrary<'a>>(bytes: &'a [u8], check: impl FnOnce(I)) {
-    // An error says that the bytes are too few; the fuzzer passes over such an input as well.
+    // An error means that the bytes are too few. The fuzzer skips such an input as well.
     if let Ok(input) = I::arbitrary_take_rest(Unstructured::new(bytes)) {
         check(input);
     }
@@ -55,7 +55,7 @@ fn every_kept_input_passes() {
 fn a_name_may_hold_each_character_that_is_seen_and_no_other() {
     for character in '\0'..=char::MAX {
         let is_name = ToolSpec::new(format!("x{character}")).check().is_ok();
-        // A selector may follow a symbol, but no letter.
+        // A selector may follow a symbol, but not a letter.
         let unseen = names_and_errors::is_unseen(character) || is_selector(character);
         assert_eq!(is_name, !unseen, "{}", character.escape_unicode());
     }

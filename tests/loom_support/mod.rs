@@ -1,7 +1,8 @@
-//! What all models share: the primitives of loom or of std, and [`model`], which runs a body over
-//! every interleaving and says how many there were.
+//! Code that all models share: the primitives of loom or of std, and [`model`], which runs a body
+//! over every interleaving and prints their number.
 
-/// The primitives that the models themselves use: loom's under `--cfg toolmeter_loom`, else std's.
+/// The primitives that the models themselves use: loom's under `--cfg toolmeter_loom`, otherwise
+/// std's.
 #[allow(dead_code, unused_imports, reason = "not every model uses all of them")]
 pub(crate) mod sync {
     #[cfg(toolmeter_loom)]
@@ -23,10 +24,11 @@ pub(crate) mod sync {
     }
 }
 
-/// Runs `body` over all interleavings and prints how many there are; fails if there is only one,
-/// since then nothing was shown. Without loom it runs `body` once, as a plain test.
+/// Runs `body` over all interleavings and prints their number. Fails if there is only one, since
+/// that shows nothing. Without loom it runs `body` once, as a plain test.
 ///
-/// No bound, from here or from the environment: loom ends a bounded search with success.
+/// No bound is set here or taken from the environment, since loom ends a bounded search with
+/// success.
 pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
     #[cfg(not(toolmeter_loom))]
     {

@@ -1,12 +1,12 @@
-//! A list of what happened, and the counts that follow from it. They are computed from the whole
-//! list each time, so nothing is counted along the way.
+//! A list of what happened, and the counts that follow from it, which are computed from the whole
+//! list each time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 use toolmeter::{ErrorKind, LatencyStats, Outcome, ToolStats};
 use toolmeter_core::Buckets;
 
-/// Something that counts.
+/// Something that is counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
     Started {
@@ -20,7 +20,7 @@ pub(crate) enum Entry {
         latency_ns: u64,
         number: usize,
     },
-    /// Before it started.
+    /// A call was rejected before it started.
     Rejected {
         tool: usize,
     },
@@ -34,7 +34,7 @@ pub(crate) struct Counted {
     recovered: u64,
     rejected: u64,
     failures: BTreeMap<ErrorKind, u64>,
-    /// Of each outcome the buckets and the sum.
+    /// The buckets and the sum of each outcome.
     latency: [(Vec<(u32, u64)>, Duration); 3],
     last_latency: Option<Duration>,
     /// Kind, attempt and text.
@@ -83,7 +83,7 @@ impl Counted {
                     latency_ns,
                     number,
                 } if of == tool => {
-                    // One that is rejected leaves a count and nothing else.
+                    // A rejected call only adds to a count.
                     let Some(class) = outcome.class() else {
                         counted.rejected += 1;
                         continue;
@@ -98,7 +98,7 @@ impl Counted {
                         *counted.failures.entry(kind).or_default() += 1;
                         counted.last_error = Some((kind, attempt, Some(number.to_string())));
                     }
-                    // A call that was cancelled leaves no last latency.
+                    // A cancelled call leaves no last latency.
                     if outcome != Outcome::Cancelled {
                         let longest = Duration::from_nanos(buckets.max_value());
                         let latency = Duration::from_nanos(latency_ns).min(longest);

@@ -1,4 +1,4 @@
-//! A host with a registry, a clock of its own, and calls that run. It returns what it does as an
+//! A host with a registry, a clock of its own, and calls that run. Each of its actions returns an
 //! entry of the list.
 
 use crate::expected_counts::Entry;
@@ -16,7 +16,7 @@ pub(crate) const TOOLS: [&str; 2] = ["search", "shell"];
 pub(crate) struct Host {
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<ManualClock>,
-    /// None while a tool is deregistered.
+    /// `None` while a tool is deregistered.
     tools: [Option<ToolHandle>; TOOLS.len()],
     pub(crate) running: Vec<Running>,
 }
@@ -47,7 +47,7 @@ impl Host {
         }
     }
 
-    /// The handle of a tool, which is registered again if it was gone.
+    /// Returns the handle of a tool, which is registered again if it was gone.
     fn tool(&mut self, tool: usize) -> &ToolHandle {
         let registry = &self.registry;
         self.tools[tool].get_or_insert_with(|| registry.register(TOOLS[tool]).unwrap())
@@ -70,7 +70,7 @@ impl Host {
         Entry::Rejected { tool }
     }
 
-    /// Deregisters a tool; its handle goes, and those of calls that run stay.
+    /// Deregisters a tool and drops its handle. The handles of running calls stay.
     pub(crate) fn leave(&mut self, tool: usize) {
         if self.tools[tool].take().is_some() {
             self.registry.deregister(TOOLS[tool]).unwrap();
@@ -81,7 +81,7 @@ impl Host {
         self.tools[tool].is_some()
     }
 
-    /// Ends a call, on this thread or on another, whose stripe is another too.
+    /// Ends a call on this thread, or on another one with another stripe.
     pub(crate) fn finish(
         &mut self,
         place: usize,

@@ -1,5 +1,5 @@
-//! What must hold of any sequence of calls, readings and resets, while tools come and go, against
-//! a plain list of what happened.
+//! Properties of any sequence of calls, readings and resets, while tools come and go, checked
+//! against a plain list of what happened.
 //!
 //! Invariants:
 //!
@@ -7,17 +7,17 @@
 //!    reading of that cursor. No other reading or reset disturbs it.
 //! 2. So the intervals of a cursor add up to what happened while it lived, and what the resets
 //!    handed back, with what is left, to all that ever happened.
-//! 3. Calls in flight are those that run now, in every reading.
-//! 4. A tool that is deregistered shows what is new of it as any other, and nothing else of it is
-//!    shown once its last call has ended. Coming back, it goes on as if it had never left. So
-//!    `totals` holds all that ever happened, at any time.
-//! 5. Merging the snapshots of several hosts gives what one host would have measured that ran all
-//!    their calls, in the coarsest of their precisions; the order of merging does not matter.
+//! 3. The calls in flight are those that run at the time of the reading.
+//! 4. A deregistered tool shows its new counts like any other, and nothing else once its last call
+//!    has ended. When it comes back, it continues as if it had never left. So `totals` always holds
+//!    all that ever happened.
+//! 5. The merged snapshots of several hosts equal the snapshot of one host that ran all their
+//!    calls, in the coarsest of their precisions. The order of merging does not matter.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! | --- | --- |
 //! | `properties/expected_counts.rs` | a list of what happened, and the counts that follow from it |
-//! | `properties/host.rs` | a host that does it |
+//! | `properties/host.rs` | a host that runs the operations |
 #![cfg(all(feature = "serde", not(toolmeter_loom)))]
 
 mod expected_counts;
@@ -32,11 +32,12 @@ use toolmeter::{ErrorKind, Intervals, Outcome, Snapshot};
 
 const HOSTS: usize = 3;
 
-/// More than a reading of three hosts can ever take: the time of day of a failure is told from
-/// the moment of reading, and which of two hosts' failures is the later must not depend on that.
+/// A time longer than the reading of three hosts can take. The time of day of a failure is computed
+/// from the moment of the reading, and the order of the failures of two hosts must not depend on
+/// that.
 const APART: Duration = Duration::from_secs(3_600);
 
-/// One thing that a host does.
+/// An operation of a host.
 #[derive(Clone, Debug)]
 enum Op {
     Start {
@@ -82,7 +83,8 @@ fn any_reject() -> impl Strategy<Value = Op> {
     (0..TOOLS.len(), 0_u16..4).prop_map(|(tool, attempt)| Op::Reject { tool, attempt })
 }
 
-/// After a time of any magnitude up to 26 days, which is beyond the range of the histograms.
+/// Returns ends of calls after a time of any magnitude up to 26 days, beyond the range of the
+/// histograms.
 fn any_finish() -> impl Strategy<Value = Op> {
     let after_ns = (0..1_u64 << 51, 0_u32..51).prop_map(|(bits, shift)| bits >> shift);
     (any::<usize>(), after_ns, any_outcome(), any::<bool>()).prop_map(
@@ -167,7 +169,7 @@ impl Recorded {
                         .host
                         .finish(place, outcome, elsewhere, self.now, number);
                     self.entries.push(entry);
-                    // No two failures at one moment, so that the last of them is one.
+                    // No two failures are at the same moment, so that the last one is unique.
                     self.pass(Duration::from_millis(1));
                 }
             }
@@ -224,7 +226,7 @@ impl Recorded {
         add(&mut cursor.sum, interval);
     }
 
-    /// Invariants 1, 3 and 4.
+    /// Checks the invariants 1, 3 and 4.
     fn check(&self, snapshot: &Snapshot, since: usize) {
         for (tool, name) in TOOLS.iter().enumerate() {
             let expected = Counted::expected(&self.entries[since..], tool, self.precision);
@@ -241,8 +243,8 @@ impl Recorded {
         self.check_unknown(snapshot, since);
     }
 
-    /// What was added up from several readings. Which of their last calls is the latest is not
-    /// asked: it is told by the time of day, which does not pass with this clock.
+    /// Checks the sum of several readings, except for its last call and error. Their order is
+    /// decided by the time of day, which does not pass with this clock.
     fn check_sum(&self, sum: &Snapshot, since: usize) {
         for (tool, name) in TOOLS.iter().enumerate() {
             let counted = sum.tool(name).map(Counted::of).unwrap_or_default();
@@ -260,7 +262,7 @@ impl Recorded {
         );
     }
 
-    /// Invariants 2 and 4.
+    /// Checks the invariants 2 and 4.
     fn end(mut self) {
         self.check(&self.host.registry.totals(), 0);
         for place in 0..self.cursors.len() {
@@ -282,7 +284,7 @@ fn add(sum: &mut Option<Snapshot>, snapshot: Snapshot) {
     }
 }
 
-/// The first with the others added, in this order.
+/// Returns the first snapshot with the others added, in this order.
 fn merged<'a>(snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Snapshot {
     let mut sum = None;
     for snapshot in snapshots {
@@ -291,7 +293,7 @@ fn merged<'a>(snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Snapshot {
     sum.unwrap()
 }
 
-/// A snapshot as another host gets it.
+/// Returns a snapshot as another host receives it.
 fn sent(snapshot: &Snapshot) -> Snapshot {
     let json = serde_json::to_string(snapshot).unwrap();
     serde_json::from_str(&json).unwrap()
@@ -322,7 +324,7 @@ proptest! {
             names.iter().zip(precisions).map(|(name, precision)| Host::new(name, precision)).collect();
         let coarsest = precisions.into_iter().min().unwrap();
         let mut one = Host::new("one", coarsest);
-        // The one is as old as the oldest.
+        // The one host is as old as the oldest.
         let oldest_s = ages_s.into_iter().max().unwrap();
         for (host, age_s) in hosts.iter().chain([&one]).zip(ages_s.into_iter().chain([oldest_s])) {
             host.clock.advance(Duration::from_secs(age_s));
@@ -349,7 +351,7 @@ proptest! {
                     hosts[host].finish(place, outcome, elsewhere, now, number);
                     let in_one = places[host].swap_remove(place);
                     entries.push(one.finish(in_one, outcome, elsewhere, now, number));
-                    // The last of the one host took the place that became free.
+                    // The last call of the one host took the place that became free.
                     let moved = one.running.len();
                     for place in places.iter_mut().flatten().filter(|place| **place == moved) {
                         *place = in_one;

@@ -1,4 +1,4 @@
-//! Links the program to nothing: no std, no C library, no start-up code.
+//! The linker arguments: no C library, no start-up code.
 
 fn main() {
     for argument in ["-nostdlib", "-nostartfiles", "-static", "-no-pie"] {

@@ -1,14 +1,16 @@
-//! The cost of `mcp_proxy` for calls one after the other, each sent when the one before is answered.
+//! The cost of `mcp_proxy` for calls that are made one after the other, each as soon as the one
+//! before is answered.
 //!
 //! `cargo build --release --examples` and then `proxy_cost TOOL ARGUMENTS -- COMMAND...` starts three
 //! servers: one alone, one behind a pass-through, and one behind the proxy. The pass-through copies
-//! bytes in both directions and does nothing else: what it costs is the floor of any process between
-//! a client and a server.
+//! bytes in both directions and does nothing else: its cost is the least that any process between a
+//! client and a server has.
 //!
-//! The calls are made in short blocks, one block for each server in turn, the turns in alternating
-//! order. So what else the machine does falls on all three alike. Printed are the medians over the
-//! turns, with quartiles, of the time of a call and of the ratios within a turn. With
-//! `--at-most PERCENT` it exits with 1 if the proxy adds more than that to the server alone.
+//! The calls are made in short blocks, one block for each server in turn, in an order that changes
+//! from turn to turn, so that other load of the machine affects all three alike. It prints the
+//! medians over the turns, with quartiles, of the time of a call and of the ratios within a turn.
+//! With `--at-most PERCENT` it exits with 1 if the proxy adds more than that to the time of the
+//! server alone.
 
 use lexopt::prelude::*;
 use std::error::Error;
@@ -25,8 +27,8 @@ proxy_cost --pass-through COMMAND...
 
   --calls N          calls of each server; default 10000
   --block N          calls in a row before the next server's turn; default 100
-  --at-most PERCENT  exit with 1 if the proxy adds more to the server alone
-  --pass-through     copy bytes between standard input and output and the command's, and no more";
+  --at-most PERCENT  exit with 1 if the proxy adds more than this to the server's time
+  --pass-through     only copy bytes between standard input and output and those of a command";
 
 struct Settings {
     calls: u32,
@@ -74,7 +76,7 @@ fn task() -> Result<Task, Box<dyn Error>> {
     Ok(Task::Measure(settings))
 }
 
-/// Copies what is read to what is written, until one of them ends.
+/// Copies bytes from `source` to `sink`, until one of them ends.
 fn copy(mut source: impl Read, mut sink: impl Write) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = source.read(&mut buffer) {
@@ -84,7 +86,7 @@ fn copy(mut source: impl Read, mut sink: impl Write) {
     }
 }
 
-/// Stands between a client and a server as any proxy has to, and does nothing else.
+/// Runs a command, and passes bytes in both directions.
 fn pass_through(command: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
     let program = command.first().ok_or("no command to start")?;
     let mut server = Command::new(program)
@@ -95,7 +97,7 @@ fn pass_through(command: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
     let (Some(input), Some(output)) = (server.stdin.take(), server.stdout.take()) else {
         return Err("the server has no standard input or output".into());
     };
-    // Buffers of the size of `copy`'s are not copied once more by those of the standard library.
+    // Reads and writes as large as the buffers of `copy` bypass those of the standard library.
     std::thread::spawn(move || copy(std::io::stdin().lock(), input));
     copy(output, std::io::stdout().lock());
     server.wait()?;
@@ -201,7 +203,7 @@ fn measure(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
         behind(&[proxy, "--".into()])?,
     ];
     for server in &mut servers {
-        // Until what compiles while it runs has done so.
+        // Warms the server up, so that code that is compiled at run time has been compiled.
         server.block((calls / 5).max(1), &params)?;
     }
     let turns = calls / block;

@@ -1,6 +1,6 @@
-//! Sessions of Claude Code: `*.jsonl` of a project, a message a line. The calls of a subagent
-//! stand in lines of the same file, in progress lines of its parent, or in a file of its own: in
-//! each case they are a session of their own.
+//! Sessions of Claude Code: `*.jsonl` of a project, one message per line. The calls of a subagent
+//! are in lines of the same file, in progress lines of its parent, or in a file of its own. In each
+//! case they are a session of their own.
 
 use super::form::Reader;
 use super::json::{self, digest_of};
@@ -31,14 +31,14 @@ const SILENT: [&str; 18] = [
     "turn_end",
 ];
 
-/// Reads one file.
+/// A reader of one file.
 #[derive(Debug)]
 pub(crate) struct Claude {
     file: u64,
 }
 
 impl Claude {
-    /// A file whose lines belong to this session where they do not say their own.
+    /// Creates a reader. The lines that name no session belong to the session `file`.
     pub(crate) fn new(file: u64) -> Self {
         Self { file }
     }
@@ -73,7 +73,7 @@ impl Reader for Claude {
     }
 }
 
-/// The calls and results of a message, and its time.
+/// Notes the calls and results of a message, and its time.
 fn message(session: u64, line: &Value, ledger: &mut Ledger) {
     let at = json::time(&line["timestamp"]);
     if let Some(at) = at {
@@ -122,7 +122,7 @@ fn outcome(block: &Value, line: &Value, text: &str) -> Outcome {
     let text = inner(text);
     match block["is_error"] == true {
         true => match wording::of_error(text) {
-            // A hook that blocks a call is a kind of denial, whatever it says.
+            // A hook that blocks a call denies it, whatever its text says.
             Outcome::Failure(ErrorKind::Other) if text.contains("hook blocking error") => {
                 Outcome::Rejected
             }
@@ -133,7 +133,7 @@ fn outcome(block: &Value, line: &Value, text: &str) -> Outcome {
     }
 }
 
-/// An error without the tag around it.
+/// Returns the text of an error without the tag around it.
 fn inner(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix("<tool_use_error>").unwrap_or(text);

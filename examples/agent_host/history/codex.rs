@@ -1,4 +1,4 @@
-//! Sessions of Codex: `rollout-*.jsonl`, a response item or an event a line. The first versions
+//! Sessions of Codex: `rollout-*.jsonl`, one response item or event per line. The first versions
 //! wrote the items bare, without a time.
 
 use super::form::Reader;
@@ -30,7 +30,7 @@ const SILENT_ITEMS: [&str; 7] = [
     "agent_message",
 ];
 
-/// Reads one file, which is one session.
+/// A reader of one file, which is one session.
 #[derive(Debug)]
 pub(crate) struct Codex {
     session: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Codex {
 }
 
 impl Codex {
-    /// A session that is known by this digest until it says its own name.
+    /// Creates a reader whose session has this digest until a line names the session.
     pub(crate) fn new(session: u64) -> Self {
         Self {
             session,
@@ -67,7 +67,7 @@ impl Codex {
         let Some(name) = name else { return false };
         let has_output = !matches!(kind, "web_search_call" | "image_generation_call");
         let args_digest = json::digest_of_args(args);
-        // What the provider runs has no id of its own in some versions.
+        // In some versions, a call that the provider runs has no id of its own.
         let id = json::id(&item["call_id"]).or_else(|| json::id(&item["id"]));
         let id = match id {
             Some(id) => id,
@@ -131,7 +131,7 @@ impl Codex {
         self.ended(item, at, duration, outcome, Some(&error), ledger)
     }
 
-    /// The parts of an event besides the output of its call: the time, and the outcome.
+    /// Notes what an event adds to the output of its call: the duration and the outcome.
     fn event(&self, event: &Value, at: Option<i128>, ledger: &mut Ledger) {
         let outcome = match event["type"].as_str().unwrap_or("") {
             "exec_command_end" => match (status(event), event["exit_code"].as_i64()) {
@@ -195,7 +195,7 @@ impl Reader for Codex {
         let payload = &line["payload"];
         match line["type"].as_str() {
             Some("session_meta") if !self.is_named => {
-                // A session that goes on from another one repeats that one's lines.
+                // A session that continues another one repeats its lines.
                 if let Some(id) = json::id(&payload["id"]) {
                     self.session = id.digest;
                     self.is_named = true;
@@ -221,7 +221,8 @@ impl Reader for Codex {
     }
 }
 
-/// Returns the outcome of a command. Codex stops one that takes too long, and says so in its output.
+/// Returns the outcome of a command. If a command takes too long, Codex stops it and says so in its
+/// output.
 fn of_exit(code: i64, output: &str) -> Outcome {
     match code {
         0 => Outcome::Success,
@@ -230,7 +231,7 @@ fn of_exit(code: i64, output: &str) -> Outcome {
     }
 }
 
-/// Returns the outcome for a status other than success.
+/// Returns the outcome for a status that is not a success.
 fn status(item: &Value) -> Option<Outcome> {
     match item["status"].as_str()? {
         "failed" => Some(Outcome::Failure(ErrorKind::ToolError)),
@@ -269,7 +270,7 @@ fn refusal(text: &str) -> Outcome {
     }
 }
 
-/// The lines before an output: what newer versions tell of a command.
+/// The lines before an output, in which newer versions describe a command.
 #[derive(Debug)]
 struct Header<'a> {
     wall_time: Option<Duration>,

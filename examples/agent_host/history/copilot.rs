@@ -1,4 +1,4 @@
-//! Sessions of Copilot: `events.jsonl` of a session's folder, an event a line.
+//! Sessions of Copilot: `events.jsonl` of a session's folder, one event per line.
 
 use super::form::Reader;
 use super::json::{self, digest_of};
@@ -29,24 +29,24 @@ const GROUPS: [&str; 18] = [
     "user.",
 ];
 
-/// Returns whether an event has such a name.
+/// Returns whether this is the name of an event.
 pub(crate) fn is_event(name: &str) -> bool {
     GROUPS.iter().any(|group| name.starts_with(group))
 }
 
-/// Reads one file, which is one session.
+/// A reader of one file, which is one session.
 #[derive(Debug)]
 pub(crate) struct Copilot {
     session: u64,
 }
 
 impl Copilot {
-    /// A session that is known by this digest until it says its own name.
+    /// Creates a reader whose session has this digest until a line names the session.
     pub(crate) fn new(session: u64) -> Self {
         Self { session }
     }
 
-    /// The calls of a subagent are a session of their own.
+    /// Returns the session of a call. The calls of a subagent are a session of their own.
     fn session_of(&self, data: &Value) -> u64 {
         match data["parentToolCallId"].as_str() {
             Some(parent) => digest_of((self.session, parent)),

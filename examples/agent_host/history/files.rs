@@ -1,9 +1,8 @@
 //! Files and folders of transcripts, read line by line.
 //!
-//! Promise: a line is held whole only up to [`MAX_LINE`], a document only up to [`MAX_BYTES`];
-//! symbolic links in folders are not followed, so that no loop of them is walked; nothing in a
-//! folder is fatal but a recording of this project's own form that does not fit, which is checked
-//! as a whole.
+//! A line is held whole only up to [`MAX_LINE`], a document only up to [`MAX_BYTES`]. Symbolic
+//! links in folders are not followed, so they cannot form a loop. Nothing in a folder is fatal,
+//! except an error in a recording of this project's own form, which is checked as a whole.
 
 use super::form::{Form, Reader};
 use super::json::{self, MAX_BYTES, digest_of};
@@ -20,7 +19,7 @@ use walkdir::WalkDir;
 const MAX_LINE: usize = 16 << 20;
 /// The number of bytes of a file that are read at first.
 const HEAD_BYTES: usize = 1 << 20;
-/// The number of lines within which one must show the form of a file.
+/// The number of lines within which one of them must show the form of a file.
 const MAX_UNDECIDED: usize = 1000;
 /// The number of bytes of them that are kept until then.
 const MAX_KEPT: usize = 4 << 20;
@@ -29,9 +28,8 @@ const MAX_KEPT: usize = 4 << 20;
 ///
 /// # Errors
 ///
-/// One line about a file that cannot be read, that is no recording although it was named, or
-/// that is of this project's own form and does not fit; or about all of them, if they hold no
-/// call.
+/// One line about a file that cannot be read, that was named and is not a recording, or that is of
+/// this project's own form and has an error; or about all files, if they hold no call.
 pub(crate) fn load(paths: &[PathBuf]) -> Result<History, String> {
     let mut loading = Loading::default();
     for path in paths {
@@ -41,8 +39,8 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<History, String> {
             let open = File::open(path).map_err(|error| format!("{}: {error}", shown(path)))?;
             if !loading.file(open, path, true)? {
                 return Err(format!(
-                    "{}: it is no document of at most {} MiB, and no line of at most {} MiB, of \
-                     a known form",
+                    "{}: it has neither a document of at most {} MiB nor a line of at most {} \
+                     MiB of a known form",
                     shown(path),
                     MAX_BYTES >> 20,
                     MAX_LINE >> 20,
@@ -53,7 +51,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<History, String> {
     loading.close()
 }
 
-/// A path in one line of visible text.
+/// Returns a path as one line of visible text.
 fn shown(path: &Path) -> String {
     let text = path.display().to_string();
     match text.chars().any(char::is_control) {
@@ -128,7 +126,7 @@ impl Loading {
                 ))
             }
             None if is_named && is_whole => {
-                // It says what does not fit, but may quote it.
+                // The error names the problem, but may quote the file.
                 let read = self.reduced(head, file, path);
                 match read.map_err(|error| (error.contains('"'), error)) {
                     Ok(()) => Ok(true),
@@ -212,7 +210,7 @@ impl Loading {
         Ok(true)
     }
 
-    /// Ends reading.
+    /// Ends the reading, and returns what was read.
     pub(super) fn close(self) -> Result<History, String> {
         let Self {
             mut history,
@@ -232,7 +230,7 @@ impl Loading {
     }
 }
 
-/// The form of a file, once a line showed it, and what stood before.
+/// The form of a file, once a line showed it, and the lines before.
 struct Found {
     number: u64,
     form: Option<Form>,
@@ -298,7 +296,7 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<b
     Ok(Some(is_whole))
 }
 
-/// The begin of a file: all of it, if it may be one document.
+/// The beginning of a file, or all of it if it may be one document.
 struct Head {
     bytes: Vec<u8>,
     is_whole: bool,
@@ -321,13 +319,13 @@ impl Head {
         Ok(head)
     }
 
-    /// The first line that is not blank, if it is JSON.
+    /// Returns the first line that is not blank, if it is JSON.
     fn first_line(&self) -> Option<Value> {
         let mut lines = self.bytes.split(|&byte| byte == b'\n');
         json::parse(lines.find(|line| !line.trim_ascii().is_empty())?)
     }
 
-    /// The document that the file is, if it is one of a form that is known.
+    /// Returns the document that the file is, if it is one of a known form.
     fn document(&self) -> Option<Value> {
         let document = match self.first_line() {
             Some(document) => document,
@@ -338,7 +336,7 @@ impl Head {
     }
 }
 
-/// The form that the begin of a file shows.
+/// Returns the form that the beginning of a file shows.
 fn form_of(head: &[u8]) -> Option<Form> {
     let lines = head.split(|&byte| byte == b'\n').take(MAX_UNDECIDED);
     lines

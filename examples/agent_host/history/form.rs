@@ -1,4 +1,5 @@
-//! The forms of transcripts, told apart by what their lines hold, whatever their files are called.
+//! The forms of transcripts, recognized by the content of their lines and not by the names of their
+//! files.
 
 use super::claude::Claude;
 use super::codex::Codex;
@@ -9,7 +10,7 @@ use super::swe_agent;
 use serde_json::Value;
 use std::fmt;
 
-/// Who wrote a transcript.
+/// The form of a transcript, by the program that wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     /// Codex.
@@ -20,9 +21,9 @@ pub(crate) enum Form {
     Copilot,
     /// pi.
     Pi,
-    /// SWE-agent, one document a file.
+    /// SWE-agent, one document per file.
     SweAgent,
-    /// The form of this project: a call a line.
+    /// The form of this project: one call per line.
     Reduced,
 }
 
@@ -39,14 +40,14 @@ impl fmt::Display for Form {
     }
 }
 
-/// Reads the lines of one file.
+/// A reader of the lines of one file.
 pub(crate) trait Reader {
-    /// Notes what a line tells. Returns whether it is a line of a kind that is known.
+    /// Notes the content of a line. Returns whether its kind is known.
     fn read(&mut self, line: &Value, ledger: &mut Ledger) -> bool;
 }
 
 impl Form {
-    /// The form that a line shows, if it shows one.
+    /// Returns the form that a line shows, if it shows one.
     pub(crate) fn of(line: &Value) -> Option<Self> {
         let has = |key: &str| line.get(key).is_some();
         let kind = line["type"].as_str();
@@ -79,7 +80,7 @@ impl Form {
         }
     }
 
-    /// Reads the lines of a file; `None` if its form is not of lines that stand alone.
+    /// Returns a reader of the lines of a file, or `None` if the form is not read line by line.
     pub(crate) fn reader(self, file: u64) -> Option<Box<dyn Reader>> {
         match self {
             Self::Codex => Some(Box::new(Codex::new(file))),

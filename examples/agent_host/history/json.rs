@@ -1,8 +1,8 @@
-//! JSON of a transcript, within bounds, and the pieces that are taken from it.
+//! The JSON of a transcript, within bounds, and the pieces that are taken from it.
 //!
-//! Promise: what is read is at most [`MAX_BYTES`] long, takes about [`MAX_WEIGHT`] times 32 bytes of
-//! memory beside its texts, and is at most 128 levels deep, where `serde_json` ends; whatever has
-//! another shape than was expected is absent, never an error.
+//! What is read is at most [`MAX_BYTES`] long, takes at most about [`MAX_WEIGHT`] times 32 bytes of
+//! memory beside its texts, and is at most 128 levels deep, the limit of `serde_json`. A value of an
+//! unexpected shape is treated as absent, never as an error.
 
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,14 +13,15 @@ pub(crate) const MAX_BYTES: usize = 32 << 20;
 /// The limit of the weight of its values. A value takes 32 bytes of memory, though `1,` takes two bytes
 /// of the file.
 const MAX_WEIGHT: usize = 2_000_000;
-/// An object of a few entries takes one node of a tree, as much as so many values.
+/// The weight of an object: one of a few entries takes one node of a tree, as much memory as this
+/// many values.
 const OBJECT_WEIGHT: usize = 20;
 
 /// The number of bytes of a text that are searched for known wordings.
 const HEAD: usize = 2048;
 
-/// Reads one JSON text. What is not UTF-8, and halves of surrogate pairs, which programs in
-/// JavaScript write where they cut a text, are read as U+FFFD.
+/// Reads one JSON text. Bytes that are not UTF-8 are read as U+FFFD, and so are halves of surrogate
+/// pairs, which programs in JavaScript write where they cut a text.
 pub(crate) fn parse(json: &[u8]) -> Option<Value> {
     if json.len() > MAX_BYTES || is_too_heavy(json) {
         return None;
@@ -62,7 +63,7 @@ fn is_of_characters(error: &serde_json::Error) -> bool {
         .any(|about| text.contains(about))
 }
 
-/// The JSON with the halves of surrogate pairs replaced.
+/// Returns the JSON with the halves of surrogate pairs replaced.
 fn mended(json: &str) -> String {
     let mut mended = String::with_capacity(json.len());
     let mut rest = json;
@@ -75,7 +76,7 @@ fn mended(json: &str) -> String {
         let length = match half {
             Some(_) if is_pair => 12,
             Some(_) => 6,
-            // What follows a backslash belongs to it, a second backslash above all.
+            // The character after a backslash belongs to it, even if it is a second backslash.
             None => escape.chars().take(2).map(char::len_utf8).sum(),
         };
         let (escape, after) = escape.split_at(length);
@@ -90,7 +91,7 @@ fn mended(json: &str) -> String {
     mended
 }
 
-/// The half of a surrogate pair that an escape at the begin of the text stands for.
+/// Returns the half of a surrogate pair that an escape at the start of the text represents.
 fn half_of_pair(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let half = u16::from_str_radix(digits, 16).ok()?;
@@ -106,7 +107,7 @@ pub(crate) struct Id {
     pub(crate) is_unique: bool,
 }
 
-/// The identity that a text names.
+/// Returns the identity that a text names.
 pub(crate) fn id(value: &Value) -> Option<Id> {
     let name = value.as_str()?;
     Some(Id {
@@ -115,7 +116,7 @@ pub(crate) fn id(value: &Value) -> Option<Id> {
     })
 }
 
-/// Nanoseconds since 1970 that a text in ISO 8601, or a number of milliseconds, stands for.
+/// Returns the nanoseconds since 1970 of a text in ISO 8601 or of a number of milliseconds.
 pub(crate) fn time(value: &Value) -> Option<i128> {
     match value {
         Value::String(text) => text
@@ -126,13 +127,13 @@ pub(crate) fn time(value: &Value) -> Option<i128> {
     }
 }
 
-/// The begin of a text, or of the first text in a list or an object: the content of a message is
-/// each of these in some version of some agent.
+/// Returns the beginning of a text, or of the first text in a list or an object: the versions of
+/// agents write the content of a message in each of these ways.
 pub(crate) fn head(value: &Value) -> Option<&str> {
     text(value).map(|text| begin_of(text, HEAD))
 }
 
-/// The same, as a whole.
+/// Returns the same text as [`head`], but whole.
 pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::String(text) => Some(text),
@@ -144,7 +145,7 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// The text as far as it fits in so many bytes.
+/// Returns the longest beginning of a text that fits in `bytes` bytes.
 pub(crate) fn begin_of(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {
@@ -153,8 +154,8 @@ pub(crate) fn begin_of(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// A digest of arguments: equal for equal ones, whatever the order of keys. A text that holds
-/// JSON is that JSON, since some agents write arguments so.
+/// Returns a digest of arguments, which is equal for equal ones in any order of keys. A text that
+/// holds JSON is treated as that JSON, since some agents write arguments so.
 pub(crate) fn digest_of_args(args: &Value) -> u64 {
     match args.as_str().and_then(|text| parse(text.as_bytes())) {
         Some(args) => digest_of_value(&args),
@@ -180,7 +181,7 @@ fn digest_of_value(value: &Value) -> u64 {
     }
 }
 
-/// A digest of whatever can be hashed.
+/// Returns a digest of anything that can be hashed.
 pub(crate) fn digest_of(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

@@ -1,8 +1,8 @@
-//! Calls and their results, joined: what all readers of transcripts write to.
+//! Calls joined with their results, to which all readers of transcripts write.
 //!
-//! Promise: a call is told once, however many files hold a copy of it, as those of resumed,
-//! forked and saved sessions do. Of each call the ledger keeps its tool's name, digests and
-//! times, and the first line of an error, bounded: no other text.
+//! A call is kept once, even if several files hold a copy of it, as those of resumed, forked and
+//! saved sessions do. Of each call the ledger keeps the name of its tool, digests, times, and the
+//! bounded first line of an error, and no other text.
 
 use super::json::{Id, digest_of};
 use crate::trace::{Call, Session};
@@ -10,16 +10,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 use toolmeter::{ErrorKind, Outcome, ToolSpec};
 
-/// The longest time that is believed: 100 years.
+/// The longest time that is accepted: 100 years.
 const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The number of bytes of an error's first line that are kept.
 const ERROR_BYTES: usize = 160;
 
-/// The calls of a transcript.
+/// An event of a transcript.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
-    /// The session is under way at this time.
+    /// The session was active at this time.
     Seen { session: u64, at: i128 },
     /// The agent asked for a call.
     Asked {
@@ -67,7 +67,7 @@ struct Log {
     ended_since: bool,
 }
 
-/// Where a call stands.
+/// The place of a call.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     session: usize,
@@ -80,9 +80,9 @@ struct Place {
 pub(crate) struct RecordedError {
     /// The tool.
     pub(crate) tool: String,
-    /// How the call ended.
+    /// The outcome of the call.
     pub(crate) outcome: Outcome,
-    /// The text of its result.
+    /// The first line of its result.
     pub(crate) line: String,
 }
 
@@ -203,7 +203,7 @@ impl Ledger {
         );
     }
 
-    /// The sessions that hold calls, in the order in which they were read, and the errors.
+    /// Returns the sessions that hold calls, in the order in which they were read, and the errors.
     pub(crate) fn close(self) -> (Vec<Session>, Vec<RecordedError>) {
         let mut errors = Vec::new();
         let mut sessions = Vec::new();
@@ -220,12 +220,12 @@ impl Ledger {
     }
 }
 
-/// The identity of a call: that of its id alone if there is no second one like it.
+/// Returns the identity of a call, which is that of its id alone if the id is unique.
 fn key(session: u64, id: Id) -> u64 {
     digest_of((id.digest, if id.is_unique { 0 } else { session }))
 }
 
-/// A name that can be registered, and printed.
+/// Returns a name that can be registered and printed.
 fn shown_name(name: &str) -> String {
     let is_fine = ToolSpec::new(name.to_owned()).check().is_ok();
     if is_fine {
@@ -242,7 +242,7 @@ fn shown_name(name: &str) -> String {
     }
 }
 
-/// The first line that says something, escaped and bounded.
+/// Returns the first line that is not blank, escaped and bounded.
 fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     let line = line.unwrap_or("");
@@ -297,7 +297,7 @@ impl Entry {
             args_hash: format!("{:016x}", self.args),
             start,
             duration: self.duration.map(|told| told.min(MAX)).or(measured),
-            // Without a result, it was given up.
+            // A call without a result was abandoned.
             outcome: self.outcome.unwrap_or(Outcome::Cancelled),
         }
     }
@@ -308,7 +308,7 @@ impl Log {
         self.began = self.began.or(at);
     }
 
-    /// The turn of a call that this answer asks for.
+    /// Returns the turn of a call that this answer asks for.
     fn turn(&mut self, answer: Option<u64>) -> usize {
         let next = self.turns.len();
         let turn = match answer {
@@ -351,7 +351,7 @@ impl Log {
     }
 }
 
-/// From one time to another; none if that lies before.
+/// Returns the time between two moments, or zero if `to` is before `from`.
 fn span(from: i128, to: i128) -> Duration {
     let nanos = u64::try_from(to.saturating_sub(from).max(0));
     nanos.map_or(MAX, |nanos| Duration::from_nanos(nanos).min(MAX))

@@ -1,5 +1,5 @@
-//! Sessions of pi: a header, and then an entry a line. Entries name their parents, since a session
-//! is a tree; each call was made, whatever branch it is on, so no parent is followed.
+//! Sessions of pi: a header, and then one entry per line. Entries name their parents, since a
+//! session is a tree; each call was made, whatever its branch, so parents are not followed.
 
 use super::form::Reader;
 use super::json;
@@ -21,14 +21,14 @@ const SILENT: [&str; 9] = [
     "thinking_level_change",
 ];
 
-/// Reads one file, which is one session.
+/// A reader of one file, which is one session.
 #[derive(Debug)]
 pub(crate) struct Pi {
     session: u64,
 }
 
 impl Pi {
-    /// A session that is known by this digest until it says its own name.
+    /// Creates a reader whose session has this digest until a line names the session.
     pub(crate) fn new(session: u64) -> Self {
         Self { session }
     }
@@ -72,7 +72,7 @@ impl Pi {
     }
 }
 
-/// A command that failed says so in the last line of its output.
+/// Returns the outcome of a call. The last line of the output of a command says if it failed.
 fn outcome(message: &Value, text: &str) -> Outcome {
     if message["isError"] != true {
         return Outcome::Success;

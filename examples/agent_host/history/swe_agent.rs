@@ -1,5 +1,5 @@
-//! Trajectories of SWE-agent: `*.traj`, one document with the steps of one session. A step tells
-//! how long it took and not when; so each begins where the one before ended.
+//! Trajectories of SWE-agent: `*.traj`, one document with the steps of one session. A step has a
+//! duration but no time, so each begins where the one before ended.
 
 use super::json::{self, digest_of};
 use super::ledger::{Event, Ledger};
@@ -7,7 +7,7 @@ use super::wording;
 use serde_json::Value;
 use std::time::Duration;
 
-/// The commands that SWE-agent brings: each is a tool. All else is given to the shell.
+/// The commands of SWE-agent itself, each of which is a tool. All others go to the shell.
 const COMMANDS: [&str; 23] = [
     "append",
     "create",
@@ -39,7 +39,7 @@ pub(crate) fn is_trajectory(document: &Value) -> bool {
     document["trajectory"].is_array() || messages(document).any(|message| action(message).is_some())
 }
 
-/// Reads one document. Returns how many of its steps are none.
+/// Reads one document. Returns the number of its steps that have no action.
 pub(crate) fn read(document: &Value, session: u64, ledger: &mut Ledger) -> u64 {
     let mut log = Log {
         session,
@@ -72,7 +72,7 @@ pub(crate) fn read(document: &Value, session: u64, ledger: &mut Ledger) -> u64 {
     unknown
 }
 
-/// The messages of a demonstration, without those of others that it was begun with.
+/// Returns the messages of a demonstration, without the examples that it began with.
 fn messages(document: &Value) -> impl Iterator<Item = &Value> {
     let messages = document["history"].as_array().into_iter().flatten();
     messages.filter(|message| message["is_demo"] != true)
@@ -119,7 +119,7 @@ impl Log<'_> {
                 id,
                 at: None,
                 duration: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-                // Nothing but what was said tells how a step ended.
+                // Only the text of the observation shows how a step ended.
                 outcome: wording::of_output(observation),
                 error: Some(observation),
             });

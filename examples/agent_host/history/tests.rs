@@ -1,4 +1,4 @@
-//! Each form, as its readers tell it, from the recordings in `examples/recordings/agents`.
+//! Tests of the reader of each form, with the recordings in `examples/recordings/agents`.
 
 mod hostile;
 
@@ -19,8 +19,8 @@ fn history(names: &[&str]) -> History {
     load(&paths).unwrap()
 }
 
-/// A line for each call: its turn, its tool, a letter for its arguments (equal ones share it),
-/// its start and duration in milliseconds, and how it ended.
+/// Returns a line for each call: its turn, its tool, a letter for its arguments (equal ones share
+/// it), its start and duration in milliseconds, and its outcome.
 fn told(session: &Session) -> Vec<String> {
     let mut letters = HashMap::new();
     let mut lines = Vec::new();
@@ -168,7 +168,8 @@ fn claude_code_tells_of_a_session_and_its_subagents() {
             "4 Write e 9500+- cancelled",
         ]
     );
-    // Told by the parent's progress and by the subagent's own file, and counted once.
+    // These calls are in the parent's progress lines and in the subagent's own file, and are
+    // counted once.
     assert_eq!(
         told(&history.sessions[1]),
         ["0 Grep a 0+200 success", "1 Glob b 300+50 success"]
@@ -187,7 +188,7 @@ fn copilot_tells_of_a_session_and_its_subagents() {
     assert_eq!(
         told(&history.sessions[0]),
         [
-            // Each begins when it was started, not when the model asked.
+            // A call begins when it was started, not when the model asked for it.
             "0 bash a 1100+500 success",
             "0 view b 1200+50 not_found",
             "1 task c 2000+1000 denied",
@@ -313,14 +314,14 @@ fn a_short_id_may_be_used_again() {
     );
 }
 
-/// Reads one file that stands nowhere.
+/// Reads one file from memory.
 fn read(bytes: &[u8]) -> Result<History, String> {
     let mut loading = super::files::Loading::default();
     loading.file(bytes, "recording".as_ref(), true)?;
     loading.close()
 }
 
-/// Reads files that stand nowhere.
+/// Reads files from memory.
 fn read_all(files: &[&str]) -> Result<History, String> {
     let mut loading = super::files::Loading::default();
     for file in files {
@@ -329,7 +330,7 @@ fn read_all(files: &[&str]) -> Result<History, String> {
     loading.close()
 }
 
-/// A new folder, which goes when it is dropped.
+/// A new folder, which is removed when this is dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {

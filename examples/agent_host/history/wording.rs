@@ -1,14 +1,15 @@
-//! Outcomes of calls from the wording of their results.
+//! The outcomes of calls, from the wording of their results.
 //!
-//! Promise: only the begin of a text is looked at, and of a text that is not known to be an error
-//! only what no ordinary output begins with. So the contents of a file about errors are no error.
+//! Only the beginning of a text is searched. A text that is not known to be an error is treated as
+//! one only if it begins like no ordinary output. So the contents of a file about errors are not an
+//! error.
 
 use super::json::begin_of;
 use toolmeter::{ErrorKind, Outcome};
 
 use Outcome::{Cancelled, Failure, Rejected};
 
-/// The outcomes that the wordings of agents stand for, the most specific first.
+/// The wordings of agents for each outcome, the most specific first.
 const WORDINGS: [(Outcome, &[&str]); 8] = [
     (
         Rejected,
@@ -119,7 +120,7 @@ pub(crate) fn of_error(text: &str) -> Outcome {
     known.map_or(Failure(ErrorKind::Other), |(outcome, _)| *outcome)
 }
 
-/// The status that a text tells in its first line, as in `Exit code 2`.
+/// Returns the exit status in the first line of a text, as in `Exit code 2`.
 pub(crate) fn exit_code(text: &str) -> Option<i64> {
     let line = text.lines().next()?;
     let rest = ["Exit code: ", "Exit code ", "Process exited with code "]
@@ -199,7 +200,7 @@ mod tests {
                 Outcome::Failure(PermissionDenied),
             ),
             ("connect ECONNREFUSED", Outcome::Failure(Network)),
-            // The status says more than what the command wrote.
+            // The status takes precedence over what the command wrote.
             (
                 "Exit code 1\nx: command not found",
                 Outcome::Failure(ToolError),

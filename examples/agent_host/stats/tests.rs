@@ -178,7 +178,7 @@ fn calls_of_one_turn_and_denied_ones_are_no_retries() {
     assert_eq!(stats.failures, BTreeMap::from(kinds));
 }
 
-/// What is played is what was recorded: the registry counts what the table says.
+/// A replay gives the registry the counts that the table shows.
 #[tokio::test(start_paused = true)]
 async fn a_registry_counts_the_same_when_it_is_played() {
     let history = history();

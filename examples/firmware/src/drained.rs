@@ -1,4 +1,5 @@
-//! What the main loop drained: counted, added up, and compared with what was offered.
+//! The events that the main loop drained: their counts and sums, and the comparison with what was
+//! offered.
 
 use crate::tools::{self, NAMES, Sums};
 use toolmeter_core::{EventKind, OutcomeClass, RingAccounting, RingEvent};
@@ -6,15 +7,15 @@ use toolmeter_core::{EventKind, OutcomeClass, RingAccounting, RingEvent};
 /// The events drained so far.
 #[derive(Clone, Copy)]
 pub struct Drained {
-    /// How many.
+    /// Their number.
     count: u64,
-    /// The sum of their numbers.
+    /// The sum of the numbers that they carry.
     numbers: u64,
     starts: [u64; NAMES.len()],
     ends: [Sums; NAMES.len()],
     /// Events that are not as they were offered.
     broken: u32,
-    /// Ends that came before their start, while no event was lost.
+    /// Ends that came before their start. This can be checked only while no event is lost.
     early: u32,
 }
 
@@ -34,7 +35,7 @@ impl Drained {
         }
     }
 
-    /// Adds an event, which is as it was offered if it says of its call what was said then.
+    /// Adds an event, and checks that it is as it was offered.
     pub fn add(&mut self, event: RingEvent) {
         self.count += 1;
         self.numbers += event.number;
@@ -59,9 +60,10 @@ impl Drained {
         self.early += u32::from(ended > self.starts[tool]);
     }
 
-    /// Whether each event of the first `calls` calls was drained, once.
+    /// Returns whether each event of the first `calls` rounds of calls was drained once.
     pub fn is_all_of(&self, calls: u32, accounting: RingAccounting) -> bool {
-        // Two events of each call: of the sensor by both, of the valve, and of the light.
+        // A round has four calls, with two events each: of the sensor by both, of the valve, and of
+        // the light.
         let events = u64::from(calls) * 4 * 2;
         let per_tool = (0..NAMES.len()).all(|tool| {
             let expected = Sums::expected(tool, calls);
@@ -75,7 +77,7 @@ impl Drained {
             && self.is_sound(accounting)
     }
 
-    /// Whether each event offered was drained as it was, or counted as lost.
+    /// Returns whether each offered event was drained unchanged or counted as lost.
     pub fn is_sound(&self, accounting: RingAccounting) -> bool {
         self.broken == 0
             && accounting.drained == self.count

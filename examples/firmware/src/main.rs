@@ -1,8 +1,8 @@
-//! The device side of an agent, in small: three tools, one of which an interrupt calls while the main
-//! loop calls the others, reads all and drains their events.
+//! A small example of the device side of an agent: an interrupt and the main loop call three tools,
+//! one of which they share, and the main loop reads the counts and drains the events.
 //!
-//! It prints a table over semihosting, and exits with success only if every reading agreed with
-//! itself and the last one with what was called, and if each event was drained or counted as lost.
+//! It prints a table over semihosting, and exits with success only if every reading was consistent,
+//! the last one agrees with the calls, and each event was drained or counted as lost.
 //! `tests/firmware` runs it.
 
 #![no_std]
@@ -30,26 +30,27 @@ use tools::{BLINK, EVENTS, LEAST_NS, NAMES, SENSOR, Sums, VALVE, call, slot};
 /// A reading with all its buckets, in static memory.
 static READING: Mutex<RefCell<Reading<FixedCounts<40>>>> = Mutex::new(RefCell::new(Reading::new()));
 
-/// How often the interrupt and the main loop each call their tools, while the main loop drains all
-/// events; and how often they have called them when it has also been too slow to.
+/// The number of times that the interrupt and the main loop each call their tools while the main
+/// loop drains all events, and the number after the main loop has also been too slow.
 const CALLS: u32 = 20_000;
 const CALLS_IN_ALL: u32 = 22_000;
-/// How often the interrupt has called its tools, and when it stops to.
+/// The number of times that the interrupt has called its tools, and the number after which it
+/// stops.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 static LAST_INTERRUPT: AtomicU32 = AtomicU32::new(0);
-/// Readings of the interrupt that did not agree with themselves.
+/// Readings of the interrupt that were not consistent.
 static BAD: AtomicU32 = AtomicU32::new(0);
 /// Processor cycles between interrupts: few, so that most operations are interrupted somewhere.
 const CYCLES: u32 = 4_999;
 
-/// The interrupt calls its own tool, and the one that the main loop calls as well.
+/// Calls the interrupt's own tool, and the one that the main loop calls as well.
 #[exception]
 fn SysTick() {
     let n = INTERRUPTS.load(Ordering::Relaxed);
     if n < LAST_INTERRUPT.load(Ordering::Relaxed) {
         call(BLINK, n);
         call(SENSOR, n);
-        // Now and then it reads as well, in the middle of whatever the main loop was about.
+        // Every fourth time it also reads, in the middle of what the main loop was doing.
         if n.is_multiple_of(4) {
             let mut reading = Reading::<CountOnly>::without_buckets();
             slot(SENSOR).visit(&mut reading, |_, _| {});
@@ -61,7 +62,7 @@ fn SysTick() {
     }
 }
 
-/// Whether a reading that was taken at any moment agrees with itself.
+/// Returns whether a reading is consistent, at whatever moment it was taken.
 fn is_sound(reading: &Reading<CountOnly>) -> bool {
     let [success, failure] = [Outcome::SUCCESS, Outcome::FAILURE].map(|class| {
         let (count, sum_ns) = (reading.count(class), reading.sum_ns(class));
@@ -77,7 +78,7 @@ fn is_sound(reading: &Reading<CountOnly>) -> bool {
         && reading.in_flight() <= 64
 }
 
-/// Whether all counts of a tool at rest are those of its calls.
+/// Returns whether all counts of a tool at rest are those of its calls.
 fn is_complete<C: Tally>(tool: usize, calls: u32, reading: &Reading<C>) -> bool {
     let sums = Sums {
         counts: OutcomeClass::ALL.map(|class| reading.count(class)),
@@ -88,9 +89,9 @@ fn is_complete<C: Tally>(tool: usize, calls: u32, reading: &Reading<C>) -> bool 
         && reading.in_flight() == 0
 }
 
-/// What the main loop does between interrupts, and what it found.
+/// The state of the main loop, and its findings.
 struct MainLoop {
-    /// How often it has called its tools.
+    /// The number of times that it has called its tools.
     n: u32,
     drained: Drained,
     readings: u32,
@@ -99,8 +100,8 @@ struct MainLoop {
 }
 
 impl MainLoop {
-    /// Lets interrupts come until they and the loop have called their tools so often, and drains the
-    /// events after each so many calls.
+    /// Enables the interrupt until it and the loop have called their tools `calls` times. Drains the
+    /// events after every `calls_per_drain` rounds of the loop.
     fn run(&mut self, timer: &mut SYST, calls: u32, calls_per_drain: u32) {
         LAST_INTERRUPT.store(calls, Ordering::Relaxed);
         timer.clear_current();
@@ -109,7 +110,7 @@ impl MainLoop {
         while self.n < calls || INTERRUPTS.load(Ordering::Relaxed) < calls {
             if self.n < calls {
                 // Waits for up to 127 cycles, spread by Knuth's multiplicative hash. Without that,
-                // qemu's interrupts come at the same few places of the loop each time.
+                // qemu's interrupts always occur at the same few places of the loop.
                 cortex_m::asm::delay(self.n.wrapping_mul(2_654_435_761) >> 25);
                 call(SENSOR, self.n);
                 call(VALVE, self.n);
@@ -160,7 +161,7 @@ fn main() -> ! {
 
     main_loop.run(timer, CALLS, 1);
     let all_drained = main_loop.drained.is_all_of(CALLS, EVENTS.accounting());
-    // Drained too seldom, the ring has no room for most events.
+    // The ring is drained too seldom to have room for most events.
     main_loop.run(timer, CALLS_IN_ALL, 50);
     let accounting = EVENTS.accounting();
     let losses_counted = accounting.lost > 0 && main_loop.drained.is_sound(accounting);
@@ -192,7 +193,7 @@ fn main() -> ! {
     exit(right)
 }
 
-/// Prints what each tool counts, and returns whether that is what was called.
+/// Prints the counts of each tool, and returns whether they are those of its calls.
 fn print_table() -> bool {
     hprintln!(
         "{:<12} {:>8} {:>8} {:>8} {:>10}",

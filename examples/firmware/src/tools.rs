@@ -1,4 +1,4 @@
-//! The three tools of the device, and what one call of them counts and offers.
+//! The three tools of the device, and the counts and events of their calls.
 
 use toolmeter_core::{
     ErrorKind, EventFacts, EventRing, Finish, Layout, Outcome, OutcomeClass, Slot, Word,
@@ -22,7 +22,7 @@ static WORDS: [SlotWords; NAMES.len()] =
 const PLACES: usize = 64;
 static EVENT_WORDS: [Word; EventRing::words(PLACES)] =
     [const { Word::new(0) }; EventRing::words(PLACES)];
-/// What every call tells of itself, until the main loop drains it.
+/// The events of all calls, until the main loop drains them.
 pub static EVENTS: EventRing<'static> = match EventRing::new(&EVENT_WORDS, PLACES) {
     Ok(ring) => ring,
     Err(_) => panic!("the ring is out of range"),
@@ -46,17 +46,17 @@ pub fn call(tool: usize, n: u32) {
     EVENTS.offer(end_event(tool, n));
 }
 
-/// Returns when the `n`th call began: one every 1,024 ns.
+/// Returns the start of the `n`th call: one call begins every 1,024 ns.
 pub fn started_ns(n: u32) -> u64 {
     u64::from(n) << 10
 }
 
-/// Returns which call began at this time.
+/// Returns the number of the call that began at this time.
 pub fn number(started_ns: u64) -> u32 {
     (started_ns >> 10) as u32
 }
 
-/// Returns how the `n`th call of a tool ends: each fourth fails.
+/// Returns the end of the `n`th call of a tool: every fourth call fails.
 pub fn end(tool: usize, n: u32) -> Finish {
     let outcome = if n % 4 == 3 {
         Outcome::Failure(ErrorKind::ToolError)
@@ -69,8 +69,8 @@ pub fn end(tool: usize, n: u32) -> Finish {
 /// The shortest latency of all tools.
 pub const LEAST_NS: u64 = 1_000;
 
-/// All calls of the tool that is read while it is called take equally long, so that a count tells the
-/// least sum.
+/// Returns the latency of the `n`th call of a tool. All calls of the tool that is read while it is
+/// called take equally long, so that a count determines the least sum.
 fn latency_ns(tool: usize, n: u32) -> u64 {
     if tool == SENSOR {
         LEAST_NS
@@ -89,7 +89,7 @@ pub fn end_event(tool: usize, n: u32) -> EventFacts {
     EventFacts::closing(tool as u32, end(tool, n))
 }
 
-/// What the first calls of a tool count, by outcome.
+/// The counts and the sums of the first calls of a tool, by outcome.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sums {
     pub counts: [u64; OutcomeClass::COUNT],
@@ -103,7 +103,8 @@ impl Sums {
         self.sums_ns[class.index()] += latency_ns;
     }
 
-    /// Returns what the first `calls` calls add up to, of the main loop, the interrupt or both.
+    /// Returns the counts and the sums of the first `calls` calls of the main loop, the interrupt
+    /// or both.
     pub fn expected(tool: usize, calls: u32) -> Self {
         let mut sums = Self::default();
         for n in 0..calls {

@@ -1,6 +1,6 @@
-//! The clock that the host brings: its own import where there is no system, else that of WASI.
+//! The clock of the host: an imported function where there is no system, otherwise that of WASI.
 
-/// Returns the nanoseconds since some moment that the host chose.
+/// Returns the nanoseconds since a moment that the host chose.
 #[cfg(target_os = "unknown")]
 pub fn now_ns() -> u64 {
     #[link(wasm_import_module = "host")]

@@ -1,8 +1,8 @@
 //! A metered program in WebAssembly: no threads, no process id, and the clock of its host.
 //!
-//! The host's time is put into the clock of the registry when a call begins and when it ends, and the
-//! program pumps the registry itself. It ends with the number of the first check that fails, or with 0.
-//! `tests/wasm` runs it.
+//! The program sets the clock of the registry to the host's time before the first call and at the end
+//! of each tool, and pumps the registry itself. It exits with the number of the first check that fails,
+//! or with 0. `tests/wasm` runs it.
 
 mod host;
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Meters four calls, and returns what was checked of them.
+/// Meters four calls, and returns the results of the checks.
 fn meter() -> Result<Vec<bool>, Box<dyn Error>> {
     let clock = Arc::new(ManualClock::new());
     let registry = Registry::builder()
@@ -34,7 +34,7 @@ fn meter() -> Result<Vec<bool>, Box<dyn Error>> {
     let write = registry.register("write")?;
     let events = registry.subscribe();
 
-    // A tool that waits until a microsecond has passed for its host.
+    // A tool that waits until a microsecond has passed by the host's clock.
     let work = || {
         let began_ns = host::now_ns();
         while host::now_ns() < began_ns + 1_000 {}

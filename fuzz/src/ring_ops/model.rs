@@ -1,15 +1,15 @@
 //! The plain model of the rings and their drain: a queue for each stripe.
 //!
-//! A place is free once the drain has counted the event that was in it, which is after it took
-//! all events of that stripe. Between the two a round of the model stands still, so that events
-//! can be offered there.
+//! A place is free once the drain has counted the event that was in it, which is after it took all
+//! events of that stripe. A round of the model pauses between the two, so that events can be
+//! offered there.
 
 use std::collections::VecDeque;
 use toolmeter_core::{ErrorKind, Outcome};
 use toolmeter_events::{CallId, Event, EventKind, EventNumber};
 
-/// What an event tells: first what its place in the order depends on, in that order. No two
-/// events have the same number, so what comes after it decides nothing.
+/// The contents of an event. The fields that determine its place in the order come first. No two
+/// events have the same number, so the fields after it decide nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Told {
     time_ns: u64,
@@ -28,7 +28,7 @@ pub(super) struct Told {
 pub(super) struct Offered {
     pub(super) attempt: u16,
     pub(super) started_ns: u64,
-    /// Of the end of a call: the call, unless it never began, how long it took, and how it ended.
+    /// For the end of a call: the call, unless it never began, its latency and its outcome.
     pub(super) end: Option<(Option<CallId>, u64, Outcome)>,
 }
 
@@ -81,7 +81,7 @@ impl Offered {
                 .end
                 .filter(|(_, _, outcome)| *outcome != Outcome::Rejected)
                 .map(|(_, latency_ns, _)| latency_ns),
-            // The host gives one with each end; only a success does not keep it.
+            // The host gives a message with each end, and only a success does not keep it.
             has_message: !matches!(kind, EventKind::Started | EventKind::Succeeded),
         }
     }
@@ -95,20 +95,20 @@ struct Stripe {
     drained: u64,
 }
 
-/// After how many rounds a held event is let go, and all that is held with it: the clock runs
-/// backwards.
+/// The number of rounds after which a held event is released, and all others with it, since the
+/// clock runs backwards.
 const MOST_ROUNDS: u32 = 64;
 
 /// A round under way.
 #[derive(Debug)]
 struct RoundState {
     now_ns: u64,
-    /// Whether the clock has shown that it ran backwards, so that nothing is held any longer.
+    /// `true` once the clock has turned out to run backwards, so that nothing is held any longer.
     lets_go: bool,
-    /// How many events each stripe had when the round began.
+    /// The number of events that each stripe had when the round began.
     lengths: Vec<usize>,
     next_stripe: usize,
-    /// The stripe whose events are taken and not counted yet, and how many they are.
+    /// The stripe whose events are taken and not counted yet, and their number.
     uncounted: Option<(usize, usize)>,
     delivered: Vec<Told>,
 }
@@ -122,7 +122,7 @@ pub(super) struct Model {
     is_built: bool,
     is_closed: bool,
     is_finished: bool,
-    /// What is held, and in how many rounds it was looked at since it was taken.
+    /// The held events, and the number of rounds for which each has been held.
     held: Vec<(Told, u32)>,
     newest_ns: u64,
     round: Option<RoundState>,
@@ -157,7 +157,7 @@ impl Model {
         self.is_closed = true;
     }
 
-    /// Takes the event if there is room for it, and says whether there was.
+    /// Takes the event if there is room for it, and returns whether there was.
     pub(super) fn offer(&mut self, stripe: u8, offered: Offered) -> bool {
         let index = usize::from(stripe) % self.stripes.len();
         let stripe = &mut self.stripes[index];
@@ -176,7 +176,7 @@ impl Model {
         is_admitted
     }
 
-    /// The id of the call of the event offered last.
+    /// Returns the id of the call of the event offered last.
     pub(super) fn last_offered(&self) -> CallId {
         self.last_offered
     }
@@ -216,7 +216,7 @@ impl Model {
         self.round = Some(round);
     }
 
-    /// What the round must have given: the events in order, and how many of them are late.
+    /// Returns what the round must have returned: the events in order, and the number of late ones.
     pub(super) fn end_round(&mut self) -> (Vec<Told>, usize) {
         let mut round = self.round.take().unwrap();
         self.count(&mut round);
@@ -257,7 +257,7 @@ impl Model {
         (events, late)
     }
 
-    /// The last round gives everything, whatever its age.
+    /// Returns what the last round must return: everything, whatever its age.
     pub(super) fn finish(&mut self) -> (Vec<Told>, usize) {
         if self.is_finished {
             return (Vec::new(), 0);
@@ -301,7 +301,7 @@ impl Model {
         self.held.len()
     }
 
-    /// Offered, lost and drained events of each stripe.
+    /// Returns the offered, lost and drained events of each stripe.
     pub(super) fn accounting(&self) -> impl ExactSizeIterator<Item = (u64, u64, u64)> {
         let stripes = self.stripes.iter();
         stripes.map(|stripe| (stripe.offered, stripe.lost, stripe.drained))

@@ -1,5 +1,5 @@
-//! The slot itself: any layout, any stripe, readings with and without an allocator, and
-//! differences made by hand.
+//! The operations on a slot itself: any layout, any stripe, readings with and without an allocator,
+//! and differences of readings.
 
 use super::model::{Expected, Happened, Model, Moment};
 use super::{Op, Time};
@@ -10,14 +10,14 @@ use toolmeter_core::{
     Word,
 };
 
-/// The most words of a slot that is tried: a fuzzer has to be quick.
+/// The most words of a slot that is tried, since a fuzzer must be fast.
 const MAX_WORDS: usize = 1 << 15;
-/// How many buckets the small storage has room for.
+/// The number of buckets that the small storage has room for.
 const SMALL: usize = 3;
 
 type Total = Reading<Vec<BucketCount>>;
 
-/// A reading that others are compared with, and when it was taken.
+/// A reading that is subtracted from others, and the moment at which it was taken.
 struct Baseline {
     reading: Total,
     at: Moment,
@@ -31,7 +31,7 @@ struct Cursor {
     sum: Total,
 }
 
-/// A call that did not end yet.
+/// A call that has not ended yet.
 struct Call {
     attempt: u16,
     started_ns: u64,
@@ -73,7 +73,7 @@ pub(super) fn check(precision: u8, max_exponent: u8, stripes: u8, origin_ns: u64
                 model.add(Happened::Finished {
                     stripe: usize::from(stripe) % layout.stripes(),
                     outcome,
-                    // What a finish makes of an attempt 0, a start makes of it, too.
+                    // A finish treats an attempt of 0 as the first, as a start does.
                     attempt: call.attempt.max(1),
                     at_ns: finish.finished_at_ns,
                     latency_ns,
@@ -122,7 +122,7 @@ pub(super) fn check(precision: u8, max_exponent: u8, stripes: u8, origin_ns: u64
     assert_eq!(total.in_flight(), model.in_flight());
 }
 
-/// The layout that these numbers ask for, with as many stripes as fit into [`MAX_WORDS`].
+/// Returns the layout for these numbers, with as many stripes as fit into [`MAX_WORDS`].
 fn layout(precision: u8, max_exponent: u8, stripes: u8) -> Layout {
     let precision = precision % 8;
     let max_exponent = precision + 1 + max_exponent % (63 - precision);
@@ -144,7 +144,7 @@ fn read(slot: &Slot<'_>) -> Total {
     reading
 }
 
-/// What the slot holds beyond a baseline.
+/// Returns what the slot counted since a baseline.
 fn since(slot: &Slot<'_>, baseline: &Baseline) -> Total {
     let mut reading = read(slot);
     reading.subtract(&baseline.reading);
@@ -181,7 +181,8 @@ impl Cursor {
         self.baseline = Baseline::new(slot, model.now());
     }
 
-    /// Reads it to its end: all its intervals added up are what happened since it was made.
+    /// Reads the cursor to its end, and checks that its intervals add up to what happened since it
+    /// was made.
     fn end(mut self, slot: &Slot<'_>, model: &Model, time: &Time) {
         self.read(slot, model, time);
         check_reading(&self.sum, &model.since(self.made), time);
@@ -209,7 +210,7 @@ fn check_reading<C: BucketCounts>(reading: &Reading<C>, expected: &Expected, tim
     }
 }
 
-/// Storage without an allocator gives the same, or says that it is too small and holds nothing.
+/// Checks that storage without an allocator gives the same reading, or an error and an empty one.
 fn check_small(slot: &Slot<'_>, model: &Model) {
     let mut small = Reading::<FixedCounts<SMALL>>::default();
     let expected = model.since(Moment::default());

@@ -1,5 +1,5 @@
-//! The same through a registry: its intervals, its resets, its published snapshot, and a tool
-//! that is deregistered and registered again.
+//! The same operations through a registry: its intervals, its resets, its published snapshot, and a
+//! tool that is deregistered and registered again.
 
 use super::model::{Expected, Happened, Model, Moment};
 use super::{End, Op, Time};
@@ -14,7 +14,7 @@ use toolmeter_core::{Buckets, Outcome, OutcomeClass};
 
 const NAME: &str = "tool";
 
-/// An interval cursor, and when it was made and read.
+/// An interval cursor, and the moments at which it was made and read.
 struct Cursor {
     intervals: Intervals,
     made: Moment,
@@ -23,7 +23,7 @@ struct Cursor {
     sum: Option<Snapshot>,
 }
 
-/// A call that did not end yet.
+/// A call that has not ended yet.
 struct Running {
     call: OwnedCall,
     attempt: u16,
@@ -33,11 +33,11 @@ struct Running {
 struct Subject {
     registry: Registry,
     clock: Arc<ManualClock>,
-    /// Always there, but while the tool is registered again.
+    /// `None` only while the tool is registered again.
     tool: Option<ToolHandle>,
     model: Model,
     time: Time,
-    /// The text of the last failure that had one: the text's own number.
+    /// The number of failures, which is the text of the last one.
     failures: u64,
     running: Vec<Running>,
     cursors: Vec<Cursor>,
@@ -57,7 +57,7 @@ pub(super) fn check(precision: u8, origin_ns: u64, ops: &[Op]) {
         check_counts(stats, &subject.model.since(made));
     }
     subject.registry.reset_metrics();
-    // What still runs ends now, and counts where it ends: after the reset.
+    // Calls that still run end now. They are counted after the reset, where they end.
     let cancelled = subject.running.len() as u64;
     drop(std::mem::take(&mut subject.running));
     let after = subject.registry.metrics();
@@ -142,8 +142,8 @@ impl Subject {
         }
     }
 
-    /// Deregisters the tool and registers it again. In between it is retired while a call holds
-    /// it, or else departs; then it is only seen if anything was counted since the reset.
+    /// Deregisters the tool and registers it again. In between it is retired while a call holds it.
+    /// Otherwise it departs, and is then visible only if anything was counted since the reset.
     fn revive(&mut self) {
         self.registry.deregister(NAME).unwrap();
         let metrics = self.registry.metrics();
@@ -261,7 +261,7 @@ impl Subject {
     }
 }
 
-/// Counters, sums and histograms.
+/// Checks counters, sums and histograms.
 fn check_counts(stats: &ToolStats, expected: &Expected) {
     assert_eq!(
         (stats.retried, stats.recovered, stats.rejected),

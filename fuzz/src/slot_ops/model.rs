@@ -1,7 +1,7 @@
-//! The plain model of one tool: a list of what happened, read by going through it.
+//! The plain model of one tool: a list of what happened, which each reading goes through.
 //!
-//! A reading at some moment is the whole list so far; the difference to a baseline is the list
-//! from there on. Nothing is counted along the way, so nothing can be counted wrongly.
+//! A reading is computed from the whole list so far, and the difference to a baseline from the list
+//! since then. The model keeps no counters.
 
 use std::collections::BTreeMap;
 use toolmeter_core::{Buckets, ErrorKind, LastFailure, LastFinish, Outcome, OutcomeClass};
@@ -26,11 +26,11 @@ pub(super) enum Happened {
     },
 }
 
-/// A moment: how long the list was.
+/// A moment, as the length of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(usize);
 
-/// What a reading must hold.
+/// The contents that a reading must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
     /// Calls that started or were rejected.
@@ -43,7 +43,7 @@ pub(super) struct Expected {
     pub(super) buckets: [BTreeMap<u32, u64>; OutcomeClass::COUNT],
     pub(super) last_finish: Option<LastFinish>,
     pub(super) last_failure: Option<LastFailure>,
-    /// When that failure happened: the word of a failure does not tell it to the nanosecond.
+    /// The time of that failure in nanoseconds, which the word of a failure rounds.
     pub(super) last_failure_ns: Option<u64>,
 }
 
@@ -72,7 +72,7 @@ impl Model {
         Moment(self.happened.len())
     }
 
-    /// Calls that started and did not end yet, over all that happened.
+    /// Returns the number of calls that started and have not ended yet.
     pub(super) fn in_flight(&self) -> u64 {
         let mut in_flight = 0;
         for happened in &self.happened {
@@ -85,23 +85,25 @@ impl Model {
         in_flight
     }
 
-    /// Nothing happened any more.
+    /// Forgets everything that happened.
     pub(super) fn clear(&mut self) {
         self.happened.clear();
     }
 
-    /// What a reading taken now must hold beyond one that was taken at `since`.
+    /// Returns what a reading taken now must hold in addition to one that was taken at `since`.
     pub(super) fn since(&self, since: Moment) -> Expected {
         self.between(since, self.now())
     }
 
-    /// What a reading taken at `until` must hold beyond one that was taken at `since`.
+    /// Returns what a reading taken at `until` must hold in addition to one that was taken at
+    /// `since`.
     pub(super) fn between(&self, since: Moment, until: Moment) -> Expected {
         let mut expected = Expected::default();
         for happened in &self.happened[since.0..until.0] {
             self.count(&mut expected, *happened);
         }
-        // The last ones are those of the slot; they show if such a call ended since.
+        // The last finish and failure are those of the slot. They are present if such a call ended
+        // since.
         let [succeeded, failed, _] = OutcomeClass::ALL.map(|class| expected.count(class));
         if succeeded > 0 || failed > 0 {
             expected.last_finish = self.last_finish(until);
@@ -148,8 +150,8 @@ impl Model {
         }
     }
 
-    /// The last thing that each stripe was told of the kind that `pick` picks, the latest of them
-    /// by its time; of several at the same time, that of the highest stripe.
+    /// Returns the latest, by its time, of the last items of each stripe that `pick` selects. Of
+    /// several at the same time, it returns that of the highest stripe.
     fn latest<T>(
         &self,
         until: Moment,
@@ -196,13 +198,13 @@ impl Model {
 }
 
 impl Expected {
-    /// Calls that started and were not rejected. A call that was rejected after its start is
-    /// taken out of it when it ends, which may be after the start of the interval.
+    /// Returns the number of calls that started and were not rejected. A call that is rejected
+    /// after its start is subtracted when it ends, which may be in a later interval.
     pub(super) fn started(&self) -> u64 {
         self.entered.saturating_sub(self.rejected)
     }
 
-    /// Whether nothing was counted.
+    /// Returns whether nothing was counted.
     pub(super) fn is_empty(&self) -> bool {
         let has_no_bucket = self.buckets.iter().all(BTreeMap::is_empty);
         self.entered == 0 && self.rejected == 0 && has_no_bucket
@@ -212,7 +214,7 @@ impl Expected {
         self.buckets[class.index()].values().sum()
     }
 
-    /// The buckets that are not empty, as a reading lists them.
+    /// Returns the buckets that are not empty, as a reading lists them.
     pub(super) fn pairs(&self, class: OutcomeClass) -> Vec<(u32, u64)> {
         let buckets = &self.buckets[class.index()];
         buckets

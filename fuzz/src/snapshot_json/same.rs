@@ -1,20 +1,20 @@
-//! Whether a printed snapshot says what the input said, field by field.
+//! The comparison of a printed snapshot with the input, field by field.
 //!
-//! The input may leave out what follows from its buckets, may hold unknown fields, and
-//! may write a struct as a list of its fields. So a field counts only if both have it, but a tool
-//! or a kind of failure that one of them lacks is a difference.
+//! The input may leave out what can be computed from its buckets, may hold unknown fields, and may
+//! write a struct as a list of its fields. So a field is compared only if both have it. A tool or a
+//! kind of failure that one of them lacks is a difference.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// How far milliseconds may be from the input: half a nanosecond, to which latencies are rounded,
-/// and an uptime's half microsecond; and what a parser may round.
+/// The distances that milliseconds may have from the input: half a nanosecond, to which latencies
+/// are rounded, half a microsecond of an uptime, and the rounding of a parser.
 const LATENCY_MS: f64 = 0.6e-6;
 const UPTIME_MS: f64 = 0.6e-3;
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
-/// Checks all of it.
+/// Checks that both agree.
 ///
 /// # Panics
 ///
@@ -28,7 +28,7 @@ pub(super) fn check_snapshot(given: &Value, printed: &Value) {
     for (field, given, printed) in common(given, printed) {
         match field {
             "tools" => {
-                // It cannot be left out, and is never a list.
+                // This field cannot be left out, and is never a list.
                 let (given, printed) = (given.as_object().unwrap(), printed.as_object().unwrap());
                 assert!(given.keys().eq(printed.keys()), "other tools");
                 for (_, given, printed) in common(given, printed) {
@@ -47,7 +47,7 @@ pub(super) fn check_snapshot(given: &Value, printed: &Value) {
     }
 }
 
-/// The fields that both have.
+/// Returns the fields that both have.
 fn common<'a>(
     given: &'a Map<String, Value>,
     printed: &'a Map<String, Value>,
@@ -60,7 +60,7 @@ fn check_tool(given: &Value, printed: &Value) {
     let (Some(given), Some(printed)) = (given.as_object(), printed.as_object()) else {
         return;
     };
-    // Only this one is not printed if it says no.
+    // Only this field is not printed if it is false.
     let is_retired = |tool: &Map<String, Value>| tool.get("retired") == Some(&Value::Bool(true));
     assert_eq!(is_retired(given), is_retired(printed));
     for (field, given, printed) in common(given, printed) {
@@ -105,7 +105,7 @@ fn check_fields(given: &Value, printed: &Value, check: impl Fn(&str, &Value, &Va
     }
 }
 
-/// Milliseconds, or null on both sides.
+/// Checks milliseconds, which may be null on both sides.
 fn check_ms(given: &Value, printed: &Value, distance: f64) {
     assert_eq!(given.is_null(), printed.is_null());
     if let (Some(given), Some(printed)) = (given.as_f64(), printed.as_f64()) {
@@ -117,13 +117,13 @@ fn check_ms(given: &Value, printed: &Value, distance: f64) {
     }
 }
 
-/// The names in a list, of which the same may be there twice.
+/// Returns the names in a list, which may contain a name twice.
 fn set(field: &Value) -> BTreeSet<&str> {
     let names = field.as_array().unwrap().iter();
     names.map(|name| name.as_str().unwrap()).collect()
 }
 
-/// The moment that a field tells, which may be written in several ways.
+/// Returns the moment in a field, which may be written in several ways.
 fn time(field: &Value) -> Option<Timestamp> {
     field.as_str().map(|text| text.parse().unwrap())
 }

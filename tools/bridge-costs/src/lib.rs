@@ -1,4 +1,4 @@
-//! Registries as the programs of this package measure them.
+//! The registries that the programs of this package measure.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! A host that builds its registry and then forks, as a daemon or a pre-forking server does.
 //!
-//! In the child calls go on being counted and read; shutting the registry down and dropping
-//! everything neither hangs nor panics, whatever the pump and other threads were doing when the
-//! process forked. The parent goes on working.
+//! In the child, calls are still counted and read. Shutting the registry down and dropping
+//! everything neither hangs nor panics there, whatever the pump and other threads were doing when
+//! the process forked. The parent keeps working.
 //!
-//! It exits with 0 if all that is so, else with 1, and says what was not. A child that is not done
-//! after [`LIMIT`] hangs and is killed. Unix only.
+//! The program exits with 0 if all of this holds. Otherwise it exits with 1 and prints what does
+//! not. A child that takes longer than [`LIMIT`] is reported as hung and killed. Unix only.
 
 use futures_core::Stream;
 use nix::sys::signal::{Signal, kill};
@@ -26,9 +26,9 @@ use toolmeter::{
 
 /// The longest time that a child may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The number of things that a child may do under load.
+/// The number of different tasks of a child under load.
 const KINDS: u64 = 5;
-/// The number of forks under load: 200 for each of them.
+/// The number of forks under load: 200 for each task.
 const FORKS: u64 = 200 * KINDS;
 
 /// The end of a child.
@@ -42,13 +42,14 @@ enum Ended {
 
 /// Runs `child` in a forked child.
 fn in_child(child: impl FnOnce()) -> Ended {
-    // SAFETY: the child runs ordinary code, which is sound here; that it does not wait for a lock
-    // that no thread will ever release is what this program is there to show. glibc makes its
-    // allocator usable in the child.
+    // SAFETY: the child runs ordinary code, which is sound here. This program shows that it does
+    // not wait for a lock that no thread will ever release. glibc makes its allocator usable in the
+    // child.
     let pid = match unsafe { fork() }.expect("the process forks") {
         ForkResult::Child => {
             let ended = catch_unwind(AssertUnwindSafe(child));
-            // SAFETY: it ends the process at once, without what the parent registered for its end.
+            // SAFETY: `_exit` ends the process at once, without running the exit handlers of the
+            // parent.
             unsafe { nix::libc::_exit(i32::from(ended.is_err())) }
         }
         ForkResult::Parent { child } => child,
@@ -71,7 +72,7 @@ fn in_child(child: impl FnOnce()) -> Ended {
     }
 }
 
-/// A host: its registry, and what it holds of it.
+/// A host: its registry, and a handle or reader of each kind.
 struct Host {
     registry: Registry,
     tool: ToolHandle,
@@ -96,7 +97,7 @@ impl Host {
         }
     }
 
-    /// Polls the stream until it waits: it leaves a waker then.
+    /// Polls the stream until it is pending, which leaves a waker there.
     fn wait_for_batches(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         while Pin::new(&mut self.batches)
@@ -105,8 +106,8 @@ impl Host {
         {}
     }
 
-    /// Counts calls of each kind, and looks at what was counted. The parent's other threads may
-    /// count into the same tool until the process forks, and none does in the child.
+    /// Makes calls of each outcome and checks their counts. In the child, no other thread calls the
+    /// tool.
     fn count_and_read(&mut self) {
         let stats = |registry: &Registry| Arc::clone(&registry.metrics().tools["shell"]);
         let before = stats(&self.registry);
@@ -142,14 +143,15 @@ impl Host {
         assert!(self.registry.totals().tools["shell"].failure() >= 101);
         assert!(self.intervals.read().tools["shell"].failure() >= 101);
         assert!(self.registry.intervals().read().tools["shell"].failure() == 0);
-        // It is as old as the fork.
+        // It was published before the fork.
         let _ = self.registry.published().tools.len();
         self.registry.publish();
         self.registry.pump();
         let _ = self.registry.event_accounting();
     }
 
-    /// Starts counting from zero. The parent may have been doing so when it forked.
+    /// Resets the counts and checks that they start from zero. The parent may have been resetting
+    /// when it forked.
     fn reset(&self) {
         self.tool.start().succeed();
         assert!(self.registry.reset_metrics().tools["shell"].success() > 0);
@@ -158,7 +160,7 @@ impl Host {
         assert_eq!(self.registry.metrics().tools["shell"].success(), 1);
     }
 
-    /// Shuts down, counts on, and drops everything.
+    /// Shuts down, checks that calls are still counted, and drops everything.
     fn end(self) {
         self.registry.shutdown();
         self.registry.shutdown();
@@ -203,7 +205,7 @@ impl Faults {
     }
 }
 
-/// Nothing else goes on while the process forks.
+/// Forks while no other thread is busy.
 fn at_rest(faults: &mut Faults) {
     for (name, pump) in [
         ("background", Pump::background()),
@@ -219,11 +221,11 @@ fn at_rest(faults: &mut Faults) {
         let resets = host();
         let ended = in_child(|| resets.reset());
         faults.check(&format!("{name}: resets"), &ended);
-        // Without a shutdown: the last owner goes.
+        // Without a shutdown: the last owner is dropped.
         let drops = host();
         let ended = in_child(move || drop(drops));
         faults.check(&format!("{name}: drops"), &ended);
-        // A call that was under way when the process forked ends in both.
+        // A call that was in flight when the process forked can end in both processes.
         let under_way = host();
         let call = under_way.tool.start_owned();
         let ended = in_child(|| {
@@ -236,7 +238,7 @@ fn at_rest(faults: &mut Faults) {
             call.succeed();
         });
         faults.check(&format!("{name}: ends a call that was under way"), &ended);
-        // A subscription does not wait for ever for a pump that is not there.
+        // A subscription does not wait forever for a pump that does not exist.
         let hears = host();
         let ended = in_child(|| {
             hears.tool.start().succeed();
@@ -253,7 +255,7 @@ fn at_rest(faults: &mut Faults) {
         });
         faults.check(&format!("{name}: a grandchild counts"), &ended);
     }
-    // A registry that the child builds itself is one like any other.
+    // A registry that the child builds itself works as usual.
     let parents = Host::new(Registry::builder());
     let ended = in_child(|| {
         let own = Registry::new();
@@ -277,8 +279,8 @@ struct Load {
 }
 
 impl Load {
-    /// Calls that succeed and fail, a subscriber that receives their events, and with `churns` tools that
-    /// come and go, readings, resets and publications.
+    /// Starts threads that make calls and receive their events. If `churns`, others register and
+    /// deregister tools, subscribe, read, publish and reset.
     fn new(registry: &Registry, churns: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let heard = Arc::new(AtomicU64::new(0));
@@ -347,7 +349,7 @@ impl Load {
     }
 }
 
-/// The pump and other threads are busy while the process forks.
+/// Forks while the pump and other threads are busy.
 fn under_load(faults: &mut Faults, churns: bool) {
     let name = if churns {
         "under load, with churn"
@@ -361,8 +363,8 @@ fn under_load(faults: &mut Faults, churns: bool) {
     );
     let load = Load::new(&host.registry, churns);
     let heard_before = load.heard.load(Ordering::Relaxed);
-    // What a child does, how often it was right, and each time that it was not. All of them are
-    // told, so none can be wrong unseen.
+    // The task of a child, the number of children that ended well, and each that did not. All of
+    // them are printed.
     let mut told = [
         "counts and reads",
         "resets",
@@ -374,7 +376,7 @@ fn under_load(faults: &mut Faults, churns: bool) {
     for number in 0..FORKS {
         let kind = (number % KINDS) as usize;
         host.wait_for_batches();
-        // Hung children take long: a few of a kind tell enough.
+        // Hung children take long: three failures of a task are enough.
         if told[kind].2.len() >= 3 {
             continue;
         }
@@ -382,8 +384,8 @@ fn under_load(faults: &mut Faults, churns: bool) {
             0 => in_child(|| host.count_and_read()),
             1 => in_child(|| host.reset()),
             2 => in_child(|| {
-                // The child's copy is dropped in the child; the parent's lives on.
-                // SAFETY: the child leaves by `_exit`, and never looks at `host` again.
+                // The child's copy is dropped in the child; the parent's lives on. SAFETY: the
+                // child exits by `_exit` and never uses `host` again.
                 unsafe { std::ptr::read(&raw const host) }.end();
             }),
             3 => in_child(|| {

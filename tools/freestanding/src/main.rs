@@ -1,7 +1,8 @@
 //! A program without std, allocator or C library that meters four calls into a `static`.
 //!
-//! It exits with 0 if the numbers are right, else with the number of the check that failed. That
-//! it links is half of the test. Linux on x86-64 only, since it starts and ends by itself.
+//! The program exits with 0 if the numbers are right, otherwise with the number of the check that
+//! failed. Linking it is half of the test. Linux on x86-64 only, since it has its own entry point
+//! and makes the system call that ends it.
 
 #![no_std]
 #![no_main]
@@ -18,14 +19,15 @@ const LAYOUT: Layout = match Layout::new(3, 20, 2) {
 
 static WORDS: [Word; LAYOUT.words()] = [const { Word::new(0) }; LAYOUT.words()];
 
-// The kernel leaves the stack aligned; a call expects it less a return address.
+// The kernel enters `_start` with an aligned stack. A function expects a return address on top of
+// it, so `_start` makes a call.
 global_asm!(".globl _start", "_start:", "call {main}", "ud2", main = sym main);
 
 extern "C" fn main() -> ! {
     exit(meter())
 }
 
-/// The number of the first check that fails, or 0.
+/// Returns the number of the first check that fails, or 0.
 fn meter() -> i32 {
     let Ok(slot) = Slot::new(&WORDS, LAYOUT) else {
         return 1;
@@ -75,8 +77,9 @@ fn meter() -> i32 {
     0
 }
 
-/// Returns whether clearing leaves zeros. With a view of its own: one that is passed on by reference keeps
-/// the compiler from knowing its layout, and the arrays of a reading are then zeroed by `memset`.
+/// Returns whether clearing leaves zeros. This creates a view of its own: if the view in `meter` were
+/// passed by reference, the compiler would not know its layout there, and would call `memset` to zero the
+/// arrays of a reading.
 fn clears() -> bool {
     let Ok(slot) = Slot::new(&WORDS, LAYOUT) else {
         return false;
@@ -95,6 +98,6 @@ fn panicked(_: &PanicInfo<'_>) -> ! {
     exit(101)
 }
 
-/// Named by the precompiled `core`; nothing unwinds here.
+/// The symbol that the precompiled `core` refers to. Nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

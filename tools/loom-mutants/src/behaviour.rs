@@ -1,4 +1,4 @@
-//! Making the handwritten changes, one at a time, and asking for each the test that must fail.
+//! The runs of the handwritten changes: making one at a time, and running the test that must fail.
 
 use crate::changes::{CHANGES, Change, In};
 use crate::programs::{self, Ended, LIBRARY, Test};
@@ -9,7 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Returns whether each change is noticed, except those that are explained.
+/// Makes each change and runs its test. Returns `true` if the test fails, or passes where the list
+/// says that no test can notice the change.
 pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     let said = |error: io::Error| error.to_string();
     let project = project()?;
@@ -35,7 +36,7 @@ pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     for (at, change) in changes.iter().enumerate() {
         let took = timed[&(change.tests, change.test)];
         let make = |source: &str| {
-            // It was found before, in the same text.
+            // The loop above found it in the same text.
             change.made_in(source).unwrap_or_default()
         };
         let ended = tree.with(Path::new(change.file), make, || {
@@ -55,7 +56,7 @@ pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     } = counts;
     println!(
         "{} changes: {failed} caught by a test that fails, {stopped} by the time limit, \
-         {explained} explained, {wrong} otherwise than said",
+         {explained} explained, {wrong} not as listed",
         changes.len()
     );
     Ok(wrong == 0)
@@ -81,7 +82,7 @@ impl Counts {
             ),
             (Ended::Failed | Ended::TooLong, Some(_)) => (
                 &mut self.wrong,
-                format!("noticed by {tests} {test}, THOUGH IT IS SAID TO BE UNSEEN"),
+                format!("noticed by {tests} {test}, THOUGH IT IS LISTED AS UNSEEN"),
             ),
             (Ended::Passed(_), Some(reason)) => {
                 (&mut self.explained, format!("not seen: {reason}"))

@@ -1,15 +1,15 @@
 //! The handwritten changes: mistakes that could be made in the facade and in core's ring of events,
 //! each with the test that must fail.
 //!
-//! Owns the list. Promise: the text of each entry stands exactly once in its file, and its test
-//! is there, which the tests below check; so an entry goes along with the code that it changes.
+//! The text of each entry occurs exactly once in its file, and its test exists; the tests below
+//! check both. So an entry must be updated together with the code that it changes.
 
 use std::fmt;
 
-/// A mistake that could be made, and the test that must notice it.
+/// A possible mistake, and the test that must notice it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
-    /// The property that does not hold any more.
+    /// The wrong behaviour after the change.
     pub(crate) breaks: &'static str,
     /// The file, below the root.
     pub(crate) file: &'static str,
@@ -21,7 +21,7 @@ pub(crate) struct Change {
     pub(crate) tests: In,
     /// The test, with the modules that it is in.
     pub(crate) test: &'static str,
-    /// Why no test can tell, if none can.
+    /// The reason why no test can notice the change, if none can.
     pub(crate) unseen_because: Option<&'static str>,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Change {
 }
 
 impl Change {
-    /// The file's text with the change made.
+    /// Returns the file's text with the change made.
     ///
     /// # Errors
     ///
@@ -71,15 +71,15 @@ impl Change {
         match source.matches(self.find).count() {
             1 => Ok(source.replacen(self.find, self.replace, 1)),
             found => Err(format!(
-                "the entry \"{self}\" is stale: what it changes stands {found} times in the file, \
-                 and must stand there once:\n{}",
+                "the entry \"{self}\" is stale: its text occurs {found} times in the file, \
+                 and must occur once:\n{}",
                 self.find
             )),
         }
     }
 }
 
-/// A change that the test notices.
+/// Returns a change that the test notices.
 const fn seen(
     breaks: &'static str,
     file: &'static str,
@@ -98,7 +98,7 @@ const fn seen(
     }
 }
 
-/// A change that the test cannot notice, nor another.
+/// Returns a change that no test can notice.
 const fn unseen(change: Change, because: &'static str) -> Change {
     Change {
         unseen_because: Some(because),
@@ -106,7 +106,7 @@ const fn unseen(change: Change, because: &'static str) -> Change {
     }
 }
 
-/// All of them, by file.
+/// All changes.
 pub(crate) const CHANGES: [Change; 64] = [
     seen(
         "an offer writes into a place that another offer holds",
@@ -149,7 +149,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "an_event_is_drained_whole",
     ),
     seen(
-        "two drains are at it at once",
+        "two drains run at once",
         "core/src/ring/drain.rs",
         ["if from & DRAINING != 0 {", "if false {"],
         In::Models("loom_ring"),
@@ -234,7 +234,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "a_backoff_that_panics_has_ended",
     ),
     seen(
-        "a first attempt that succeeds is told as recovered",
+        "a first attempt that succeeds is reported as recovered",
         "src/auto_run/report.rs",
         [
             "u64::from(result.attempt > 1)",
@@ -258,7 +258,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "the_redactor_has_the_last_word_and_text_can_be_off",
     ),
     seen(
-        "a call whose start was told ends without an event once the last subscriber has left",
+        "a call whose start was offered ends without an event once the last subscriber has left",
         "src/call.rs",
         [
             "let is_offered = self.id.is_some() || state.env.rings.is_open();",
@@ -268,7 +268,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "a_start_that_was_offered_is_followed_by_its_end_although_the_subscriber_left",
     ),
     seen(
-        "an answer with an error flag that is no flag is a failure",
+        "an answer whose error flag is not a boolean is a failure",
         "src/classify/mcp.rs",
         [
             "let is_error = answer.get(\"isError\").and_then(Value::as_bool);",
@@ -292,7 +292,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "contain::tests::what_panics_when_dropped_unwinds_nowhere",
     ),
     seen(
-        "an error of a call that timed out is told as a failure of the tool",
+        "an error of a call that timed out is reported as a failure of the tool",
         "src/error.rs",
         [
             "Self::TimedOut { .. } => Outcome::Failure(ErrorKind::Timeout),",
@@ -319,7 +319,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "a_tool_that_panics_while_it_is_registered_is_not_registered_at_all",
     ),
     seen(
-        "the end of a call that the hook itself ends is not told",
+        "the end of a call that the hook itself ends is not reported",
         "src/hook.rs",
         [
             "drop(mark_in_hook(true, || contained(|| scope.end(&end))));",
@@ -346,7 +346,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "calls_within_calls_are_nested",
     ),
     seen(
-        "a rejected call is not told to the hook",
+        "a rejected call is not reported to the hook",
         "src/rejection.rs",
         [
             "hook.refused(&begin, outcome, message);",
@@ -388,7 +388,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "a_tool_that_blocks_beyond_its_time_limit_is_a_time_out_once",
     ),
     seen(
-        "a thread that cannot be had panics into the host",
+        "a thread that cannot be spawned panics into the host",
         "src/invoke/blocking.rs",
         [
             "contained(|| runtime.spawn_blocking(move || run(&tool_side)))",
@@ -466,7 +466,7 @@ pub(crate) const CHANGES: [Change; 64] = [
             In::Tests("idle"),
             "an_idle_registry_wakes_its_pump_once_a_second_at_most",
         ),
-        "the next offer takes the mark, and wakes a pump that is awake: one system call too many",
+        "the next offer clears the mark and wakes a pump that is awake: one system call too many",
     ),
     seen(
         "nothing is published at the end",
@@ -489,11 +489,11 @@ pub(crate) const CHANGES: [Change; 64] = [
             In::Tests("events"),
             "after_a_shutdown_what_is_queued_is_received_and_then_no_more",
         ),
-        "an event that was admitted and is lost looks as one that was offered after the end, which \
-         is lost, too; that the drain waits is shown where its limit is given, in the events crate",
+        "an admitted event that is lost looks like one that was offered after the end, which is lost, \
+         too; a test in the events crate shows that the drain waits",
     ),
     seen(
-        "a tool that was registered again is let go, and its memory given to another",
+        "a tool that was registered again is released, and its memory given to another",
         "src/reclaim.rs",
         [
             "            if !slot.retired.load(Ordering::Relaxed) {
@@ -518,7 +518,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "reclaim::tests::memory_that_a_reader_holds_is_not_used_again",
     ),
     seen(
-        "a snapshot is less than nothing, as it is compared with a reset that came after it",
+        "a snapshot is negative, since a later reset is subtracted from it",
         "src/registry.rs",
         [
             "        let baselines = state.baselines.load_full();
@@ -531,7 +531,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "a_snapshot_is_never_less_than_nothing",
     ),
     seen(
-        "a list in which a name stands twice is registered",
+        "a list in which a name occurs twice is registered",
         "src/registration.rs",
         [
             "|| !names.insert(name)",
@@ -555,7 +555,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "departed_names_are_bounded_and_their_counts_are_not_lost",
     ),
     seen(
-        "a call that exceeds its time limit is told as cancelled",
+        "a call that exceeds its time limit is reported as cancelled",
         "src/metered.rs",
         [
             "        if let Stage::Running(call, _) = mem::replace(this.stage, Stage::Ended) {
@@ -649,7 +649,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "snapshot::table::tests::one_line_for_the_whole_and_one_row_for_each_tool",
     ),
     seen(
-        "a tool that is retired in one of two hosts is told as retired",
+        "a tool that is retired in one of two hosts is reported as retired",
         "src/snapshot/tool_stats.rs",
         [
             "self.retired && other.retired",
@@ -659,7 +659,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "snapshot::tool_stats::tests::both_must_be_retired",
     ),
     seen(
-        "the time to the last item is told as that to the first",
+        "the time to the last item is reported as that to the first",
         "src/stream.rs",
         [
             "                this.time_to_first_item
@@ -692,7 +692,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "text::policy::tests::the_redactor_gets_all_at_once_and_its_text_is_cut_and_escaped",
     ),
     seen(
-        "calls that a tool makes do not name the call in whose course they are made",
+        "calls that a tool makes do not name the call that makes them",
         "src/tool.rs",
         [
             ".parent(parent.call.clone())",
@@ -702,7 +702,7 @@ pub(crate) const CHANGES: [Change; 64] = [
         "calls_that_a_tool_makes_name_the_call_in_whose_course_they_are_made",
     ),
     seen(
-        "times are told by the first pairing of the clocks for ever",
+        "times are computed from the first pairing of the clocks forever",
         "src/wall_clock.rs",
         [
             "if timeline.renewed(now).is_some() {",

@@ -1,23 +1,22 @@
-//! Changes the code in one place at a time, and asks the tests whether they notice.
+//! A program that changes the code in one place at a time, and checks that a test notices.
 //!
-//! `cargo loom-mutants` weakens each ordering to `Relaxed` and asks the loom models. With words on
-//! the command line, only sites whose file and line contain one of them are tried:
-//! `cargo loom-mutants tickets.rs`.
+//! `cargo loom-mutants` weakens each ordering to `Relaxed` and runs the loom models. With words on
+//! the command line, it tries only the sites whose file or line contains one of them: `cargo
+//! loom-mutants tickets.rs`.
 //!
 //! `cargo behaviour-mutants`, which is the same with `--behaviour` in front, makes the handwritten
-//! [`changes`] of what the facade does, and asks for each the test that must fail. With words, only
-//! changes are made whose file or line of text contains one of them: `cargo behaviour-mutants
-//! reclaim.rs`.
+//! [`changes`] and runs for each the test that must fail. With words, it makes only the changes
+//! whose file or description contains one of them: `cargo behaviour-mutants reclaim.rs`.
 //!
-//! Exit status: 0 if the tests are as good as they are said to be; 1 if a change was not noticed,
-//! or one was that is said to be unseen; 2 if the tests of the unchanged code do not pass, a
-//! change does not build, or one finds no place in the code any more.
+//! Exit status: 0 if every result is as listed; 1 if a change was not noticed, or if one was that
+//! is listed as unseen; 2 if the tests of the unchanged code do not pass, a change does not build,
+//! or its text is no longer in the code.
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `orderings` | weakening orderings, and the list of those that no model can see |
+//! | `orderings` | the runs with weakened orderings, and the list of those that no model can see |
 //! | `sites` | the search for orderings |
-//! | `behaviour` | making the handwritten changes |
+//! | `behaviour` | the runs of the handwritten changes |
 //! | `changes` | the handwritten changes |
 //! | `tree` | the copy in which the code is changed |
 //! | `programs` | building and running the tests |
@@ -34,9 +33,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// A test of changed code may take this much longer than of the real code before it is stopped.
+/// The factor by which a test of changed code may be slower than of the unchanged code, until it is
+/// stopped.
 const PATIENCE: u32 = 10;
-/// And at least this long.
+/// The shortest time limit of a test of changed code.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -69,12 +69,12 @@ fn time(test: &Test) -> Result<(Duration, String), String> {
     match test.run(Duration::MAX)? {
         Ended::Passed(output) => Ok((began.elapsed(), output)),
         Ended::Failed | Ended::TooLong => {
-            Err(format!("{} does not hold on the unchanged code", test.name))
+            Err(format!("{} does not pass on the unchanged code", test.name))
         }
     }
 }
 
-/// Returns the time limit of a test that took so long on the unchanged code.
+/// Returns the time limit of a test that took `took` on the unchanged code.
 fn patience(took: Duration) -> Duration {
     LEAST_PATIENCE.max(took * PATIENCE)
 }

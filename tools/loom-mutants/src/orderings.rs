@@ -1,4 +1,4 @@
-//! Weakening orderings, one at a time, and asking the loom models.
+//! The runs with weakened orderings: weakening one at a time, and running the loom models.
 
 use crate::programs::{self, Ended, Test};
 use crate::sites::{self, Site};
@@ -19,14 +19,14 @@ const BLIND_SPOTS: [(&str, &str, &str); 2] = [
 ];
 const MOVED_LOAD: &str = "loom does not move a load behind a later write of the same thread";
 
-/// A model, and how long it takes on the unchanged code.
+/// A model, and its time on the unchanged code.
 struct Timed {
     name: String,
     took: Duration,
 }
 
-/// Returns whether the models notice all orderings except [`BLIND_SPOTS`]. A model that is stopped counts as not
-/// having noticed.
+/// Weakens each ordering and runs the models. Returns `true` if they notice all orderings except
+/// [`BLIND_SPOTS`]. A model that exceeds its time limit counts as not having noticed.
 pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     let said = |error: std::io::Error| error.to_string();
     let project = project()?;
@@ -58,7 +58,7 @@ pub(crate) fn run(words: &[String]) -> Result<bool, String> {
             }
             (Some(model), Some(_)) => {
                 as_good = false;
-                format!("caught by {model}, though it is said to be a blind spot")
+                format!("caught by {model}, though it is listed as a blind spot")
             }
             (None, Some((_, _, reason))) => format!("not seen: {reason}"),
             (None, None) => {
@@ -89,7 +89,7 @@ fn time_models(models: Vec<Test>) -> Result<Vec<Timed>, String> {
     Ok(timed)
 }
 
-/// The first model, from the fastest on, that fails.
+/// Returns the first model that fails, tried from the fastest to the slowest.
 fn who_notices(models: &[Test], timed: &[Timed]) -> Result<Option<String>, String> {
     for Timed { name, took } in timed {
         for model in models.iter().filter(|model| model.name == *name) {

@@ -1,7 +1,7 @@
-//! The tests of a tree: building them, and running them one at a time.
+//! The tests of a tree, which are built with cargo and run one at a time.
 //!
-//! Owns the calls of cargo. Promise: a test that failed is one that ran and said so; a tree that
-//! does not build is an error, not a caught mutant.
+//! A test counts as failed only if it ran; a tree that does not build is an error, not a caught
+//! mutant.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The time between two looks whether a run is over.
+/// The time between two checks for the end of a run.
 const POLL: Duration = Duration::from_millis(20);
 
 /// One test of a binary.
@@ -25,15 +25,15 @@ pub(crate) struct Test {
 /// The end of a run of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It held, and printed this.
+    /// It passed, and printed this.
     Passed(String),
     /// It failed.
     Failed,
-    /// It was stopped, as it took too long.
+    /// It exceeded its time limit and was stopped.
     TooLong,
 }
 
-/// Builds the loom models that `chosen` selects of the tree at `root`, and lists them.
+/// Builds the loom models of the tree at `root` that `chosen` selects, and lists them.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) fn build_tests(
     build(cargo)
 }
 
-/// Stands for the target with the unit tests of a package.
+/// The name that stands for the target with the unit tests of a package.
 pub(crate) const LIBRARY: &str = "lib";
 
 fn cargo_test(root: &Path, target: &Path) -> Command {
@@ -123,18 +123,18 @@ fn list(binary: &Path, message: &Value) -> Result<Vec<Test>, String> {
 }
 
 impl Test {
-    /// Runs it for at most `limit`.
+    /// Runs the test for at most `limit`.
     ///
     /// # Errors
     ///
-    /// If it cannot be started.
+    /// If the test cannot be started or stopped.
     pub(crate) fn run(&self, limit: Duration) -> Result<Ended, String> {
         let said = |error: std::io::Error| format!("{}: {error}", self.name);
         let began = Instant::now();
         let mut child = Command::new(&self.binary)
             .current_dir(&self.folder)
             .args(["--exact", &self.name, "--nocapture"])
-            // loom would end a bounded search with success.
+            // With these bounds, loom would end an incomplete search with success.
             .env_remove("LOOM_MAX_DURATION")
             .env_remove("LOOM_MAX_PERMUTATIONS")
             .env_remove("LOOM_MAX_PREEMPTIONS")

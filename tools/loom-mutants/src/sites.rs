@@ -1,8 +1,7 @@
 //! The orderings that can be weakened.
 //!
-//! Owns the search through the sources. Promise: every `Release`, `Acquire`, `AcqRel` or `SeqCst`
-//! that is an expression in the code of the three crates is found, except in tests and in the
-//! stand-ins for other crates in a model, which are no code of a host.
+//! The search finds every `Release`, `Acquire`, `AcqRel` or `SeqCst` that is an expression in the
+//! code of the three crates, except in tests and in the files that replace other crates in a model.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use walkdir::WalkDir;
 
 /// The folders with the code of the crates, below the root.
 const SOURCES: [&str; 3] = ["core/src", "events/src", "src"];
-/// The files in which something stands in for another crate in a model.
+/// The name of the files that replace other crates in a model.
 const MODEL_ONLY: &str = "model.rs";
 /// The names of the orderings that can be weakened.
 const STRONG: [&str; 4] = ["Release", "Acquire", "AcqRel", "SeqCst"];
@@ -27,12 +26,12 @@ pub(crate) struct Site {
     column: usize,
     /// Its name.
     ordering: String,
-    /// The line as it stands, for people.
+    /// The text of the line, without the space around it.
     pub(crate) text: String,
 }
 
 impl Site {
-    /// The file's text with this ordering relaxed.
+    /// Returns the file's text with this ordering relaxed.
     pub(crate) fn relaxed(&self, source: &str) -> String {
         let mut weakened = String::with_capacity(source.len());
         for (at, line) in source.split_inclusive('\n').enumerate() {
@@ -64,7 +63,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// All orderings below `root`, by file and line.
+/// Returns all orderings below `root`, by file and line.
 ///
 /// # Errors
 ///

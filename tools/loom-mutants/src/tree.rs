@@ -1,21 +1,21 @@
 //! A copy of the project in which one file is changed and put back.
 //!
-//! Owns the copy, below the project's own `target`. The project itself is never written to.
+//! The copy is below the project's own `target`. The sources of the project are never written to.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
-/// The copy.
+/// A copy of the project.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
-    /// Copies the project at `project` to `root`, replacing what is there: all of it, except what
-    /// was built or installed, and its history.
+    /// Copies the project at `project` to `root`, replacing what is there. What was built or
+    /// installed is left out, and so is the history.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Tree {
         &self.root
     }
 
-    /// The text of a file.
+    /// Returns the text of a file.
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ impl Tree {
         fs::read_to_string(self.root.join(file))
     }
 
-    /// Returns what `built` does while `make` has changed the text of a file.
+    /// Replaces the text of a file by that which `make` returns, runs `built`, and puts the old
+    /// text back. Returns the result of `built`.
     ///
     /// # Errors
     ///

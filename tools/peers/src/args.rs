@@ -4,12 +4,12 @@ use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use std::time::Duration;
 
-/// The length of a measurement, in seconds, that can be asked for.
+/// The accepted lengths of a measurement, in seconds.
 const SECONDS: std::ops::RangeInclusive<f64> = 0.1..=3600.0;
 
 /// The cost of a metered call: toolmeter next to its peers, all doing the same work.
 ///
-/// Without an option that says otherwise, prints a table of toolmeter and its peers.
+/// Without an option that selects something else, prints a table of toolmeter and its peers.
 #[derive(Debug, Parser)]
 #[command(name = "toolmeter-peers", group = clap::ArgGroup::new("mode"))]
 pub(crate) struct Args {
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Print toolmeter's figures as ratios in one run, each next to its aim.
     #[arg(long, group = "mode")]
     pub(crate) figures: bool,
-    /// Compare ways to tell another thread of a call.
+    /// Compare ways to report a call to another thread.
     #[arg(long, group = "mode")]
     pub(crate) events: bool,
     /// Print toolmeter's share of a host whose tools do something, and the delay of events.
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Print percentiles of single calls of toolmeter, next to a bare clock pair.
     #[arg(long, group = "mode")]
     pub(crate) tail: bool,
-    /// Print resident memory of toolmeter.
+    /// Print the resident memory of toolmeter.
     #[arg(long, group = "mode")]
     pub(crate) memory: bool,
     /// Count, under valgrind, the cache lines that one thread writes and another uses.
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// The number of stripes of `--memory-figure`.
     #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64), requires = "memory_figure", hide = true)]
     pub(crate) stripes: Option<usize>,
-    /// The length of the measurement, from 0.1 to 3600.
+    /// The length of the measurement, in seconds, from 0.1 to 3600.
     #[arg(long, value_parser = duration, default_value = "30", conflicts_with_all = ["memory", "shared_lines"])]
     pub(crate) seconds: Duration,
     /// The number of rounds, each with every row [default: 101, with --figures 801].

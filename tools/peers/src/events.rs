@@ -1,13 +1,14 @@
-//! `--events`: what it costs to tell another thread of a call, next to other ways to do so.
+//! `--events`: the cost of reporting a call to another thread, next to other ways to do so.
 //!
-//! Every row does the same for each call: it reads the clock, tells of the start, runs a tool that
-//! does nothing, reads the clock again, and tells of the end. A fact is 64 bytes, as an event of
-//! toolmeter's is with its place in the ring. One receiver counts what it gets; the sum is checked
-//! after every slice's calls, so that what a row saves by losing facts cannot pass as speed. Calls
-//! are paced to about 1 million a second on each thread, in bursts that every queue has room for.
+//! Every row does the same for each call: it reads the clock, reports the start, runs a tool that
+//! does nothing, reads the clock again, and reports the end. A fact is 64 bytes, as an event of
+//! toolmeter is with its place in the ring. One receiver counts what it gets. After each slice the
+//! row waits for the receiver, and the sums are checked before and after all slices, so that a row
+//! cannot look fast because it lost facts. Calls are paced to about 1 million a second on each
+//! thread, in bursts that every queue has room for.
 //!
 //! toolmeter does more than the others: it counts the call, its latency and its outcome before it
-//! tells of them, puts the facts of all threads in order, and filters them for each subscriber.
+//! reports them, puts the facts of all threads in order, and filters them for each subscriber.
 
 use crate::harness;
 use crate::row::{Counted, Pace, Row, TOOL};
@@ -38,7 +39,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 struct Fact {
     call: u64,
     time_ns: u64,
-    /// None at the start.
+    /// `None` at the start.
     latency_ns: Option<u64>,
     context: Option<Arc<str>>,
     tool: u32,
@@ -65,7 +66,7 @@ impl Fact {
     }
 }
 
-/// The facts that the receiver got.
+/// The numbers of facts that the receiver got.
 #[derive(Debug, Default)]
 struct Received {
     starts: AtomicU64,
@@ -101,7 +102,7 @@ impl Received {
     }
 }
 
-/// A way to tell of a call.
+/// A way to report a call.
 trait Tell: Send + Sync {
     fn name(&self) -> &'static str;
 
@@ -144,7 +145,7 @@ impl<T: Tell> Row for Told<T> {
     }
 }
 
-/// Calls whose facts go through `send`.
+/// Makes calls whose facts go through `send`.
 #[inline(always)]
 fn tell_each(clock: &HostClock, calls: u64, mut send: impl FnMut(Fact)) {
     for call in 0..calls {
@@ -166,7 +167,7 @@ impl Tell for Crossbeam {
 
     fn run(&self, clock: &HostClock, calls: u64) {
         tell_each(clock, calls, |fact| {
-            // Fails only when the receiver is gone, which the check tells.
+            // Fails only when the receiver is gone, which the check reports.
             let _ = self.0.send(fact);
         });
     }
@@ -208,7 +209,7 @@ struct Spans {
     to: crossbeam_channel::Sender<Fact>,
 }
 
-/// When a span was opened.
+/// The time at which a span was opened.
 struct Opened(u64);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
@@ -264,7 +265,7 @@ impl Tell for Handlers {
     }
 }
 
-/// A row whose receiver is a thread that takes facts from `next` until there is none.
+/// Returns a row whose receiver is a thread that takes facts from `next` until there is none.
 fn told<T: Tell + 'static>(
     clock: &HostClock,
     tell: T,
@@ -289,7 +290,7 @@ fn row<T: Tell + 'static>(clock: &HostClock, tell: T, received: Arc<Received>) -
     })
 }
 
-/// The other ways, each with its receiver.
+/// Returns the other ways, each with its receiver.
 fn others(clock: &HostClock) -> Vec<Arc<dyn Row>> {
     let (to, from) = crossbeam_channel::bounded(ROOM);
     let crossbeam = told(clock, Crossbeam(to), move || from.recv().ok());
@@ -300,7 +301,7 @@ fn others(clock: &HostClock) -> Vec<Arc<dyn Row>> {
         loop {
             match from.blocking_recv() {
                 Ok(fact) => return Some(fact),
-                // The check tells that facts are missing.
+                // The check reports that facts are missing.
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -322,11 +323,11 @@ fn others(clock: &HostClock) -> Vec<Arc<dyn Row>> {
     vec![crossbeam, flume, broadcast, tracing, handlers]
 }
 
-/// Measures for about `measure_for`, in so many rounds, and returns the table.
+/// Measures for about `measure_for`, in `rounds` rounds, and returns the table.
 ///
 /// # Errors
 ///
-/// When a registry cannot be built, or a row has not told of every call.
+/// When a registry cannot be built, or a row has not reported every call.
 pub(crate) fn report(measure_for: Duration, rounds: usize) -> Result<String, Box<dyn Error>> {
     let [_, _, floor, _] = toolmeter_rows::references()?;
     let [_, subscribed, ..] = toolmeter_rows::rows()?;

@@ -1,16 +1,16 @@
 //! `--figures`: toolmeter's figures in one run, each next to its aim.
 //!
-//! All rows take turns in many short rounds. A figure is a ratio of two things measured in the
-//! same round; shown are the median of these ratios, the quartiles and the extremes. No absolute
-//! time is compared with anything. What holds for one thread is measured on one. By default the
-//! slices of a round are about a millisecond long: on a busy machine most of them are then over
-//! before the system interrupts them, and the median is that of calls that ran.
+//! All rows take turns in many short rounds. A figure is a ratio of two things measured in the same
+//! round; shown are the median of these ratios, the quartiles and the extremes. No absolute time is
+//! compared with anything. What holds for one thread is measured on one. By default a slice is half
+//! a millisecond long for each of its threads. On a busy machine most slices then end before the
+//! system interrupts them, and the median is that of uninterrupted calls.
 //!
 //! The calls are those of the table. `metrics()` is read once a round, from 1,000 tools with two
 //! stripes in use: first tools that were called once on each of two threads, then tools that were
-//! used as those of `--memory`, whose latencies span twenty octaves in each outcome. The snapshot
-//! is freed outside the time, and all readings come on top of `--seconds`. `published()` looks at
-//! a snapshot of the latter.
+//! used like those of `--memory`, whose latencies span twenty octaves in each outcome. The snapshot
+//! is dropped outside of the measured time, and all readings take time in addition to `--seconds`.
+//! `published()` returns a snapshot of the latter tools.
 //!
 //! The percentile of single calls is that of `--tail`, a ratio for each slice; memory is that of
 //! `--memory`, which is measured once, in processes of its own, and has no spread.
@@ -38,12 +38,12 @@ use toolmeter::{Pump, Registry, ToolSpec};
 const THREADS: [usize; 3] = [1, 2, 4];
 const TOOLS: usize = 1_000;
 const STRIPES: usize = 2;
-/// The share of the time that single calls get.
+/// The part of the time that single calls get: one in this many.
 const TAIL_SHARE: u32 = 5;
 /// A slice shorter than this would be mostly the start of its threads.
 const SHORTEST_SLICE: Duration = Duration::from_micros(500);
 
-/// Measures for about `measure_for`, in so many rounds, and returns the table.
+/// Measures for about `measure_for`, in `rounds` rounds, and returns the table.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ fn rows(published: &Registry) -> Result<[Arc<dyn Row>; ROWS], Box<dyn Error>> {
     ])
 }
 
-/// Returns tools each of which was called once on each of two threads.
+/// Returns a registry of tools each of which was called once on each of two threads.
 fn tools_touched() -> Result<Registry, Box<dyn Error>> {
     let registry = Registry::builder()
         .pump(Pump::manual())
@@ -214,7 +214,7 @@ fn timed(measured: &[Measured; ROWS], readings_ns: [Vec<f64>; 2]) -> Vec<Figure>
     ]
 }
 
-/// Divides the ones by the others, round by round.
+/// Divides `ones` by `others`, round by round.
 fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
     ones.iter()
         .zip(others)

@@ -1,15 +1,15 @@
-//! Checking and timing of rows.
+//! The checks and the timing of rows.
 //!
-//! A fixed team of threads makes the calls, so that no measurement pays for a thread's first
-//! call. A measurement is a slice of a few milliseconds in which one row is called by 1, 2 or
-//! 4 of them; its figure is the time of all of them over the calls of all of them. With more
-//! threads than cores that includes the time in which a thread was not running, for the floor
-//! as for all rows. Slices are longer the more threads there are, so that the threads of one
-//! get to run beside each other.
+//! A fixed team of threads makes the calls, so that no measurement pays for a thread's first call.
+//! A measurement is a slice of a few milliseconds in which one row is called by 1, 2 or 4 of them;
+//! its figure is the time of all of them over the calls of all of them. With more threads than
+//! cores that includes the time in which a thread was not running, for the floor as for all rows.
+//! Slices are longer the more threads there are, so that all threads of a slice get to run at the
+//! same time.
 //!
-//! A round measures every row at every number of threads, starting with another row each time,
-//! so that what else the machine does falls on all rows alike. A row's figure is the median of
-//! its rounds.
+//! A round measures every row at every number of threads, starting with another row each time, so
+//! that other load on the machine affects all rows alike. A row's figure is the median of its
+//! rounds.
 
 #[cfg(test)]
 mod tests;
@@ -31,12 +31,12 @@ pub(crate) struct Cell {
     rounds_ns: Vec<f64>,
     elapsed: Duration,
     calls: u64,
-    /// Events lost meanwhile, for rows that have a subscriber.
+    /// Events lost during the rounds, for rows that have a subscriber.
     pub(crate) lost: Option<u64>,
 }
 
 impl Cell {
-    /// A cell with these rounds, for tests.
+    /// Creates a cell with these rounds, for tests.
     #[cfg(test)]
     pub(crate) fn of_rounds(rounds_ns: &[f64]) -> Self {
         Self {
@@ -45,32 +45,33 @@ impl Cell {
         }
     }
 
-    /// Nanoseconds a call, one for each round.
+    /// Returns the nanoseconds per call of each round.
     pub(crate) fn rounds_ns(&self) -> &[f64] {
         &self.rounds_ns
     }
 
-    /// The median of the rounds, in nanoseconds a call.
+    /// Returns the median of the rounds, in nanoseconds per call.
     pub(crate) fn median_ns(&self) -> f64 {
         Spread::of(&self.rounds_ns).median
     }
 
-    /// The fastest round.
+    /// Returns the fastest round, in nanoseconds per call.
     pub(crate) fn min_ns(&self) -> f64 {
         Spread::of(&self.rounds_ns).least
     }
 
-    /// The slowest round.
+    /// Returns the slowest round, in nanoseconds per call.
     pub(crate) fn max_ns(&self) -> f64 {
         Spread::of(&self.rounds_ns).most
     }
 
-    /// Events that a subscriber could have seen: the start and the end of each call.
+    /// Returns the number of events that a subscriber could have received: the start and the end of
+    /// each call.
     pub(crate) fn events(&self) -> u64 {
         2 * self.calls
     }
 
-    /// Calls that a thread made in a second, its waits included.
+    /// Returns the calls that a thread made per second, its waits included.
     pub(crate) fn calls_per_second(&self) -> f64 {
         self.calls as f64 / self.elapsed.as_secs_f64()
     }
@@ -84,7 +85,7 @@ pub(crate) struct Measured {
     pub(crate) cells: [Cell; THREADS.len()],
 }
 
-/// A row did not count what was called.
+/// The error of a row that did not count every call.
 #[derive(Debug)]
 pub(crate) struct Miscounted {
     row: &'static str,
@@ -137,7 +138,7 @@ pub(crate) struct Measurement {
 }
 
 impl Measurement {
-    /// Lets every row make its first calls.
+    /// Makes the first calls of every row and checks their counts.
     ///
     /// # Errors
     ///

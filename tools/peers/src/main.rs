@@ -7,21 +7,21 @@
 //! | `toolmeter_rows` | toolmeter's rows and the floor |
 //! | `peers` | the rows of the other libraries |
 //! | `team` | the threads that make the calls |
-//! | `harness` | checking rows, and timing them in interleaved rounds |
+//! | `harness` | the checks of rows, and their timing in interleaved rounds |
 //! | `spread` | medians and quartiles |
 //! | `report` | the figures as table and JSON |
 //! | `figures` | toolmeter's figures, each next to its aim |
-//! | `events` | ways to tell another thread of a call |
+//! | `events` | ways to report a call to another thread |
 //! | `work` | the share of metering in a host whose tools do something |
 //! | `tail` | percentiles of single calls |
 //! | `memory` | resident memory |
 //! | `shared_lines` | the cache lines that one thread writes and another uses |
 //!
-//! It does not show tools that do work between the two reads of the clock and so let the
-//! caches go cold, more cores than the machine has, and what it costs to read or export the
-//! figures. Each peer runs with the histogram that its users get by default or configure most
-//! often, which for the Prometheus clients and OpenTelemetry has 11 bounds, where toolmeter
-//! keeps 32 buckets to an octave.
+//! The table does not show tools that work between the two reads of the clock and so let the caches
+//! go cold, more cores than the machine has, or the cost of reading and exporting the figures. Each
+//! peer runs with the histogram that its users get by default or configure most often, which for
+//! the Prometheus clients and OpenTelemetry has 11 bounds, where toolmeter keeps 32 buckets to an
+//! octave.
 
 mod args;
 mod events;
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures what is asked for, and returns the text for standard output.
+/// Measures what the arguments select, and returns the text for standard output.
 fn run(args: &Args) -> Result<String, Box<dyn Error>> {
     if args.figures {
         figures::report(args.seconds, args.rounds())
@@ -115,7 +115,7 @@ fn table(args: &Args) -> Result<String, Box<dyn Error>> {
     }
 }
 
-/// Writes all of `text`. A closed pipe is no error.
+/// Writes all of `text`. A closed pipe is not an error.
 fn print(text: &str) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,12 +1,12 @@
-//! `--memory`: what toolmeter keeps resident.
+//! `--memory`: the resident memory of toolmeter.
 //!
 //! Each figure comes from a process of its own, which the program starts from itself, so that
 //! memory that one figure freed cannot serve the next. A figure is the growth of `VmRSS` in
 //! `/proc/self/status` since before the registry was built.
 //!
-//! Tools in use have seen calls that took 100 us to 100 s, spread evenly over that range on a
-//! logarithmic scale, as tool calls are, with each outcome on each of two threads. A manual clock
-//! gives the calls these latencies.
+//! Tools in use have had calls that took 100 us to 100 s, spread evenly over that range on a
+//! logarithmic scale, with each outcome on each of two threads. A manual clock gives the calls
+//! these latencies.
 
 use std::env;
 use std::error::Error;
@@ -23,12 +23,13 @@ use toolmeter::{
 const UNUSED_TOOLS: usize = 10_000;
 const USED_TOOLS: usize = 1_000;
 const USING_THREADS: usize = 2;
-/// Calls of each tool by each thread, each with each outcome once: two to an octave.
+/// The number of latencies of each tool on each thread, with one call of each outcome: two to an
+/// octave.
 const CALLS: u32 = 41;
 const SHORTEST_NS: f64 = 1e5;
 const LONGEST_NS: f64 = 1e11;
-/// Within which the slots of retired tools are free: each round of the pump takes a few milliseconds
-/// for it.
+/// The longest time until the slots of retired tools are free. Each round of the pump spends a few
+/// milliseconds on them.
 const FREEING: Duration = Duration::from_secs(30);
 /// The numbers of stripes with which each figure is measured.
 pub(crate) const STRIPES: [usize; 2] = [2, 8];
@@ -36,10 +37,10 @@ pub(crate) const STRIPES: [usize; 2] = [2, 8];
 /// Something that is measured in a process of its own.
 #[derive(Debug)]
 pub(crate) struct Figure {
-    /// The name under which the program asks itself for it.
+    /// The name by which the program selects it when it starts itself.
     id: &'static str,
     pub(crate) name: &'static str,
-    /// Among how many the memory is divided, and what one of them is.
+    /// The number of shares that the memory is divided into.
     shares: usize,
     unit: &'static str,
 }
@@ -100,12 +101,12 @@ pub(crate) struct Resident {
 }
 
 impl Resident {
-    /// All of it.
+    /// Returns the whole in MiB.
     pub(crate) fn mebibytes(self) -> f64 {
         self.bytes as f64 / (1024.0 * 1024.0)
     }
 
-    /// Returns the share of each tool, or of each tool and thread.
+    /// Returns the share of each tool, or of each tool and thread, in KiB.
     pub(crate) fn kibibytes_of_a_share(self) -> f64 {
         self.bytes as f64 / 1024.0 / self.shares as f64
     }
@@ -135,11 +136,11 @@ impl Figure {
     }
 }
 
-/// One figure, in bytes, of this process.
+/// Measures a figure in this process, and returns it in bytes.
 ///
 /// # Errors
 ///
-/// When there is no such figure, or the system does not tell what is resident.
+/// When there is no such figure, or the resident memory cannot be read.
 pub(crate) fn figure(figure: &str, stripes: usize) -> Result<u64, Box<dyn Error>> {
     let before = resident_bytes()?;
     let (registry, clock) = registry(stripes)?;
@@ -185,7 +186,7 @@ fn registry(stripes: usize) -> Result<(Registry, Arc<ManualClock>), BuildError> 
     Ok((registry, clock))
 }
 
-/// Fails unless there are so many tools, and each counted so many rounds of [`in_use`].
+/// Fails unless there are `tools` tools, each of which counted `rounds` rounds of [`in_use`].
 fn check(registry: &Registry, tools: usize, rounds: u64) -> Result<(), Box<dyn Error>> {
     let calls = rounds * u64::from(CALLS) * USING_THREADS as u64;
     let metrics = registry.metrics();
@@ -231,8 +232,8 @@ fn in_use(registry: &Registry, clock: &ManualClock) -> Result<Vec<ToolHandle>, B
     Ok(tools)
 }
 
-/// Lets retired tools depart, until their slots are there for others. What they counted is handed
-/// back first, so that they are not shown any more.
+/// Runs the pump until the slots of retired tools are free. Resets return what the tools counted,
+/// so that they are no longer shown.
 fn free_slots(registry: &Registry) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     while began.elapsed() < FREEING {
@@ -262,7 +263,7 @@ fn use_tool(tool: &ToolHandle, clock: &ManualClock) {
     }
 }
 
-/// `VmRSS` of this process.
+/// Returns `VmRSS` of this process.
 fn resident_bytes() -> Result<u64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")
         .map_err(|error| format!("resident memory is read from /proc/self/status: {error}"))?;

@@ -1,8 +1,8 @@
-//! The peers: what a host would otherwise count and time its tool calls with.
+//! The peers: other libraries with which a host could count and time its tool calls.
 //!
-//! A library with labels gets one label, the tool. `handles` resolves it before the
-//! calls, `by_name` again at each. A library without labels (`histogram`, `Mutex`) is found by
-//! name in a map behind a read-write lock, which is what its users write around it.
+//! A library with labels gets one label, the tool. `handles` resolves it before the calls,
+//! `by_name` at each call. The metrics of a library without labels (`histogram`, `Mutex`) are found
+//! by name in a map behind a read-write lock, as its users would write it.
 
 mod bare;
 mod metered;
@@ -20,12 +20,12 @@ use std::fmt;
 use std::hint::black_box;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// All peers, in the order of the table.
+/// Returns all peers, in the order of the table.
 ///
 /// # Errors
 ///
-/// When a library refuses to be set up; `metrics` for one takes its recorder only once, so
-/// this works once in a process.
+/// When a library cannot be set up. `metrics` accepts a recorder only once, so this works once in a
+/// process.
 pub(crate) fn all() -> Result<Vec<Arc<dyn Row>>, Box<dyn Error>> {
     let mut rows: Vec<Arc<dyn Row>> = Vec::new();
     rows.extend(metrics::rows()?);
@@ -37,7 +37,7 @@ pub(crate) fn all() -> Result<Vec<Arc<dyn Row>>, Box<dyn Error>> {
     Ok(rows)
 }
 
-/// Reads both figures back from the text that Prometheus would scrape; 0 where they are missing.
+/// Reads both figures from the text that Prometheus would scrape. A figure that is missing is 0.
 fn scraped(text: &str, calls: &str, samples: &str) -> Counted {
     let value = |name: &str| {
         text.lines()
@@ -54,7 +54,7 @@ fn scraped(text: &str, calls: &str, samples: &str) -> Counted {
     }
 }
 
-/// Finds a tool's metrics by its name, for libraries that leave that to their users.
+/// A map from the name of a tool to its metrics, for libraries that leave this to their users.
 struct ByName<T>(RwLock<HashMap<String, Arc<T>>>);
 
 impl<T> ByName<T> {
@@ -62,7 +62,7 @@ impl<T> ByName<T> {
         Self(RwLock::new(HashMap::from([(name.to_owned(), metrics)])))
     }
 
-    /// The metrics of `name`, which is registered: the map never changes here.
+    /// Passes the metrics of `name` to `use_it`. The map never changes here.
     fn with<R>(&self, name: &str, use_it: impl FnOnce(&T) -> R) -> Option<R> {
         let tools = self.0.read().unwrap_or_else(PoisonError::into_inner);
         tools.get(black_box(name)).map(|metrics| use_it(metrics))

@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 /// The remark on a paced row that lost events: a call whose events are lost is cheaper.
 const NOT_VALID: &str = ": it should be 0, so this row does not count";
 
-/// All rows with the floor they are compared with.
+/// All rows, with the floors that they are compared with.
 pub(crate) struct Report {
     /// Two reads of toolmeter's clock.
     pub(crate) floor: Measured,
@@ -86,7 +86,7 @@ impl Report {
         serde_json::to_string(&JsonReport { floor_ns, rows })
     }
 
-    /// The floor and the `toolmeter/idle` that a row is compared with.
+    /// Returns the floor and the `toolmeter/idle` that a row is compared with.
     ///
     /// A paced row shares the cores with no other row while it waits, so on a machine with fewer cores
     /// than threads it would look cheap next to rows that do not wait.
@@ -187,7 +187,8 @@ mod tests {
     use crate::toolmeter_rows;
     use serde_json::{Value, json};
 
-    /// Every row with rounds of its own: `base`, and 2 more, at each number of threads.
+    /// Returns a report whose rows have three rounds each: a base times the number of threads, 1
+    /// more and 2 more.
     fn report(lost: u64) -> Report {
         let measured = |row, base: f64| Measured {
             row,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 /// The tool that every row meters.
 pub(crate) const TOOL: &str = "web_search";
 
-/// Bounds, in seconds, of the histograms of the libraries that count into a list of bounds:
-/// the list that Prometheus' own clients use when they are given none.
+/// Bounds, in seconds, of the histograms of the libraries that count into a list of bounds: the
+/// default list of Prometheus' own clients.
 pub(crate) const BOUNDS_SECONDS: [f64; 11] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
@@ -36,7 +36,7 @@ pub(crate) enum Pace {
 
 /// One library, used in one way.
 pub(crate) trait Row: Send + Sync {
-    /// The name in the table: the library, a slash, and how it is used.
+    /// Returns the name in the table: the library, a slash, and the way it is used.
     fn name(&self) -> &'static str;
 
     /// Makes `calls` metered calls on the calling thread.
@@ -51,7 +51,7 @@ pub(crate) trait Row: Send + Sync {
         Pace::Unpaced
     }
 
-    /// Calls that each thread makes before a slice is timed.
+    /// Returns the number of calls that each thread makes before a slice is timed.
     fn warm_up(&self) -> u64 {
         256
     }
@@ -59,13 +59,14 @@ pub(crate) trait Row: Send + Sync {
     /// Does what the library must do from time to time. It is called between measurements and not timed.
     fn settle(&self) {}
 
-    /// Events lost so far, for rows that have a subscriber.
+    /// Returns the number of events lost so far, for rows that have a subscriber.
     fn lost(&self) -> Option<u64> {
         None
     }
 }
 
-/// Two readings of [`Instant`] around a tool that does nothing, as a library's user writes it.
+/// Makes `calls` calls of a tool that does nothing, each between two readings of [`Instant`], as a
+/// library's user writes it.
 #[inline(always)]
 pub(crate) fn timed(calls: u64, record: impl Fn(Duration)) {
     for _ in 0..calls {

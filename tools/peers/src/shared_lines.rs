@@ -1,17 +1,17 @@
-//! `--shared-lines`: which cache lines one thread writes and another uses, counted.
+//! `--shared-lines`: the number of cache lines that one thread writes and another uses.
 //!
-//! What a call costs on many cores follows from the lines that are shared for writing, so they are
-//! counted instead of timed: the count holds on any number of cores, a time does not. The program
-//! starts itself under valgrind's `lackey`, which tells of every load and store. Two threads take
-//! turns: one makes its calls while the other sleeps, and stores into a word of a line of its own
-//! tell the trace where a turn begins and ends. What was stored into in the turns of one thread,
-//! and loaded from or stored into in those of the other, is shared. Lines are taken in pairs, as
-//! processors fetch them.
+//! The cost of a call on many cores depends on the lines that are shared for writing. They are
+//! counted and not timed, since a count holds on any number of cores. The program starts itself
+//! under valgrind's `lackey`, which reports every load and store. Two threads take turns: one makes
+//! its calls while the other sleeps. Stores into words on lines of their own mark in the trace
+//! where a turn begins and ends. A line is shared if one thread stored into it in its turns, and
+//! the other loaded from it or stored into it in its own. Lines are counted in pairs, as processors
+//! fetch them.
 //!
-//! Both threads have made calls before, so that what only a thread's first calls do, as taking a
-//! stripe, is not in the turns. Under valgrind one thread runs at a time, so the trace is in order; but
-//! it does not tell which thread stored. So a turn begins a while after the thread was woken, when the
-//! one that woke it waits.
+//! Both threads have made calls before, so the turns contain nothing that only a thread's first calls
+//! do, such as taking a stripe. Under valgrind one thread runs at a time, so the trace is in order, but
+//! it does not name the thread of a store. So a turn begins a while after the thread was woken, when
+//! the thread that woke it already waits.
 
 use crate::row::TOOL;
 use crate::team;
@@ -35,20 +35,20 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{ErrorKind, Pump, Registry, ToolHandle, async_tool};
 
-/// Calls of a thread in a turn.
+/// The number of calls of a thread in a turn.
 const CALLS: u64 = 64;
-/// Turns of each thread that are counted.
+/// The number of turns of each thread that are counted.
 const TURNS: usize = 2;
-/// Two lines.
+/// The length of two lines.
 const PAIR_BYTES: u64 = 128;
-/// Within which the thread that began a turn waits for its end.
+/// The time after which the thread that started a turn waits for its end.
 const AT_REST: Duration = Duration::from_millis(200);
 
 /// A word in lines of its own: the processor fetches them in pairs.
 #[repr(align(128))]
 struct Mark(AtomicU64);
 
-/// The marks of the begin of a turn of each thread, and of the end of a turn.
+/// The marks of the start of a turn of each thread, and of the end of a turn.
 static MARKS: [Mark; 3] = [const { Mark(AtomicU64::new(0)) }; 3];
 const END: usize = 2;
 
@@ -65,12 +65,12 @@ impl Mark {
 
 /// The calls of a scenario, and their set-up.
 struct Scenario {
-    /// The name under which the program asks itself for it.
+    /// The name by which the program selects it when it starts itself.
     id: &'static str,
     name: &'static str,
     stripes: usize,
     is_subscribed: bool,
-    /// Whether the threads may share lines. If not, a shared line is an error.
+    /// `true` if the threads may share lines. Otherwise a shared line is an error.
     may_share: bool,
     call: fn(&Registry, &ToolHandle),
 }
@@ -179,7 +179,7 @@ fn poll_once<F: Future>(future: F) -> bool {
 ///
 /// # Errors
 ///
-/// When valgrind cannot be started, a scenario does not run, or calls share lines that must not.
+/// When valgrind cannot be started, a scenario does not run, or calls that must not share lines do.
 pub(crate) fn report() -> Result<String, Box<dyn Error>> {
     let mut text = format!(
         "{:<42}{:>14}{:>16}{:>24}\n{}\n",
@@ -221,7 +221,7 @@ fn shared(counted: &Counted, calls: f64) -> String {
     }
 }
 
-/// Makes the calls of a scenario in turns, and returns the addresses of the marks: what runs under
+/// Makes the calls of a scenario in turns, and returns the addresses of the marks. This runs under
 /// valgrind.
 ///
 /// # Errors
@@ -289,7 +289,7 @@ struct Counted {
 fn counted(scenario: &Scenario) -> Result<Counted, Box<dyn Error>> {
     let trace = env::temp_dir().join(format!("toolmeter-{}-{}", scenario.id, std::process::id()));
     let counted = traced(scenario, &trace);
-    // Whether or not there is one.
+    // There may be no file.
     let _ = std::fs::remove_file(&trace);
     counted
 }
@@ -314,10 +314,10 @@ fn traced(scenario: &Scenario, trace: &Path) -> Result<Counted, Box<dyn Error>> 
     Ok(count(BufReader::new(File::open(trace)?).lines(), marks)?)
 }
 
-/// Stores of a thread into each pair of lines that it used.
+/// The number of stores of a thread into each pair of lines that it used.
 type Uses = HashMap<u64, u64>;
 
-/// Goes through a trace: ` L address,size` is a load, ` S` a store, ` M` both.
+/// Counts the uses in a trace: ` L address,size` is a load, ` S` a store, ` M` both.
 fn count(
     lines: impl Iterator<Item = std::io::Result<String>>,
     marks: [u64; 3],
@@ -348,7 +348,7 @@ fn count(
     })
 }
 
-/// The address that a line of the trace tells of, and whether it was stored into.
+/// Returns the address in a line of the trace, and whether it was stored into.
 fn used(line: &str) -> Option<(u64, bool)> {
     let is_store = match line.get(..3)? {
         " L " => false,

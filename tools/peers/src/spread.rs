@@ -1,4 +1,4 @@
-//! The middle of some rounds, and how far they lie apart.
+//! The median, the quartiles and the extremes of some rounds.
 
 /// Quartiles and extremes of some values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,8 +11,8 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The spread of `values`, of which there is at least one; between two of them, it lies
-    /// where their distance says.
+    /// Returns the spread of `values`, of which there must be at least one. Between two values it
+    /// interpolates linearly.
     pub(crate) fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);

@@ -1,9 +1,9 @@
 //! `--tail`: percentiles of single calls, next to those of a bare clock pair.
 //!
 //! Each sample lies between two more reads of the clock, and a call and a bare pair take turns
-//! within one loop, so what the machine does affects both. Both columns contain the cost of
-//! the sampling itself (about one read of the clock), and the difference of two rows is what
-//! metering adds. Who goes first changes with each sample.
+//! within one loop, so other load on the machine affects both. Both rows contain the cost of the
+//! sampling itself (about one read of the clock), and their difference is what metering adds. The
+//! order changes with each sample.
 //!
 //! `idle`, `subscribed` and `overload` are as in the table; each gets a slice of 50 ms in turn.
 
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use toolmeter::{Clock, HostClock};
 
 const SLICE: Duration = Duration::from_millis(50);
-/// Samples between two looks at the time.
+/// The number of samples between two checks of the time.
 const CHUNK: u64 = 100;
 const THREADS: [usize; 2] = [1, 2];
 const PERCENTILES: [f64; 4] = [50.0, 99.0, 99.9, 99.99];
@@ -50,7 +50,7 @@ struct Case {
     name: &'static str,
     metered: Metered,
     paced: bool,
-    /// Events lost in the slices that do not count.
+    /// Events lost in the first slices, which are not counted.
     lost_before: Option<u64>,
     /// One for each of [`THREADS`].
     samples: Vec<Samples>,
@@ -89,8 +89,8 @@ pub(crate) fn report(measure_for: Duration) -> Result<String, Box<dyn Error>> {
     Ok(table(&cases))
 }
 
-/// Overloads one thread for about `measure_for`, and at least one slice; for each slice, the
-/// 99.99th percentile of a call over that of the bare pair.
+/// Overloads one thread for about `measure_for`, and at least one slice. Returns, for each slice,
+/// the 99.99th percentile of a call divided by that of the bare pair.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ fn case(name: &'static str, metered: Metered, paced: bool) -> Result<Case, Box<d
     })
 }
 
-/// One slice on so many threads; what each of them saw.
+/// Runs one slice on `threads` threads, and returns the samples of each.
 fn sample(case: &Case, threads: usize) -> Result<Vec<Samples>, hdrhistogram::CreationError> {
     let start = Barrier::new(threads);
     thread::scope(|scope| {
@@ -147,7 +147,7 @@ fn sample(case: &Case, threads: usize) -> Result<Vec<Samples>, hdrhistogram::Cre
 fn slice(case: &Case, samples: &mut Samples) {
     let metered = &case.metered;
     let clock = metered.clock();
-    // A thread's first calls take its place in the registry and warm its caches.
+    // A thread's first calls take its stripe and warm its caches.
     for _ in 0..CHUNK {
         metered.call();
         clock_pair(clock);

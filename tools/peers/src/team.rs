@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 
 /// The number of threads.
 pub(crate) const TEAM: usize = 4;
-/// Calls of each thread before a row is timed, to see whether all of them are counted; enough
-/// for their events to have touched every place of the largest rings.
+/// The number of calls of each thread before a row is timed, to check that all of them are counted.
+/// Their events touch every place of the largest rings.
 pub(crate) const CHECK_CALLS: u64 = 40_000;
-/// Calls between two looks at the time.
+/// The number of calls between two checks of the time.
 const CHUNK: u64 = 256;
-/// Calls in one burst of a paced row, and the time from one burst to the next.
+/// The number of calls in a burst of a paced row, and the time from one burst to the next.
 const BURST: u64 = 100;
 const BURST_EVERY: Duration = Duration::from_micros(100);
-/// A paced thread that is further behind than this gives up catching up.
+/// A paced thread that is further behind than this does not catch up.
 const CATCH_UP: Duration = Duration::from_millis(1);
 
 /// The measurement of one slice, over all its threads.
@@ -49,7 +49,7 @@ pub(crate) struct Done {
 
 type Job = Box<dyn FnOnce() -> Done + Send>;
 
-/// One thread of the team, seen from outside.
+/// The channels to one thread of the team.
 struct Member {
     jobs: Sender<Job>,
     done: Receiver<Done>,
@@ -83,11 +83,11 @@ impl Team {
         Self { members, threads }
     }
 
-    /// Lets each member make its first calls of a row, then all of them at once, and returns
-    /// how many calls that were.
+    /// Makes the first calls of a row on each member in turn, then on all at once. Returns the
+    /// number of calls.
     ///
-    /// First calls are made in turn so that libraries that give each thread a place of its
-    /// own give the first two threads two places, whichever of them is faster.
+    /// First calls are made in turn, so that a library that gives each thread a place of its own
+    /// gives the first two threads different places, whichever of them is faster.
     pub(crate) fn introduce(&self, row: &Arc<dyn Row>) -> u64 {
         let mut made = 0;
         for member in 0..TEAM {
@@ -116,7 +116,7 @@ impl Team {
         made
     }
 
-    /// One slice of `row` by the first `threads` members.
+    /// Runs one slice of `row` on the first `threads` members.
     pub(crate) fn slice(&self, row: &Arc<dyn Row>, threads: usize, length: Duration) -> Done {
         let start = Arc::new(Barrier::new(threads));
         let jobs = (0..threads).map(|_| {
@@ -143,7 +143,7 @@ impl Team {
     fn run(&self, members: std::ops::Range<usize>, jobs: impl IntoIterator<Item = Job>) -> Done {
         let members = &self.members[members];
         for (member, job) in members.iter().zip(jobs) {
-            // A member is only gone when a row panicked on it; receiving says so below.
+            // A member is only gone when a row panicked on it, which the receive below reports.
             let _ = member.jobs.send(job);
         }
         let mut total = Done::default();
@@ -165,27 +165,29 @@ impl Drop for Team {
     fn drop(&mut self) {
         self.members.clear();
         for thread in self.threads.drain(..) {
-            // A member that panicked has said so when its result was missing.
+            // A panic was reported when the member's result was missing.
             let _ = thread.join();
         }
     }
 }
 
-/// Makes the memory that this thread takes next memory that it took itself before.
+/// Makes the next allocations of this thread reuse memory that it allocated itself.
 ///
-/// What another thread allocated and this one freed, as its job, this one is given again first. Two
-/// such pieces lie side by side, often on one cache line, so two threads that box a future for each
-/// call would write one line: `invoke` then takes twice as long, in some processes and not in others.
-/// That is between a tool's futures and the allocator, and not what is measured here.
+/// Otherwise a thread is first given the memory that it freed last, even if another thread allocated
+/// it, such as its job. Two jobs lie side by side, often on one cache line. So two threads that box a
+/// future for each call would write the same line, and `invoke` would take twice as long, in some
+/// processes and not in others. This is an effect of the allocator, which is not to be measured here.
 pub(crate) fn reuse_own_memory() {
-    /// Sizes of which glibc keeps what a thread freed, and twice as many as it keeps of each.
+    /// The sizes of freed memory that glibc keeps for a thread, and about twice as many pieces as
+    /// it keeps of each size.
     const SIZES: RangeInclusive<usize> = 16..=1_024;
     const PIECES: usize = 16;
     for size in SIZES.step_by(16) {
         let mut pieces: Vec<Vec<u8>> = (0..PIECES)
             .map(|_| black_box(Vec::with_capacity(size)))
             .collect();
-        // The last first: the first may be another thread's.
+        // The last piece is freed first: the first pieces may be from another thread, and glibc
+        // then keeps none of them.
         while let Some(piece) = pieces.pop() {
             drop(piece);
         }
@@ -224,19 +226,19 @@ fn paced(row: &dyn Row, length: Duration) -> Slice {
     slice
 }
 
-/// Says when the next burst of a paced thread is due.
+/// The time at which the next burst of a paced thread is due.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     due: Instant,
 }
 
 impl Pacer {
-    /// The first burst is due at `start`.
+    /// Creates a pacer whose first burst is due at `start`.
     pub(crate) fn new(start: Instant) -> Self {
         Self { due: start }
     }
 
-    /// Calls to make in each burst.
+    /// Returns the number of calls in each burst.
     pub(crate) const fn burst() -> u64 {
         BURST
     }

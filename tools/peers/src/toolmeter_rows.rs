@@ -20,14 +20,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{Clock, HostClock, Registry, StatsHandle, ToolHandle, ToolSpec, async_tool};
 
-/// Stripes and places of the rings where nothing may be lost: one stripe for each thread of the
-/// largest team, and room for the time in which two cores run four callers before the pump.
+/// The number of stripes and of places in a ring where nothing may be lost: more stripes than
+/// callers, and room for the time in which two cores run four callers before the pump.
 const ROOMY_STRIPES: usize = 8;
 const ROOMY_RING: usize = 65_536;
 /// The longest time to wait for the pump to empty the rings between two measurements.
 const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
-/// toolmeter's rows; the first is `toolmeter/idle`.
+/// Returns toolmeter's rows. The first is `toolmeter/idle`.
 ///
 /// # Errors
 ///
@@ -67,8 +67,8 @@ pub(crate) fn references() -> Result<[Arc<dyn Row>; 4], Box<dyn Error>> {
     ])
 }
 
-/// A call through a guard and one of a future without a subscriber, and a look at the published
-/// snapshot of `registry`, which has one.
+/// Returns the rows that are for the figures only: calls through a guard and calls of a future,
+/// both without a subscriber, and reads of the published snapshot of `registry`.
 ///
 /// # Errors
 ///
@@ -89,12 +89,13 @@ pub(crate) struct Metered {
 }
 
 impl Metered {
-    /// There is no subscriber, and all settings are the defaults.
+    /// Creates a registry without a subscriber, with default settings.
     pub(crate) fn idle() -> Result<Self, Box<dyn Error>> {
         Self::new(Registry::new(), false)
     }
 
-    /// A subscriber, and rings with room for every event at 1 million calls a second.
+    /// Creates a registry with a subscriber, and rings with room for every event at 1 million calls
+    /// a second.
     pub(crate) fn subscribed() -> Result<Self, Box<dyn Error>> {
         let registry = Registry::builder()
             .stripes(ROOMY_STRIPES)
@@ -103,7 +104,8 @@ impl Metered {
         Self::new(registry, true)
     }
 
-    /// A subscriber, and rings of the default size, which calls without a pause overflow.
+    /// Creates a registry with a subscriber, and rings of the default size, which calls without a
+    /// pause overflow.
     pub(crate) fn overloaded() -> Result<Self, Box<dyn Error>> {
         Self::new(Registry::new(), true)
     }
@@ -129,25 +131,25 @@ impl Metered {
         })
     }
 
-    /// The clock of the registry.
+    /// Returns the clock of the registry.
     pub(crate) fn clock(&self) -> &HostClock {
         self.registry.clock()
     }
 
-    /// One metered call.
+    /// Makes one metered call.
     #[inline(always)]
     pub(crate) fn call(&self) {
         let Ok(answer) = self.tool.run(|| Ok::<u64, Infallible>(black_box(1)));
         black_box(answer);
     }
 
-    /// Events lost so far, in the rings and by the subscriber.
+    /// Returns the number of events lost so far, in the rings and by the subscriber.
     pub(crate) fn lost(&self) -> Option<u64> {
         let stats = self.subscriber.as_ref()?.read();
         Some(self.registry.event_accounting().lost_in_rings + stats.lost)
     }
 
-    /// Waits until the pump has taken everything out of the rings.
+    /// Waits until the pump has taken everything out of the rings, at most for [`DRAIN_LIMIT`].
     pub(crate) fn drain(&self) {
         if self.subscriber.is_none() {
             return;
@@ -210,8 +212,8 @@ impl Row for Calls {
         self.pace
     }
 
-    /// Enough to fill a ring of the default size, where calls as fast as they go are to find it
-    /// full: rings are empty when a slice begins.
+    /// Returns enough calls to fill a ring of the default size if calls without a pause are to find
+    /// it full. Rings are empty when a slice begins.
     fn warm_up(&self) -> u64 {
         match (&self.metered.subscriber, self.pace) {
             (Some(_), Pace::Unpaced) => 4_096,
@@ -292,7 +294,7 @@ impl Row for Names {
     }
 }
 
-/// Looks at the published snapshot.
+/// Reads of the published snapshot.
 struct Published(Registry);
 
 impl Row for Published {
@@ -311,7 +313,7 @@ impl Row for Published {
     }
 }
 
-/// Calls of an async tool that does nothing, which the registry makes.
+/// Calls by name of an async tool that does nothing.
 struct Invoked {
     registry: Registry,
 }
@@ -374,7 +376,7 @@ impl Row for ClockPair {
     }
 }
 
-/// The least that any metered call can cost.
+/// Reads the clock twice around a tool that does nothing: the least that any metered call can cost.
 #[inline(always)]
 pub(crate) fn clock_pair(clock: &HostClock) {
     let started_ns = clock.now_ns();

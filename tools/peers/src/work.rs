@@ -1,15 +1,15 @@
-//! `--work`: what metering takes of a host whose tools do something.
+//! `--work`: the share of metering in a host whose tools do something.
 //!
 //! 1,000 tasks on tokio's runtime of many threads, one for each core, call a tool at the same time,
 //! with one subscriber on a thread of its own. The same calls are made bare and metered in turns,
-//! which of them first in turns as well. What toolmeter takes is the difference of the processor's
-//! time of the whole process, the pump and the receiver included, from a slice's start until all its
-//! events were received. Tools spin for a fixed number of steps, not for a time, so that what
-//! metering takes is not hidden in them; or they sleep, so that the host is mostly idle.
+//! and the order alternates. The cost of toolmeter is the difference in processor time of the whole
+//! process, the pump and the receiver included, from a slice's start until all its events were
+//! received. Tools spin for a fixed number of steps, not for a time, so that they do not hide the
+//! cost of metering. Or they sleep, so that the host is mostly idle.
 //!
-//! Lateness is the time from the moment at which a call ended, as its event says, to the moment at
-//! which the receiver had the batch in hand, by the same clock. It and the events that were lost are
-//! of all rounds, the first included, which is not in the other columns.
+//! Lateness is the time from the end of a call, according to its event, until the receiver has the
+//! batch, by the same clock. Lateness and lost events are those of all rounds. The other columns
+//! leave out the first.
 
 use crate::row::TOOL;
 use crate::spread::Spread;
@@ -27,7 +27,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 use toolmeter::{Clock, EventKind, Registry, Subscription, ToolHandle};
 
-/// Tasks that call at the same time.
+/// The number of tasks that call at the same time.
 const TASKS: usize = 1_000;
 /// The longest time to wait for the receiver after a slice.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// The work of a tool.
 #[derive(Clone, Copy, Debug)]
 enum Work {
-    /// So many dependent steps.
+    /// This many dependent steps.
     Spin(u64),
     Sleep(Duration),
 }
@@ -59,10 +59,10 @@ fn spin(steps: u64) -> u64 {
     })
 }
 
-/// Steps whose time tells how long one takes.
+/// The number of steps that are timed.
 const STEPS: u64 = 100_000;
 
-/// Returns the time that [`STEPS`] take, by the fastest of some tries.
+/// Returns the time that [`STEPS`] take, the fastest of some tries.
 fn time_of_steps() -> Duration {
     let tries = (0..50).map(|_| {
         let start = Instant::now();
@@ -72,7 +72,7 @@ fn time_of_steps() -> Duration {
     tries.fold(Duration::MAX, Duration::min)
 }
 
-/// The number of steps that take about so long where [`STEPS`] take `time_of_steps`.
+/// Returns the number of steps that take about `time` if [`STEPS`] take `time_of_steps`.
 fn steps_of(time: Duration, time_of_steps: Duration) -> u64 {
     let share = time.as_secs_f64() / time_of_steps.as_secs_f64();
     (share * STEPS as f64).round().max(1.0) as u64
@@ -90,7 +90,7 @@ struct Case {
 struct Measured {
     name: &'static str,
     calls: u64,
-    /// Processor's time of a call, by slice.
+    /// The processor time of a call, by slice.
     bare_ns: Vec<f64>,
     metered_ns: Vec<f64>,
     late: Histogram<u64>,
@@ -162,7 +162,7 @@ fn measure(case: &Case, until: Instant, rounds: usize) -> Result<Measured, Box<d
     let calls = (TASKS * case.calls) as u64;
     let lost = || host.registry.event_accounting().lost_in_rings + stats.read().lost;
     let mut rounds_made = 0;
-    // At least one, after one that is not counted.
+    // At least one round, after one that is not counted.
     while rounds_made < 2 || (rounds_made <= rounds && Instant::now() < until) {
         let bare = || host.slice(case, false, || true);
         let metered = || {
@@ -171,7 +171,7 @@ fn measure(case: &Case, until: Instant, rounds: usize) -> Result<Measured, Box<d
                 lost() + received.load(Ordering::Acquire) >= before + 2 * calls
             })
         };
-        // What comes first takes turns, too.
+        // The order alternates, too.
         let (bare, metered) = if rounds_made % 2 == 0 {
             let bare = bare()?;
             (bare, metered()?)
@@ -198,7 +198,7 @@ fn measure(case: &Case, until: Instant, rounds: usize) -> Result<Measured, Box<d
 }
 
 impl Host {
-    /// Makes the calls of a slice, waits until `is_over`, and returns the processor's time in
+    /// Makes the calls of a slice, waits until `is_over`, and returns the processor time in
     /// nanoseconds.
     fn slice(
         &self,
@@ -239,13 +239,13 @@ impl Host {
     }
 }
 
-/// The processor's time that this process has taken, in nanoseconds.
+/// Returns the processor time that this process has taken, in nanoseconds.
 fn processor_ns() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
-/// Receives until the registry has ended, and returns how late the ends of calls were.
+/// Receives until the registry has ended, and returns the lateness of the ends of calls.
 fn receive(
     events: &Subscription,
     received: &AtomicU64,
@@ -302,7 +302,7 @@ fn table(measured: &[Measured]) -> String {
         );
     }
     text.push_str(
-        "\nNanoseconds are of the processor's time of the whole process, for each call; late is from \
+        "\nNanoseconds are of the processor time of the whole process, for each call; late is from \
          the end of a\ncall to its receipt.\n",
     );
     text

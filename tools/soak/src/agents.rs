@@ -16,7 +16,7 @@ use toolmeter::auto_run::{
 };
 use toolmeter::{ErrorKind, Outcome};
 
-/// The time limit of a call, and about as long as the blocking tool takes: either may win.
+/// The time limit of a call, and about as long as the blocking tool takes: either may end first.
 const LIMIT: Duration = Duration::from_millis(3);
 
 /// The time limit of a call that is cancelled long before, even if the process was stopped for a

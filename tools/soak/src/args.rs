@@ -6,15 +6,16 @@ use std::time::Duration;
 /// A year, in seconds. The load computes moments from its length, which must not overflow.
 const MOST_SECONDS: u64 = 365 * 24 * 60 * 60;
 
-/// Loads some registries in every way at once, and compares toolmeter's counts with its own.
+/// Loads some registries in every way at once, and compares toolmeter's counts with the expected
+/// counts.
 #[derive(Debug, Parser)]
 #[command(
     name = "soak",
-    after_help = "Exit status: 0 if every count agrees and memory did not grow, 1 if not, 2 if the \
-                  arguments cannot be used."
+    after_help = "Exit status: 0 if every count agrees, nothing was left untested and memory did not \
+                  grow, 1 if not, 2 if the arguments cannot be used."
 )]
 pub(crate) struct Args {
-    /// The length of the load.
+    /// The length of the load, in seconds.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) seconds: u64,
     /// Leave out the forked children, in which a sanitizer does not work.

@@ -19,10 +19,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{Invocation, Outcome, RegisterError, Tool, ToolFuture, ToolHandle, ToolSpec};
 
-/// The longest time until a body is dropped that no handle holds.
+/// The longest time until a body that no handle holds is dropped.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The number of bodies.
+/// The numbers of bodies that were made and dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     made: AtomicU64,
@@ -64,7 +64,7 @@ impl Tool for Body {
     }
 }
 
-/// Counts a body as dropped, however its destructor ends.
+/// A guard that counts a body as dropped, however its destructor ends.
 struct Dropped<'a>(&'a Census);
 
 impl Drop for Dropped<'_> {

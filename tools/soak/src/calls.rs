@@ -22,7 +22,7 @@ use toolmeter::{
 /// The number of kinds of calls that [`Caller::call`] makes in turn.
 pub(crate) const KINDS_OF_CALLS: u64 = 20;
 
-/// A tool's result that says nothing but whether it failed.
+/// The result of a tool that only succeeds or fails.
 type Plain = Result<(), ToolError>;
 
 /// One thread that calls.
@@ -35,7 +35,7 @@ pub(crate) struct Caller {
     pub(crate) counts: Counts,
 }
 
-/// Calls until the load is over, in bursts of this many calls with a breath between.
+/// Makes calls until the load is over, in bursts of `burst` calls with a pause between.
 pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Counts {
     while !caller.host.is_over() {
         for _ in 0..burst {
@@ -48,7 +48,7 @@ pub(crate) fn call_in_bursts(mut caller: Caller, burst: u32) -> Counts {
 }
 
 impl Caller {
-    /// A caller that begins with the call number `step`.
+    /// Creates a caller that begins with the call number `step`.
     pub(crate) fn new(host: &Arc<Host>, finisher: &Finisher, step: u64) -> Self {
         Self {
             host: Arc::clone(host),
@@ -59,7 +59,7 @@ impl Caller {
         }
     }
 
-    /// The next call.
+    /// Makes the next call.
     pub(crate) fn call(&mut self) {
         let round = self.step / KINDS_OF_CALLS;
         let attempt = 1 + (round % 3) as u16;
@@ -146,8 +146,8 @@ impl Caller {
         self.counts.whole(PANICKING, attempt, outcome);
     }
 
-    /// A guard that unwinding drops is cancelled, and so is one that is made meanwhile: the tool
-    /// itself did not panic.
+    /// Panics while a guard is open, and makes another guard during the unwinding. Both are
+    /// cancelled: the tool itself did not panic.
     fn panic_with_a_guard(&mut self) {
         struct CallsWhenDropped<'a>(&'a ToolHandle);
         impl Drop for CallsWhenDropped<'_> {
@@ -166,14 +166,14 @@ impl Caller {
         self.counts.whole(PANICKING, 1, Outcome::Cancelled);
     }
 
-    /// A call that is denied before it begins.
+    /// Rejects a call before it begins.
     fn reject(&mut self, attempt: u16) {
         let tool = self.tool(REFUSED);
         self.call_of(&tool, attempt).reject("denied as asked");
         self.counts.reject(REFUSED);
     }
 
-    /// A future that is never polled is no call.
+    /// Drops a future that was never polled, which is not a call.
     fn never_poll(&mut self) {
         let tool = self.tool(HANGING);
         drop(tool.run_async(pending::<Plain>()));
@@ -227,7 +227,7 @@ impl Caller {
         self.finisher.pass(passed, &mut self.counts);
     }
 
-    /// Asks a tool with a body for one thing after the other.
+    /// Calls a tool with a body by name, and asks for another behaviour each round.
     fn invoke(&mut self, tool: usize, attempt: u16) {
         let wish = self.step / KINDS_OF_CALLS % ask::ENDING;
         if tool == REFUSED {
@@ -236,7 +236,7 @@ impl Caller {
         let call = self.host.registry.invoke(NAMES[tool], wish.into());
         let call = call.attempt(attempt).context(Arc::clone(&self.context));
         let mut call = pin!(call.into_future());
-        // At most one wish gives its thread away, and once.
+        // Only `ask::YIELD` makes the call pending, and only once.
         let answer = match poll_once(call.as_mut()) {
             Poll::Pending => poll_once(call),
             ready => ready,
@@ -257,8 +257,8 @@ impl Caller {
         self.counts.unknown += 1;
     }
 
-    /// Looks a tool up that may be registered or not, and calls it if it is; calls it by its
-    /// name then, whether or not it still is.
+    /// Looks up a tool that may or may not be registered, and calls it if it is. Then calls it by
+    /// name in any case.
     fn find_and_call(&mut self, attempt: u16) {
         let place = FIXED + (self.step / KINDS_OF_CALLS) as usize % (TOOLS - FIXED);
         if let Some(tool) = self.host.registry.get(NAMES[place]) {
@@ -269,7 +269,7 @@ impl Caller {
     }
 }
 
-/// A future that is done when it is polled for the second time.
+/// Returns a future that is ready at its second poll.
 fn twice() -> impl Future<Output = Plain> + Send {
     let mut polled = false;
     std::future::poll_fn(move |_| {

@@ -7,7 +7,8 @@
 //! compared, and each name that is still known (`crowd.rs`).
 //!
 //! While rings overflow it is not known which event is lost. So no more events of a tool and kind may
-//! be received than there were, and all that are missing together must equal the number of lost events.
+//! be received than occurred, and the number of all missing events must equal the number of lost
+//! events.
 
 use crate::counts::{self, Counts, FIELDS, Tally};
 use crate::crowd;
@@ -66,7 +67,7 @@ impl Checks {
         #[cfg(unix)]
         checks.forks(&run.forks);
         if let Some(left) = run.threads_left {
-            checks.add("threads of toolmeter's that are left", 0, left);
+            checks.add("threads of toolmeter that are left", 0, left);
         }
         checks.0
     }
@@ -82,7 +83,7 @@ impl Checks {
     fn calls(&mut self, run: &Run) {
         let readers = [
             ("the frequent cursor", &run.cursors[0]),
-            ("the seldom cursor", &run.cursors[1]),
+            ("the infrequent cursor", &run.cursors[1]),
             ("resets and metrics", &run.resets),
             ("totals", &run.totals),
         ];
@@ -140,7 +141,7 @@ impl Checks {
             ("drained", stats.drained, run.events.drained),
             ("delivered, filtered and lost", stats.drained, accounted),
             ("received", heard.events(), stats.delivered),
-            ("told to be lost", heard.told_lost, stats.lost),
+            ("reported as lost", heard.told_lost, stats.lost),
             ("out of order", 0, heard.out_of_order),
             ("without a name", 0, heard.unnamed),
         ] {
@@ -173,7 +174,7 @@ impl Checks {
                 let stats = heard.stats.read();
                 stats.delivered + stats.lost
             });
-            let what = format!("{}: what it wanted of the fast one's", listener.name());
+            let what = format!("{}: matching events of the fast one", listener.name());
             self.add(what, matching, theirs);
         }
     }
@@ -253,7 +254,7 @@ impl Checks {
                 ("what it wanted", wanted, stats.delivered + stats.lost),
                 ("lost", lost, stats.lost),
                 (
-                    "told to be lost, beyond what was",
+                    "reported as lost, beyond what was",
                     0,
                     halted.told_too_much(),
                 ),

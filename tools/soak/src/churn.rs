@@ -1,8 +1,8 @@
 //! Tools that are registered and deregistered while they are called.
 //!
-//! Each churner owns some names; any caller may look them up at any time. What happens to the
-//! calls is the same in all cases: what has a handle counts, and the counts of a name go on
-//! when it is registered again, whether its last handle is still there or long gone.
+//! Each churner owns some names; any caller may look them up at any time. The calls are treated the
+//! same in all cases: a call through a handle counts, and the counts of a name continue when it is
+//! registered again, whether or not a handle still holds it.
 
 use crate::counts::Counts;
 use crate::did::Did;
@@ -47,7 +47,7 @@ pub(crate) fn churn(host: &Host, places: Range<usize>) -> Counts {
     counts
 }
 
-/// One tool from being registered to being deregistered.
+/// The life of one tool, from its registration to its deregistration.
 struct Life<'a> {
     host: &'a Host,
     place: usize,
@@ -56,7 +56,7 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    /// Registers the tool, at times with a body. It is the one that had the name before.
+    /// Registers the tool, some names with a body. It must be the tool that had the name before.
     fn register(&mut self) -> ToolHandle {
         let (registry, name) = (&self.host.registry, NAMES[self.place]);
         let handle = if self.place.is_multiple_of(2) {
@@ -100,7 +100,7 @@ impl Life<'_> {
         self.deregister();
     }
 
-    /// The tool is called after it is deregistered, and registered again while it is held.
+    /// Calls the tool after it is deregistered, and registers it again while it is held.
     fn two_in_one(&mut self) {
         let first = self.register();
         self.call(&first);

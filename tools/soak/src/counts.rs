@@ -67,7 +67,7 @@ impl Tally {
         self.fields == other.fields
     }
 
-    /// Returns by how much the fields of this exceed those of the other, added up.
+    /// Returns the sum of the amounts by which the fields of this tally exceed those of the other.
     pub(crate) fn excess(&self, other: &Self) -> u64 {
         let fields = self.fields.iter().zip(other.fields);
         fields
@@ -75,7 +75,7 @@ impl Tally {
             .sum()
     }
 
-    /// Returns the number of calls that began and did not end. It is 0 for counts of toolmeter's,
+    /// Returns the number of calls that began and did not end. It is 0 for the counts of toolmeter,
     /// which contain only calls that ended.
     pub(crate) fn open(&self) -> u64 {
         let fields = &self.fields;
@@ -118,7 +118,7 @@ impl Tally {
         self.withdrawn += other.withdrawn;
     }
 
-    /// Counts the begin of a call.
+    /// Counts the start of a call.
     pub(crate) fn begin(&mut self, attempt: u16) {
         self.fields[field::CALLS] += 1;
         self.fields[field::RETRIED] += u64::from(attempt > 1);
@@ -210,13 +210,13 @@ pub(crate) struct Open {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     tools: [Tally; TOOLS],
-    /// Calls by a name that no tool has.
+    /// Calls by names that no tool has.
     pub(crate) unknown: u64,
     did: [u64; Did::COUNT],
 }
 
 impl Counts {
-    /// Counts the begin of a call.
+    /// Counts the start of a call.
     pub(crate) fn begin(&mut self, tool: usize, attempt: u16) -> Open {
         self.tools[tool].begin(attempt);
         Open { tool, attempt }
@@ -240,7 +240,7 @@ impl Counts {
         }
     }
 
-    /// Counts the begin and the end of a call.
+    /// Counts the start and the end of a call.
     pub(crate) fn whole(&mut self, tool: usize, attempt: u16, outcome: Outcome) {
         let open = self.begin(tool, attempt);
         self.end(open, outcome);
@@ -251,7 +251,7 @@ impl Counts {
         self.did[what as usize] += 1;
     }
 
-    /// Returns how often it happened.
+    /// Returns the number of times that it was done.
     pub(crate) const fn times(&self, what: Did) -> u64 {
         self.did[what as usize]
     }

@@ -1,4 +1,4 @@
-//! Calls that begin on one thread and end on another: what is handed over, and who ends it.
+//! Calls that begin on one thread and end on another, and the channel between the threads.
 
 use crate::counts::{Counts, Open};
 use crate::did::Did;
@@ -13,9 +13,10 @@ const WAITING: usize = 64;
 
 /// A call under way that changes threads.
 pub(crate) enum Passed {
-    /// A guard, and how to end it.
+    /// A guard, and the outcome to end it with.
     Call(OwnedCall, Open, Outcome),
-    /// A future that was polled once, and how it ends: with a second poll or dropped.
+    /// A future that was polled once, and its outcome: it is dropped if cancelled, otherwise polled
+    /// again.
     Future(Pin<Box<dyn Future<Output = ()> + Send>>, Open, Outcome),
 }
 
@@ -51,10 +52,10 @@ impl Passed {
 #[derive(Clone)]
 pub(crate) struct Finisher(SyncSender<Passed>);
 
-/// The other end of it.
+/// The other end of the channel.
 pub(crate) struct Handed(Receiver<Passed>);
 
-/// Both ends.
+/// Returns both ends of the channel.
 pub(crate) fn crossing() -> (Finisher, Handed) {
     let (sender, receiver) = sync_channel(WAITING);
     (Finisher(sender), Handed(receiver))
@@ -72,7 +73,7 @@ impl Finisher {
     }
 }
 
-/// Ends what is handed over until no thread is left that could.
+/// Ends the calls that are handed over, until no sender is left.
 pub(crate) fn end_calls(handed: &Handed) -> Counts {
     let mut counts = Counts::default();
     while let Ok(passed) = handed.0.recv() {
@@ -82,7 +83,7 @@ pub(crate) fn end_calls(handed: &Handed) -> Counts {
     counts
 }
 
-/// Polls a future that will be polled again by hand, so that no task needs to be woken.
+/// Polls a future once, with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -6,15 +6,15 @@
 //!
 //! # What must hold
 //!
-//! * Each reader that missed nothing has all calls, over the names and what is nameless: the totals,
-//!   what resets returned with the metrics since, a cursor that was read often, and one that
-//!   was made at the start and read at the end.
-//! * A name that was used once has exactly its own calls, or is forgotten. What each such name does
-//!   follows from its number, so it need not be remembered.
+//! * Each reader that missed nothing has all calls, summed over the names and the nameless tools:
+//!   the totals, what resets returned together with the metrics since the last of them, a cursor
+//!   that was read often, and one that was made at the start and read at the end.
+//! * A name that was used once has exactly its own calls, or is forgotten. The calls of such a name
+//!   are computed from its number.
 //! * A name that recurs has at most its own calls: what it counted before it was forgotten is
-//!   among what is nameless.
-//! * There are as many tools, with names and without, as ids were given out.
-//! * The totals over everything never go back.
+//!   counted for nameless tools.
+//! * The number of tools, with names and without, equals the number of ids that were given out.
+//! * The totals over everything never decrease.
 
 mod calls;
 mod counts;
@@ -36,7 +36,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use toolmeter::{EventAccounting, Intervals, Registry, RunningCalls};
 
-/// Threads that hold handles and calls of recurring names.
+/// The number of threads that hold handles and calls of recurring names.
 const HOLDERS: usize = 2;
 /// The limit of visible tools and of remembered names.
 const TOOL_LIMIT: usize = 256;
@@ -75,9 +75,10 @@ pub(crate) struct Counted {
     pub(crate) nameless: u64,
     /// Unique names with wrong counts in the totals.
     pub(crate) other_counts: u64,
-    /// Calls under recurring names that a reader has and that were not made.
+    /// The excess of the counts of recurring names over the calls made, summed over readers and
+    /// fields.
     pub(crate) excess: u64,
-    /// The number of times that the totals were less than before.
+    /// The sum of all decreases of the totals.
     pub(crate) went_back: u64,
     /// The registry's account of its events.
     pub(crate) events: EventAccounting,
@@ -87,7 +88,7 @@ pub(crate) struct Counted {
     pub(crate) lost: u64,
     /// Events whose batch had no name for their tool.
     pub(crate) unnamed: u64,
-    /// Calls that are said to run, or to be missed, when none runs.
+    /// Calls that are listed as running, or as missed, when none runs.
     pub(crate) still_running: u64,
     /// Calls through handles that were held while names came and went.
     pub(crate) through_handles: u64,
@@ -98,7 +99,7 @@ pub(crate) struct Counted {
 }
 
 impl Crowd {
-    /// Starts it.
+    /// Starts the threads.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Crowd {
         })
     }
 
-    /// Ends it.
+    /// Ends the threads and collects the counts.
     ///
     /// # Errors
     ///
@@ -208,7 +209,7 @@ impl Crowd {
     }
 }
 
-/// Waits until every event was handed to the subscribers.
+/// Waits until every event was handed to the subscribers, at most for [`REST`].
 fn come_to_rest(registry: &Registry) {
     let began = Instant::now();
     loop {

@@ -53,10 +53,10 @@ pub(crate) enum Did {
 }
 
 impl Did {
-    /// The number of them.
+    /// The number of variants.
     pub(crate) const COUNT: usize = Self::ALL.len();
 
-    /// Returns whether it is a forked child.
+    /// Returns whether it is done only with forks.
     pub(crate) const fn is_fork(self) -> bool {
         #[cfg(unix)]
         return matches!(self, Self::Forked);
@@ -64,7 +64,7 @@ impl Did {
         false
     }
 
-    /// All of them.
+    /// All variants.
     pub(crate) const ALL: &[Self] = &[
         Self::Thread,
         Self::NeverPolled,

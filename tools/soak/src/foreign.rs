@@ -1,8 +1,8 @@
-//! Code of the host that toolmeter runs or drops: redactors, wakers, the bodies of tools. What such
-//! code does here, and what it counts of that.
+//! Code of the host that toolmeter runs or drops (redactors, wakers, the bodies of tools): its
+//! behaviours and their counts.
 //!
-//! Each in turn does one of the [`Deed`]s. They run on whichever thread toolmeter runs them, so
-//! their counts are behind a lock, which is never held while the registry is asked.
+//! Each run does the next of the [`Deed`]s. It may be on any thread, so the counts are behind a
+//! lock, which is never held during a call of the registry.
 
 use crate::calls::count_answer;
 use crate::counts::Counts;
@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use toolmeter::{Filter, Outcome, Subscription};
 
-/// The name that foreign code registers and deregisters. No thread of the load does.
+/// The name that foreign code registers and deregisters, and no thread of the load.
 const INNER: usize = TOOLS - 1;
 /// The tools that come and go on a host with foreign code.
 pub(crate) const COMING_AND_GOING: std::ops::Range<usize> = FIXED..INNER;
-/// With what each text begins that a redactor returned.
+/// The beginning of each text that a redactor returned, unless it is empty.
 pub(crate) const MARK: &str = "[redacted]";
 /// The longest message that is kept, in bytes: the default.
 pub(crate) const MESSAGE_BYTES: usize = 512;
@@ -53,7 +53,7 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    /// Each in turn.
+    /// Returns the deed of this step.
     pub(crate) fn of(step: u64) -> Self {
         const ALL: [Deed; 10] = [
             Deed::Panic,
@@ -71,7 +71,7 @@ impl Deed {
     }
 }
 
-/// Whose code it is.
+/// The owner of foreign code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whose {
     /// The redactor's.
@@ -95,7 +95,7 @@ impl Whose {
     }
 }
 
-/// Panics when it is dropped, with another of its kind.
+/// A payload that panics when it is dropped, with another of its kind.
 struct Bomb(u8);
 
 impl Drop for Bomb {
@@ -106,7 +106,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Panics with a payload that panics when it is dropped. Prints nothing: there will be thousands.
+/// Panics with a payload that panics when it is dropped. Prints nothing, since there are thousands.
 pub(crate) fn explode() -> ! {
     resume_unwind(Box::new(Bomb(2)))
 }
@@ -133,13 +133,13 @@ pub(crate) struct Ledger {
 }
 
 impl Foreign {
-    /// From now on there is a host to ask. Before, nothing but panicking is done.
+    /// Sets the host that foreign code calls. Before that, the code can only panic.
     pub(crate) fn begin(&self, host: &Arc<Host>) {
         // It is set once.
         let _ = self.host.set(Arc::downgrade(host));
     }
 
-    /// The next number, for what is done in turn.
+    /// Returns the next number of a sequence that is shared by all threads.
     pub(crate) fn next(&self) -> u64 {
         self.steps.fetch_add(1, Ordering::Relaxed)
     }
@@ -164,7 +164,7 @@ impl Foreign {
         std::mem::replace(&mut *kept, subscription)
     }
 
-    /// Looks at a message that toolmeter shows.
+    /// Counts a message that toolmeter shows if it did not go through the redactor or is too long.
     pub(crate) fn judge(&self, message: &str) {
         const PANICKED: &str = "(the error's text could not be read: it panicked)";
         let is_known = message == PANICKED || message.starts_with(MARK);
@@ -178,7 +178,7 @@ impl Foreign {
         self.strange_messages.load(Ordering::Relaxed)
     }
 
-    /// Does it.
+    /// Does the deed, and counts it.
     pub(crate) fn act(&self, whose: Whose, deed: Deed) {
         if deed == Deed::Panic {
             self.did(whose.did(deed));
@@ -228,7 +228,8 @@ impl Foreign {
         count_answer(&mut self.ledger().counts, BY_NAME, 1, &answer);
     }
 
-    /// One thread at a time; meanwhile others call another tool.
+    /// Registers, calls and deregisters a tool, on one thread at a time. Other threads call another
+    /// tool meanwhile.
     fn register(&self, host: &Host) {
         if self.is_inner_taken.swap(true, Ordering::Acquire) {
             host.tool(ALONE).start().succeed();

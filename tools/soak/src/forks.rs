@@ -1,14 +1,14 @@
 //! Children that the process forks from time to time, while its other threads run.
 //!
 //! A child has one thread, and copies of all registries as they were at that moment. It counts and
-//! reads, resets, shuts down or drops, and exits with 0. One that is not done in time hangs: it
-//! is killed and counted as a difference, as is one that panics.
+//! reads, resets, shuts down or drops, and exits with 0. A child that does not exit in time is
+//! killed and counted as a difference, as is one that panics.
 //!
-//! It becomes `true` to exit: an exit of the process itself takes a lock of std's that a thread which
-//! was just starting or ending has locked for ever.
+//! A child exits by executing `true`. An exit of the process itself takes a lock of std, which is
+//! locked forever in the child if another thread was just starting or ending.
 //!
-//! A child touches nothing of the soak's own that other threads lock: those locks may be locked in
-//! it for ever. So no text of it goes to the redactor that counts.
+//! A child uses nothing of the soak's own that other threads lock: those locks may be locked
+//! forever in it. So none of its error texts goes to the redactor, which counts.
 
 use crate::calls::count_answer;
 use crate::counts::Counts;
@@ -33,13 +33,13 @@ use toolmeter::{ErrorKind, Intervals, Registry, RunningCalls, Subscription, Tool
 
 /// The longest time that a child may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Between two forks.
+/// The pause between two forks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The number of the signal that ends a process at once.
 const SIGKILL: i32 = 9;
 /// The name of the tool of the registry that has no other owner.
 const OWN: &str = "own";
-/// Threads that call it.
+/// The number of threads that call it.
 const CALLERS: usize = 2;
 
 /// The thread that forks.
@@ -49,7 +49,7 @@ pub(crate) struct Forks {
     callers: Vec<JoinHandle<u64>>,
 }
 
-/// The ends of the children.
+/// The counts of the children by their ends.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     /// The number of forks.
@@ -64,7 +64,7 @@ pub(crate) struct Counted {
     pub(crate) counted: u64,
 }
 
-/// A registry with one owner, the thread that forks: a child can drop the last.
+/// A registry whose only owner is the thread that forks, so that a child can drop the last one.
 struct Own {
     registry: Registry,
     tool: ToolHandle,
@@ -74,7 +74,7 @@ struct Own {
 }
 
 impl Forks {
-    /// Starts to fork, if children are wanted. They use these hosts, and one of their own.
+    /// Starts to fork, if children are wanted. They use these hosts, and a registry of their own.
     ///
     /// # Errors
     ///
@@ -112,11 +112,11 @@ impl Forks {
         })
     }
 
-    /// Ends it.
+    /// Ends the threads and collects the counts.
     ///
     /// # Errors
     ///
-    /// If the process cannot fork, or a thread panicked, which it has said by then.
+    /// If the process cannot fork, or a thread panicked.
     pub(crate) fn end(self) -> Result<Counted, Box<dyn Error>> {
         self.over.store(true, Ordering::Relaxed);
         let mut calls = 0;
@@ -134,7 +134,7 @@ impl Forks {
     }
 }
 
-/// Calls until it is over; how often.
+/// Makes calls until the load is over. Returns their number.
 fn call(tool: &ToolHandle, over: &AtomicBool) -> u64 {
     let mut calls = 0;
     while !over.load(Ordering::Relaxed) {
@@ -148,7 +148,7 @@ fn call(tool: &ToolHandle, over: &AtomicBool) -> u64 {
     calls
 }
 
-/// Forks until it is over.
+/// Forks until the load is over.
 fn fork_on(own: Own, hosts: &[Arc<Host>; 2], over: &AtomicBool) -> io::Result<(Counted, Own)> {
     let mut counted = Counted::default();
     let mut number = 0_u64;
@@ -189,7 +189,7 @@ impl Counted {
     }
 }
 
-/// The life of a child.
+/// Runs a child to its end.
 fn live(own: Own, hosts: &[Arc<Host>; 2], number: u64) -> ! {
     let ended = catch_unwind(AssertUnwindSafe(|| match number % 4 {
         0 => hosts.iter().for_each(|host| count_and_read(host)),
@@ -208,7 +208,7 @@ fn live(own: Own, hosts: &[Arc<Host>; 2], number: u64) -> ! {
     panic!("`{status}` cannot be run: {failed}")
 }
 
-/// Counts calls, and looks at what was counted. No other thread counts in a child.
+/// Makes calls and checks their counts. A child has no other thread.
 fn count_and_read(host: &Host) {
     let registry = &host.registry;
     let successes = |place: usize| registry.metrics().tools[NAMES[place]].success();
@@ -232,7 +232,7 @@ fn count_and_read(host: &Host) {
     let mut cursor = registry.intervals();
     host.tool(PLAIN).run(|| ());
     assert_eq!(cursor.read().tools[NAMES[PLAIN]].success(), 1);
-    // It is as old as the fork, or older.
+    // It may be older than these calls.
     drop(registry.published());
     registry.publish();
     registry.pump();
@@ -240,7 +240,7 @@ fn count_and_read(host: &Host) {
 }
 
 impl Own {
-    /// A failure keeps its text; a reset starts from zero.
+    /// Checks that a failure keeps its text, and that a reset starts from zero.
     fn reset(mut self) {
         self.tool.start().fail(ErrorKind::Network, "reset");
         let metrics = self.registry.metrics();
@@ -254,7 +254,7 @@ impl Own {
         assert!(self.intervals.read().tools[OWN].failure() > 0);
     }
 
-    /// Shuts down, counts on, and drops everything.
+    /// Shuts down, checks that calls are still counted, and drops everything.
     fn end(self) {
         self.registry.shutdown();
         self.registry.shutdown();

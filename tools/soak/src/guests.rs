@@ -1,9 +1,9 @@
 //! Subscribers that join while the load runs, and leave again.
 //!
-//! A guest makes calls of its own, asks the pump for a round, and looks for both events of each
-//! call among what it received and what it was told is lost. Of a call that ended before it came
-//! it sees nothing, of one that began before and ended after, at most the end; and nothing is
-//! counted for it after it left.
+//! A guest makes calls of its own, runs a round of the pump, and checks that both events of each
+//! call were received or are among the lost. It receives no event of a call that ended before it
+//! subscribed, and at most the end of a call that began before. Nothing is counted for it after it
+//! left.
 
 use crate::counts::Counts;
 use crate::did::Did;
@@ -18,13 +18,14 @@ use toolmeter::{
     CallContext, EventKind, Filter, Outcome, StatsHandle, Subscription, SubscriptionStats,
 };
 
-/// Calls that a guest makes.
+/// The number of calls that a guest makes.
 const CALLS: u64 = 4;
-/// Calls that it makes, or begins, before it subscribes.
+/// The number of calls that it makes, or begins, before it subscribes.
 const EARLY: u64 = 2;
-/// Longer than the pump holds an event back so that others can be sorted in before it.
+/// A time longer than that for which the pump holds an event back, so that earlier ones can be
+/// sorted in before it.
 const HOLD_BACK: Duration = Duration::from_millis(1);
-/// The number of former guests that are looked at again, some time later.
+/// The number of former guests that are checked again some time later.
 const REMEMBERED: usize = 8;
 
 /// The findings of guests.
@@ -42,7 +43,7 @@ pub(crate) struct Guests {
     pub(crate) undelivered: u64,
     /// Events that were offered before they came.
     pub(crate) too_early: u64,
-    /// Events of their own calls that neither came nor were told to be lost.
+    /// Events of their own calls that were neither received nor lost.
     pub(crate) missing: u64,
     /// Events of their own calls that came more than once.
     pub(crate) doubled: u64,
@@ -123,7 +124,7 @@ impl Guests {
         for _ in 0..CALLS + EARLY {
             self.counts.whole(JOINED, 1, Outcome::Success);
         }
-        // What was offered before this round, and is old enough, is handed out by its end.
+        // By its end, this round hands out what was offered before it and is old enough.
         thread::sleep(HOLD_BACK);
         registry.pump();
         let lost_in_rings = registry.event_accounting().lost_in_rings - lost_before;
@@ -135,7 +136,7 @@ impl Guests {
         self.leave(subscription, own.received);
     }
 
-    /// Drops the subscription, of which so many events were received.
+    /// Drops the subscription, from which `received` events were received.
     pub(crate) fn leave(&mut self, subscription: Subscription, received: u64) {
         let handle = subscription.stats_handle();
         drop(subscription);
@@ -149,7 +150,7 @@ impl Guests {
         self.look_back(REMEMBERED);
     }
 
-    /// Looks again at all but the last `keep` of those who left.
+    /// Checks all former guests again, except the last `keep`.
     pub(crate) fn look_back(&mut self, keep: usize) {
         while self.gone.len() > keep {
             if let Some((handle, then)) = self.gone.pop_front() {
@@ -181,7 +182,8 @@ impl Own {
                 if Arc::ptr_eq(carried, context) {
                     own.kinds[event.kind() as usize] += 1;
                 } else if Arc::ptr_eq(carried, early) {
-                    // The one end that may come is that of the call that ended after.
+                    // The only event that may come is the end of the call that ended after the
+                    // subscription.
                     let is_start = event.kind() == EventKind::Started;
                     own.too_early += u64::from(is_start || ends > 0);
                     ends += u64::from(!is_start);
@@ -191,7 +193,8 @@ impl Own {
         own
     }
 
-    /// Events of own calls that nothing explains, if `lost` were lost of all calls.
+    /// Returns the number of events of own calls that are missing, if `lost` events of all calls
+    /// were lost.
     fn missing(&self, lost: u64) -> u64 {
         let events: u64 = self.kinds.iter().sum();
         (2 * CALLS).saturating_sub(events + lost)

@@ -1,4 +1,4 @@
-//! Receivers that stop half way: they have begun to take a batch, and do not go on for a while.
+//! Receivers that stop half way: they begin to take a batch, and do not continue for a while.
 //!
 //! | who | wants | stops | its queue | so |
 //! | --- | --- | --- | --- | --- |
@@ -23,11 +23,11 @@ use toolmeter::{
 
 /// The time for which they stop.
 const HALT: Duration = Duration::from_millis(50);
-/// Batches between two stops.
+/// The number of batches between two stops.
 const EVERY: u64 = 64;
 /// The time that they wait for a batch before they check for the end.
 const LOOK: Duration = Duration::from_millis(20);
-/// Longer than what comes while they stop.
+/// A queue that has room for what comes while they stop.
 const LONG_QUEUE: usize = 65_536;
 
 /// The ways in which a receiver stops.
@@ -56,7 +56,7 @@ pub(crate) struct Halted {
 }
 
 impl Halting {
-    /// All of them.
+    /// All variants.
     pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Ample, Self::Polled];
 
     /// Returns its name.
@@ -74,7 +74,8 @@ impl Halting {
     ///
     /// None, as the queues are within their limits.
     pub(crate) fn subscribe(self, host: &Host) -> Result<Subscription, SubscribeError> {
-        // Callers wait for whom a queue has room for. Of failures alone, so that they seldom do.
+        // Callers wait for the receivers with a long queue. Those receive failures only, so that
+        // callers seldom wait.
         let (filter, queue) = match self {
             Self::Full => (Filter::new(), 1),
             Self::Ample | Self::Polled => (Filter::new().kinds([EventKind::Failed]), LONG_QUEUE),
@@ -82,7 +83,7 @@ impl Halting {
         host.registry.subscribe_with(filter, Some(queue))
     }
 
-    /// Lets callers wait for it, if it must not lose anything.
+    /// Makes callers wait for this receiver, if it must not lose anything.
     pub(crate) fn follow(self, host: &Host, subscription: &Subscription) -> Option<Received> {
         (self != Self::Full).then(|| host.follow(subscription.stats_handle()))
     }
@@ -137,13 +138,14 @@ impl Halting {
 }
 
 impl Halted {
-    /// How many events it was told it lost beyond those that it did. The last may not be told.
+    /// Returns the number of events that were reported to it as lost and were not. The last losses
+    /// may be unreported.
     pub(crate) fn told_too_much(&self) -> u64 {
         self.told_lost.saturating_sub(self.stats.lost)
     }
 }
 
-/// Lets a thread go on.
+/// A waker that unparks a thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -172,7 +174,7 @@ impl Halted {
         self.counts.did(Did::Halted);
     }
 
-    /// Waits until it is woken, and stops before it goes on, or gives up.
+    /// Waits until it is woken, and stops. Then it polls again, or gives up unless `goes_on`.
     fn poll(&mut self, from: &Subscription, goes_on: bool) -> Result<Batch, RecvTimeoutError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -188,7 +190,7 @@ impl Halted {
         match polled {
             Poll::Ready(Ok(batch)) => Ok(batch),
             Poll::Ready(Err(_)) => Err(RecvTimeoutError::Disconnected),
-            // What was there when it gave up is there still.
+            // What was queued when it gave up is still there.
             Poll::Pending => from.recv_timeout(LOOK),
         }
     }

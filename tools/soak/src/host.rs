@@ -1,4 +1,4 @@
-//! The host under load: one registry, its tools, and how far the run has come.
+//! The host under load: one registry, its tools, and the state of the run.
 //!
 //! The registry is small on purpose: fewer stripes than threads, so that they share; rings that
 //! overflow; a snapshot published often, so that deregistered tools are freed while it runs.
@@ -15,12 +15,12 @@ use toolmeter::{
     ToolHandle, ToolSpec,
 };
 
-/// Fewer than the threads that call.
+/// The number of stripes: fewer than the threads that call.
 pub(crate) const STRIPES: usize = 4;
 /// The time between two published snapshots.
 pub(crate) const PUBLISH_EVERY: Duration = Duration::from_millis(20);
-/// The warm-up makes calls of this many times of 8 us doubled: up to 65 ms, longer than nearly all
-/// that follow.
+/// The number of latencies of the warm-up: 8 us, doubled up to 65 ms, which is longer than nearly
+/// all later calls.
 const OCTAVES: u32 = 14;
 /// The outcomes of the calls of the warm-up.
 const OUTCOMES: [Outcome; 4] = [
@@ -29,7 +29,7 @@ const OUTCOMES: [Outcome; 4] = [
     Outcome::Cancelled,
     Outcome::Rejected,
 ];
-/// By how much the load is heavier at first.
+/// The factor by which the load is heavier at first.
 const RAMP: u32 = 4;
 /// The number of events that a subscriber that loses none may be behind before callers wait for it.
 const MAX_BEHIND: u64 = 2_048;
@@ -51,7 +51,7 @@ pub(crate) struct Host {
 pub(crate) struct Received(Arc<AtomicU64>);
 
 impl Received {
-    /// It has received so many by now.
+    /// Sets the number of events received so far.
     pub(crate) fn set(&self, events: u64) {
         self.0.store(events, Ordering::Relaxed);
     }
@@ -71,7 +71,7 @@ impl Host {
             .publish_every(PUBLISH_EVERY)
     }
 
-    /// A registry with all tools that stay.
+    /// Creates a host whose registry has all tools that stay.
     ///
     /// # Errors
     ///
@@ -93,12 +93,12 @@ impl Host {
         }))
     }
 
-    /// A tool that stays registered.
+    /// Returns a tool that stays registered.
     pub(crate) fn tool(&self, place: usize) -> &ToolHandle {
         &self.fixed[place]
     }
 
-    /// Rests between two things of the load; shorter until the load becomes calm.
+    /// Sleeps for `pause`, or for a part of it until the load becomes calm.
     pub(crate) fn rest(&self, pause: Duration) {
         thread::sleep(if self.is_calm() { pause } else { pause / RAMP });
     }
@@ -107,8 +107,8 @@ impl Host {
         self.calm.load(Ordering::Relaxed)
     }
 
-    /// Ends the ramp, in which the load is heavier than later: what an even load needs for the first
-    /// time is in use after it.
+    /// Ends the ramp, during which the load is heavier than later. So all memory that an even load
+    /// needs is in use after it.
     pub(crate) fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
@@ -123,7 +123,8 @@ impl Host {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Callers wait from now on for this subscriber, who says how much it received.
+    /// Makes callers wait for this subscriber from now on. The subscriber sets the number of events
+    /// that it received.
     pub(crate) fn follow(&self, stats: StatsHandle) -> Received {
         let received = Received::default();
         let mut followed = self
@@ -135,7 +136,8 @@ impl Host {
     }
 
     /// Waits until few events are in the rings and in the queues of the subscribers that lose
-    /// nothing: they take memory, and a core that one does not get must not look like a leak.
+    /// nothing: events take memory, and a subscriber that is not scheduled must not look like a
+    /// leak.
     pub(crate) fn wait_for_receivers(&self) {
         let is_behind = || {
             let most = if self.is_calm() {
@@ -160,7 +162,7 @@ impl Host {
         self.quiet.load(Ordering::Acquire)
     }
 
-    /// Every event of the load has been handed to the subscribers.
+    /// Records that every event of the load was delivered to the subscribers.
     pub(crate) fn be_quiet(&self) {
         self.quiet.store(true, Ordering::Release);
     }
@@ -192,8 +194,9 @@ impl Host {
 }
 
 impl Host {
-    /// Makes so many events in every stripe while a subscription lasts, so that all memory of
-    /// rings of that capacity is touched. Returns when they are gone, with the account of them.
+    /// Makes at least `capacity` events in every stripe while a subscription exists, so that all
+    /// memory of rings of that capacity is touched. Returns the account of the events once none is
+    /// in a ring.
     ///
     /// # Errors
     ///
@@ -224,8 +227,8 @@ impl Host {
     }
 }
 
-/// The part of the warm-up of one thread. A thread gets the lowest free index at its first call,
-/// so threads that wait for each other after that write all stripes together.
+/// Runs the part of the warm-up of one thread. A thread gets the lowest free index at its first
+/// call, so threads that wait for each other after that write all stripes together.
 fn touch(handles: &[ToolHandle], all_have_called: &Barrier) -> Counts {
     let mut counts = Counts::default();
     for (tool, handle) in handles.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Subscribers that live for the whole run: what each received, counted as it came.
+//! Subscribers that live for the whole run: the events that each received, counted as they came.
 //!
 //! | who | wants | reads | so |
 //! | --- | --- | --- | --- |
@@ -44,7 +44,7 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// All of them.
+    /// All variants.
     pub(crate) const ALL: [Self; 5] = [
         Self::Fast,
         Self::Failures,
@@ -82,7 +82,7 @@ impl Listener {
         host.registry.subscribe_with(filter, Some(queue))
     }
 
-    /// Lets callers wait for it, if it must not lose anything.
+    /// Makes callers wait for this subscriber, if it must not lose anything.
     pub(crate) fn follow(self, host: &Host, subscription: &Subscription) -> Option<Received> {
         let is_followed = matches!(self, Self::Fast | Self::Failures);
         is_followed.then(|| host.follow(subscription.stats_handle()))
@@ -105,7 +105,7 @@ impl Listener {
             }
         }
         loop {
-            // Read first: if nothing comes after that, nothing is left of the load.
+            // This is read first: if no event comes afterwards, none of the load is left.
             let is_quiet = host.is_quiet();
             match subscription.recv_timeout(Duration::from_millis(20)) {
                 Ok(batch) => {
@@ -145,11 +145,11 @@ pub(crate) struct Heard {
     pub(crate) told_lost: u64,
     /// Events older than the newest of an earlier batch.
     pub(crate) late: u64,
-    /// Events whose tool no name was given for.
+    /// Events whose batch had no name for their tool.
     pub(crate) unnamed: u64,
     /// Second starts, second ends, and starts after the end.
     pub(crate) out_of_order: u64,
-    /// Events of calls so old that their order was not looked at.
+    /// Events of calls so old that their order was not checked.
     pub(crate) forgotten: u64,
     newest_ns: u64,
     window: CallWindow,
@@ -173,12 +173,12 @@ impl Heard {
         }
     }
 
-    /// All events received.
+    /// Returns the number of events received.
     pub(crate) fn events(&self) -> u64 {
         self.kinds.as_flattened().iter().sum::<u64>() + self.unnamed
     }
 
-    /// Events of this kind.
+    /// Returns the number of events of this kind.
     pub(crate) fn of_kind(&self, kind: EventKind) -> u64 {
         self.kinds.iter().map(|tool| tool[kind as usize]).sum()
     }

@@ -1,4 +1,4 @@
-//! One run: all threads are started and ended, and their counts collected.
+//! One run: the start and end of all threads, and the collection of their counts.
 //!
 //! ```text
 //! cursors -> warm-up, without a subscription -> subscribers -> load -> rest -> bell -> departures
@@ -32,13 +32,13 @@ use toolmeter::{ErrorKind, EventAccounting, Intervals, Outcome, StatsHandle};
 const RING_CAPACITY: usize = 128;
 /// The time between two readings of each cursor that lives for the whole run.
 const CURSORS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(61)];
-/// Calls that begin before the first subscription and end after.
+/// The number of calls that begin before the first subscription and end after.
 const EARLY: u64 = 5;
-/// Calls that begin before the shutdown and end after.
+/// The number of calls that begin before the shutdown and end after.
 const LATE: u64 = 3;
-/// Tasks that call.
+/// The number of tasks that call.
 const TASKS: u64 = 12;
-/// Agents at once.
+/// The number of agents at once.
 const AGENTS: usize = 2;
 /// The longest time until every event that was offered is delivered.
 const REST: Duration = Duration::from_secs(20);
@@ -60,10 +60,10 @@ pub(crate) struct Run {
     pub(crate) totals: Counts,
     /// Metrics at rest, and the snapshot that was published then.
     pub(crate) published: [Counts; 2],
-    /// Calls in flight, as the metrics have it.
+    /// Calls in flight, according to the metrics.
     pub(crate) in_flight: u64,
-    /// Tools that could be seen when only those that stay were held, and all that the others
-    /// had counted was returned.
+    /// Tools that were visible once only those that stay were held and resets had returned all
+    /// counts of the others.
     pub(crate) visible: usize,
     /// The events that each subscriber received.
     pub(crate) heard: Vec<Heard>,
@@ -82,7 +82,7 @@ pub(crate) struct Run {
     /// The counts of forked children.
     #[cfg(unix)]
     pub(crate) forks: forks::Counted,
-    /// Threads of toolmeter's that are left when every registry is shut down, where that is known.
+    /// Threads of toolmeter that are left when every registry is shut down, where that is known.
     pub(crate) threads_left: Option<u64>,
     /// The counts of the registry where more names come and go than are remembered.
     pub(crate) crowd: crowd::Counted,
@@ -166,7 +166,7 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
     thread::sleep(load / 12 * 7);
     let at_the_end = least_bytes_in_use(load / 12);
     host.end();
-    // It forks until it is ended, with the others still at work.
+    // The process is forked until here, while the other hosts are still under load.
     #[cfg(unix)]
     let forks = forks.end()?;
     let mut team = team.join(&mut counts)?;
@@ -233,7 +233,7 @@ pub(crate) fn run(load: Duration, with_forks: bool) -> Result<Run, Box<dyn Error
     })
 }
 
-/// Waits until all events are handed out.
+/// Waits until all events are handed out, at most for [`REST`].
 fn come_to_rest(host: &Host, team: &mut Ended, stats: &[StatsHandle]) {
     let registry = &host.registry;
     let began = Instant::now();
@@ -252,8 +252,8 @@ fn come_to_rest(host: &Host, team: &mut Ended, stats: &[StatsHandle]) {
     }
 }
 
-/// Waits until the tools that were deregistered have departed, and a reset has returned what
-/// they counted: then they cannot be seen any more. Returns how many tools can be seen.
+/// Waits until the tools that were deregistered have departed, and a reset has returned what they
+/// counted: then they are no longer visible. Returns the number of visible tools.
 fn let_depart(host: &Host, team: &mut Ended) -> usize {
     let registry = &host.registry;
     let began = Instant::now();

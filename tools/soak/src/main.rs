@@ -1,4 +1,4 @@
-//! A soak: one registry loaded in every way at once, by tools that fail, panic, hang and change
+//! A soak test: registries loaded in every way at once, by tools that fail, panic, hang and change
 //! threads, while tools come and go and there are readers and subscribers of all kinds.
 //!
 //! ```text
@@ -71,8 +71,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// The longest time from the end of the load until everything is at rest, also on a machine that is
-/// busy or was stopped for a while.
+/// The longest time from the end of the load until everything is at rest, even on a machine that is
+/// busy or was suspended for a while.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
@@ -116,7 +116,7 @@ fn show(args: &Args, report: &Report) -> ExitCode {
     }
 }
 
-/// Prints a text. A closed pipe is no error.
+/// Prints a text. A closed pipe is not an error.
 fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -132,7 +132,7 @@ struct Report {
     events_lost_in_rings: u64,
     events_drained: u64,
     events_late: u64,
-    /// Events of calls so long that the order of their events was not looked at.
+    /// Events of calls so long that the order of their events was not checked.
     events_of_unknown_order: u64,
     differences: usize,
     not_done: Vec<&'static str>,

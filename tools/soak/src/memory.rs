@@ -1,9 +1,9 @@
 //! The number of bytes that this process has in use.
 //!
-//! All allocations are counted as they are made and freed. At any moment of the load much is in use
-//! for that moment alone: a reading of thousands of tools takes megabytes. So the number is the
-//! least of many within a while, in which every such use was over at some time. Resident
-//! memory is not used: it is what all threads once needed at the same time, which is chance, and it
+//! All allocations are counted as they are made and freed. Much of the memory in use at any moment
+//! of the load is temporary: reading thousands of tools takes megabytes. So the number is the
+//! minimum of many samples over a period in which every such use ended at some time. Resident
+//! memory is not measured: it depends on what all threads happened to need at the same time, and it
 //! rises for minutes.
 
 use peak_alloc::PeakAlloc;
@@ -19,7 +19,7 @@ const MAX_GROWTH_BYTES: u64 = 1 << 19;
 /// The time between two samples of the bytes in use.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
-/// Bytes in use in two whiles of the load.
+/// Bytes in use in two periods of the load.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Memory {
     /// After a third of it.
@@ -35,7 +35,7 @@ impl Memory {
     }
 }
 
-/// The least bytes in use within this while, which is waited for.
+/// Samples the bytes in use for this time, and returns the minimum.
 pub(crate) fn least_bytes_in_use(within: Duration) -> u64 {
     let began = Instant::now();
     let mut least = usize::MAX;

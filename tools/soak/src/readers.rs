@@ -56,8 +56,8 @@ pub(crate) fn come_and_go(host: &Host) -> Counts {
     counts
 }
 
-/// Looks at fresh and at published snapshots. Of the published ones none is older than one that
-/// was seen before it.
+/// Reads fresh and published snapshots. Checks that no published snapshot is older than one that
+/// was read before.
 pub(crate) fn watch(host: &Host) {
     let mut newest = Duration::ZERO;
     while !host.is_over() {

@@ -1,4 +1,4 @@
-//! A redactor that panics, is slow, lengthens, shortens or calls back; and who looks whether each
+//! A redactor that panics, is slow, lengthens, shortens or calls back, and the check that each
 //! message that is shown went through it.
 
 use crate::foreign::{Deed, Foreign, MARK, MESSAGE_BYTES, Whose};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The time that the redactor takes when it is slow.
 const SLOW: Duration = Duration::from_micros(100);
 
-/// Redacts a text. What else it does depends on the number of texts before.
+/// Redacts a text. The way it does so depends on the number of texts before.
 pub(crate) fn redact<'a>(foreign: &Foreign, text: &'a str) -> Cow<'a, str> {
     let step = foreign.next();
     match step % 6 {
@@ -24,8 +24,8 @@ pub(crate) fn redact<'a>(foreign: &Foreign, text: &'a str) -> Cow<'a, str> {
     format!("{MARK} {text}").into()
 }
 
-/// Looks at the messages of metrics and published snapshots until the load is over. Returns how
-/// many it saw.
+/// Checks the messages of metrics and published snapshots until the load is over. Returns their
+/// number.
 pub(crate) fn look(host: &Host, foreign: &Foreign) -> u64 {
     let mut seen = 0;
     while !host.is_over() {

@@ -1,5 +1,5 @@
-//! Threads of toolmeter's that are left once every registry is shut down: pumps and wakers that
-//! are stuck.
+//! The threads of toolmeter that are left once every registry is shut down, because a pump or waker
+//! is stuck.
 
 use std::fs;
 use std::thread;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// threads inherit.
 const NAME: &str = "toolmeter-";
 
-/// Returns the number that is left, after waiting at most `patience` for the last to end. Returns
-/// `None` where the threads of a process cannot be listed.
+/// Returns the number of threads that are left, after waiting at most `patience` for the last to
+/// end. Returns `None` where the threads of a process cannot be listed.
 pub(crate) fn threads_left(patience: Duration) -> Option<u64> {
     let began = Instant::now();
     loop {

@@ -13,11 +13,11 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use toolmeter::{EventAccounting, RegistryBuilder};
 
-/// Above what callers let wait, even if all of it were in one ring.
+/// More events than callers let wait, even if all of them were in one ring.
 const RING_CAPACITY: usize = 16_384;
-/// Threads that call.
+/// The number of threads that call.
 const CALLERS: u64 = 2;
-/// Calls between two looks at how much waits.
+/// The number of calls between two checks of how much waits.
 const BURST: u32 = 32;
 
 /// The host at work.
@@ -105,12 +105,12 @@ impl Roomy {
         })
     }
 
-    /// Ends it, together with `others` that use its host: what is in the rings is delivered, then
-    /// its subscriber ends after the last event.
+    /// Ends the load, and `others` that use the same host. What is in the rings is delivered, and
+    /// the subscriber ends after the last event.
     ///
     /// # Errors
     ///
-    /// If one of its threads panicked, which it has said by then.
+    /// If one of its threads panicked.
     pub(crate) fn end(
         self,
         others: impl FnOnce(&Host) -> Result<Others, Box<dyn Error>>,

@@ -1,5 +1,5 @@
-//! A host whose own code is hostile, and whose receivers are: the registry runs its redactor, its
-//! wakers and the bodies of its tools, and they panic, take long, or call back.
+//! A host with hostile code and receivers. The registry runs its redactor, its wakers and the
+//! bodies of its tools, and they panic, take long, or call back.
 //!
 //! None of it changes a count or loses an event: the expected counts equal the metrics, and a subscriber
 //! that reads at once receives all. It is shut down while some wakers have not returned.
@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use toolmeter::{EventAccounting, Intervals};
 
-/// Threads that receive with hostile wakers, one after the other.
+/// The number of threads that receive with hostile wakers, one waker after the other.
 const VISITORS: u64 = 2;
 /// The longest time until the last waker is counted.
 const REST: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub(crate) struct Rude {
 /// The counts of this host, at rest.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    /// As on any host that loses nothing.
+    /// The counts as on any host that loses nothing.
     pub(crate) roomy: roomy::Counted,
     /// The sum of what the cursor read.
     pub(crate) cursor: Counts,
@@ -60,7 +60,7 @@ pub(crate) struct Counted {
 }
 
 impl Rude {
-    /// Makes the host.
+    /// Creates the host.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Rude {
         Ok((Warm::up(builder)?, foreign))
     }
 
-    /// Starts to load it.
+    /// Starts the load.
     ///
     /// # Errors
     ///
@@ -126,22 +126,22 @@ impl Rude {
         })
     }
 
-    /// The host.
+    /// Returns the host.
     #[cfg(unix)]
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.roomy.host
     }
 
-    /// The load becomes calm.
+    /// Ends the ramp of the load.
     pub(crate) fn calm_down(&self) {
         self.roomy.host.calm_down();
     }
 
-    /// Ends it.
+    /// Ends the load and collects the counts.
     ///
     /// # Errors
     ///
-    /// If one of its threads panicked, which it has said by then.
+    /// If one of its threads panicked.
     pub(crate) fn end(self) -> Result<Counted, Box<dyn Error>> {
         let Self {
             roomy,

@@ -1,8 +1,8 @@
-//! A host whose clocks step: the registry's clock, moved by hand, and the time of day.
+//! A host whose clocks step: the registry's clock, which is a manual clock, and the time of day.
 //!
-//! They jump forwards and backwards, to before the registry was built, and the time of day cannot
-//! be told at times. All the same every event is delivered while the clock stands still where a
-//! jump left it, and a snapshot with all calls is published soon after each.
+//! Both jump forwards and backwards. The time of day also jumps to before 1970, and at times
+//! reading it panics. Even so, every event is delivered while the clock stands still after a jump,
+//! and a snapshot with all calls is published soon after each jump.
 
 use crate::counts::Counts;
 use crate::did::Did;
@@ -17,11 +17,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use toolmeter::{Clock, ClockSource, ManualClock, Outcome};
 
-/// Jumps from and back to this: hours, so that waiting for the clock would take as long.
+/// The length of a long jump: hours, so that waiting for the clock would take as long.
 const FAR: Duration = Duration::from_secs(7_200);
 /// The number of regular steps of the clock between two jumps.
 const MOVES: u32 = 20;
-/// By how much.
+/// The length of a regular step.
 const MOVE: Duration = Duration::from_micros(700);
 /// The longest time to wait for a snapshot or an event.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +36,7 @@ pub(crate) struct Stepping {
 /// The counts of this host, at rest.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    /// As on any host that loses nothing.
+    /// The counts as on any host that loses nothing.
     pub(crate) roomy: roomy::Counted,
     /// Jumps after which no snapshot with all calls was published.
     pub(crate) unpublished: u64,
@@ -51,7 +51,7 @@ struct Stepped {
 }
 
 impl Stepping {
-    /// Makes the host.
+    /// Creates the host.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Stepping {
         Ok((Warm::up(builder)?, clock))
     }
 
-    /// Starts to load it.
+    /// Starts the load.
     ///
     /// # Errors
     ///
@@ -80,22 +80,22 @@ impl Stepping {
         })
     }
 
-    /// The load becomes calm.
+    /// Ends the ramp of the load.
     pub(crate) fn calm_down(&self) {
         self.roomy.host.calm_down();
     }
 
-    /// Ends it.
+    /// Ends the load and collects the counts.
     ///
     /// # Errors
     ///
-    /// If one of its threads panicked, which it has said by then.
+    /// If one of its threads panicked.
     pub(crate) fn end(self) -> Result<Counted, Box<dyn Error>> {
         let (mut unpublished, mut held) = (0, 0);
         let roomy = self.roomy.end(|host| {
             let stepped = self.stepper.join();
             let mut stepped = stepped.map_err(|_| "the thread that moves a clock panicked")?;
-            // The clock stops far below what it told before.
+            // The clock stops far below its earlier readings.
             self.clock.set_ns(0);
             held = held_at_rest(host);
             stepped.call_and_look(host, &self.clock);
@@ -113,7 +113,7 @@ impl Stepping {
     }
 }
 
-/// A time of day that steps, and at times is not told.
+/// Returns a time of day that jumps, and at times panics.
 fn time_of_day() -> impl Fn() -> SystemTime + Send + Sync + 'static {
     let asked = AtomicU64::new(0);
     move || {
@@ -128,7 +128,7 @@ fn time_of_day() -> impl Fn() -> SystemTime + Send + Sync + 'static {
     }
 }
 
-/// Returns the number of events that are still held when nothing happens any more.
+/// Returns the number of events that are still held while nothing else happens.
 fn held_at_rest(host: &Host) -> u64 {
     let began = Instant::now();
     loop {

@@ -99,7 +99,7 @@ async fn drop_when_it_hangs(host: &Host, counts: &mut Counts, attempt: u16) {
     counts.did(Did::DroppedPolled);
 }
 
-/// Aborts a task, at once or after a while. Whether the call began is for the runtime to say.
+/// Aborts a task, at once or after a while. The runtime decides whether the call begins.
 async fn abort(host: &Arc<Host>, counts: &mut Counts, at_once: bool) {
     let tool = host.tool(HANGING).clone();
     let polled = Arc::new(AtomicBool::new(false));
@@ -119,7 +119,7 @@ async fn abort(host: &Arc<Host>, counts: &mut Counts, at_once: bool) {
     counts.did(Did::Aborted);
 }
 
-/// Never ends, and says that it was polled.
+/// Returns a future that never ends, and that sets the flag when it is polled.
 fn hang(polled: Arc<AtomicBool>) -> impl Future<Output = Result<(), ToolError>> {
     poll_fn(move |_| {
         polled.store(true, Ordering::Relaxed);

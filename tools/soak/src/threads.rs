@@ -22,7 +22,7 @@ const GROUP: usize = 2 * STRIPES;
 /// The number of calls that each makes.
 const CALLS: u64 = 6;
 
-/// A tool that is called when it is dropped.
+/// A handle whose tool is called when it is dropped.
 struct LastCall(ToolHandle);
 
 impl Drop for LastCall {
@@ -73,14 +73,14 @@ fn short_life(mut caller: Caller, last: LastCall) -> Counts {
     caller.counts
 }
 
-/// A thread in a call that ends only when another thread cancels it.
+/// Spawns a thread in a call that ends only when another thread cancels it.
 fn hang(host: &Arc<Host>, cancelled: Receiver<()>) -> JoinHandle<Counts> {
     let host = Arc::clone(host);
     thread::spawn(move || {
         let mut counts = Counts::default();
         let open = counts.begin(HANGING, 1);
         let call = host.tool(HANGING).start();
-        // It only ever ends by the other side being gone.
+        // It returns only when the sender is dropped.
         let _ = cancelled.recv();
         drop(call);
         counts.end(open, Outcome::Cancelled);

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{ErrorKind, Invocation, Tool, ToolError, async_tool, sync_tool};
 
-/// Called through guards alone, which tell each latency: so its sums are expected counts, too.
+/// Called only through guards, which return each latency. So the sums of its latencies are
+/// compared, too.
 pub(crate) const TIMED: usize = 0;
 /// Runs to its end where it is called.
 pub(crate) const PLAIN: usize = 1;
@@ -18,23 +19,23 @@ pub(crate) const PLAIN: usize = 1;
 pub(crate) const FAILING: usize = 2;
 /// Panics, or is called while its thread unwinds.
 pub(crate) const PANICKING: usize = 3;
-/// Is waited for, by futures.
+/// Called through futures that wait once.
 pub(crate) const WAITING: usize = 4;
 /// Never ends by itself.
 pub(crate) const HANGING: usize = 5;
 /// Begins on one thread and ends on another.
 pub(crate) const CROSSING: usize = 6;
-/// Is called by its name; [`ask`] says what it can be asked for.
+/// Called by its name; [`ask`] lists what it can be asked for.
 pub(crate) const BY_NAME: usize = 7;
-/// Is called by its name and blocks its thread.
+/// Called by its name, and blocks its thread.
 pub(crate) const BLOCKING: usize = 8;
-/// Is called by its name, and disabled now and then.
+/// Called by its name, and disabled now and then.
 pub(crate) const REFUSED: usize = 9;
 /// Called by threads that end soon.
 pub(crate) const SHORT_LIVED: usize = 10;
-/// Called by the thread alone that makes cursors and drops them.
+/// Called, on the host under load, only by the thread that makes cursors and drops them.
 pub(crate) const ALONE: usize = 11;
-/// Called by those who subscribe for a moment.
+/// Called by subscribers that join for a moment.
 pub(crate) const JOINED: usize = 12;
 /// Called when all else is at rest: its events tell subscribers what they lost before.
 pub(crate) const BELL: usize = 13;
@@ -43,7 +44,7 @@ pub(crate) const FIXED: usize = 14;
 /// The number of tools.
 pub(crate) const TOOLS: usize = NAMES.len();
 
-/// Their names.
+/// The names of the tools.
 pub(crate) const NAMES: [&str; FIXED + 12] = [
     "timed",
     "plain",
@@ -76,7 +77,7 @@ pub(crate) const NAMES: [&str; FIXED + 12] = [
 /// A name that is never registered.
 pub(crate) const UNKNOWN: &str = "never_registered";
 
-/// The place of the tool of this name.
+/// Returns the place of the tool of this name.
 pub(crate) fn place(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| *known == name)
 }
@@ -85,27 +86,27 @@ pub(crate) fn place(name: &str) -> Option<usize> {
 pub(crate) mod ask {
     /// To answer.
     pub(crate) const ANSWER: u64 = 0;
-    /// To answer after it gave its thread away once.
+    /// To answer after it yielded once.
     pub(crate) const YIELD: u64 = 1;
     /// To fail with an error of kind `network`.
     pub(crate) const FAIL: u64 = 2;
     /// To answer with an error flag.
     pub(crate) const FLAG: u64 = 3;
-    /// To answer with a flag that is none.
+    /// To answer with an error flag that is not a boolean.
     pub(crate) const NO_FLAG: u64 = 4;
     /// To panic.
     pub(crate) const PANIC: u64 = 5;
-    /// To notice that it should stop.
+    /// To end as cancelled.
     pub(crate) const STOP: u64 = 6;
     /// To refuse.
     pub(crate) const REFUSE: u64 = 7;
     /// To hang.
     pub(crate) const HANG: u64 = 8;
-    /// The number of them before the one that hangs.
+    /// The number of requests before the one that hangs.
     pub(crate) const ENDING: u64 = 8;
 }
 
-/// A tool that does as it is [asked](ask).
+/// Returns a tool that does as it is [asked](ask).
 pub(crate) fn obedient(name: &'static str) -> impl Tool {
     async_tool(name, obey)
 }
@@ -128,7 +129,7 @@ async fn obey(call: Invocation) -> Result<Value, ToolError> {
     }
 }
 
-/// A tool that blocks for as many microseconds as its arguments say, then answers.
+/// Returns a tool that blocks for as many microseconds as its arguments say, then answers.
 pub(crate) fn blocking(name: &'static str) -> impl Tool {
     sync_tool(name, |call| {
         let micros = call.args.as_u64().unwrap_or(0);
@@ -137,7 +138,7 @@ pub(crate) fn blocking(name: &'static str) -> impl Tool {
     })
 }
 
-/// Panics, but prints nothing: there will be thousands of these.
+/// Panics, but prints nothing, since there are thousands of panics.
 pub(crate) fn unwind() -> ! {
     resume_unwind(Box::new("as asked"))
 }

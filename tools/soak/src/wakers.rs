@@ -1,7 +1,7 @@
 //! Async receivers whose wakers panic, call back, or do not return until the load is over.
 //!
-//! Each receiver waits with an empty queue, and makes a call itself. Its waker is called, and
-//! a batch is there then, no matter what this waker and those of others do.
+//! Each receiver waits with an empty queue, and makes a call itself. Its waker must be called, and
+//! a batch must be queued then, no matter what this waker and others do.
 
 use crate::counts::Counts;
 use crate::crossing::poll_once;
@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{Filter, Outcome, RecvTimeoutError, Subscription};
 
-/// Wakers that do not return: fewer than the threads that call wakers.
+/// The number of wakers that do not return: fewer than the threads that call wakers.
 pub(crate) const HOLDING: usize = 3;
 /// The longest time until a waker is called.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ impl Visits {
     }
 }
 
-/// A waker that does something, and says that it did.
+/// A waker that does a deed and sets a flag.
 struct Doing {
     foreign: Arc<Foreign>,
     deed: Deed,
@@ -85,7 +85,7 @@ pub(crate) fn visit(host: &Host, foreign: &Arc<Foreign>, first: u64) -> Visits {
 }
 
 impl Visits {
-    /// Receives one batch; how many events it has.
+    /// Receives one batch. Returns the number of its events.
     fn receive(&mut self, host: &Host, from: &Subscription, waker: &Arc<Doing>) -> u64 {
         let mut batch = pin!(from.recv_async());
         let mut polled = {
@@ -121,7 +121,7 @@ fn comes_true(flag: &AtomicBool) -> bool {
     true
 }
 
-/// The lock at which the wakers wait that do not return.
+/// The lock at which the wakers that do not return wait.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     is_over: Mutex<bool>,
@@ -158,7 +158,7 @@ impl Wake for Holding {
 /// Receives once with a waker that does not return, and then without one to the end.
 pub(crate) fn hold(host: &Host, hold: &Arc<Hold>) -> Visits {
     let mut visits = Visits::default();
-    // What others do would only wait here when this thread does not get a core.
+    // Events of other tools would only fill the queue while this thread is not scheduled.
     let filter = Filter::new().tools([host.tool(JOINED).id()]);
     let subscription = host.registry.subscribe_with(filter, None);
     let subscription = subscription.expect("the queue is within its limits");

@@ -1,7 +1,7 @@
-//! A check that the events of each call come in order and once, in memory that does not grow.
+//! A check that the events of each call come once and in order. Its memory does not grow.
 //!
-//! A call is named by a stripe and a ticket of that stripe, which only grow. So it is enough to
-//! remember two bits for each of the last [`CALLS`] tickets of a stripe: whether the start and
+//! A call is identified by a stripe and a ticket of that stripe. Tickets only grow. So it is enough
+//! to remember two bits for each of the last [`CALLS`] tickets of a stripe: whether the start and
 //! whether the end of that call was seen.
 
 use crate::host::STRIPES;
@@ -36,8 +36,8 @@ struct Lane {
 }
 
 impl CallWindow {
-    /// Nothing seen. The bits are cleared as tickets enter; that they are set before makes
-    /// their memory resident from the start.
+    /// Creates an empty window. The bits are cleared as tickets enter. They are set at first, so
+    /// that their memory is resident from the start.
     pub(crate) fn new() -> Self {
         let bits = || vec![u64::MAX; (CALLS / WORD) as usize].into_boxed_slice();
         Self([(); STRIPES].map(|()| Lane {

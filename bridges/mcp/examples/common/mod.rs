@@ -1,4 +1,4 @@
-//! Parts that the server and the host share.
+//! Parts that the example programs share.
 
 pub(crate) mod output;
 pub(crate) mod program;

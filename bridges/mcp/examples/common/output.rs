@@ -21,13 +21,13 @@ impl SnapshotFile {
         }
     }
 
-    /// Replaces the snapshot before by this one, if a call began or ended since.
+    /// Replaces the snapshot in the file, unless the new one differs from it in its times only.
     ///
     /// # Errors
     ///
-    /// One line, if the operating system refuses.
+    /// A message of one line, if the operating system refuses.
     pub(crate) fn write(&mut self, snapshot: &Snapshot) -> Result<(), String> {
-        // Its times are new each time.
+        // The times are not compared: they differ in every snapshot.
         let is_written = self.written.as_ref().is_some_and(|written| {
             written.tools == snapshot.tools
                 && written.unknown_tool_calls == snapshot.unknown_tool_calls
@@ -85,7 +85,7 @@ fn lines(batch: &Batch) -> String {
     lines
 }
 
-/// Writes events until there are no more, or no program reads them.
+/// Writes events until there are no more, or stderr cannot be written.
 pub(crate) fn write_events(subscription: &Subscription) {
     for batch in subscription.iter() {
         if io::stderr().write_all(lines(&batch).as_bytes()).is_err() {

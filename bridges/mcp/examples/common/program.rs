@@ -5,8 +5,8 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-/// Prints the help if there are no options, and otherwise does the work. What cannot be started is
-/// one line on stderr and exit status 2.
+/// Prints the help if there are no options, and otherwise does the work. An error is written to
+/// stderr as one line, and the exit status is then 2.
 pub(crate) fn run<O, W>(
     name: &str,
     help: &str,

@@ -20,7 +20,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Begins. Needs a runtime of tokio.
+    /// Begins the output. Has to be called within a runtime of tokio.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Report {
     }
 }
 
-/// Writes a snapshot. It is taken under the lock, so that none takes the place of a later one.
+/// Writes a snapshot. It is taken under the lock, so that it cannot replace a later one.
 fn write(file: &Mutex<SnapshotFile>, registry: &Registry) -> Result<(), String> {
     let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
     file.write(&registry.metrics())

@@ -28,21 +28,22 @@ Starts MCP servers and calls their tools by a plan, metered.
 
 Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
 
-  --config FILE    start the servers of a host's configuration, in its `mcpServers`
-  --plan FILE      the calls: each line a turn, an object or an array of objects of the form
-                   {\"tool\": \"server/tool\", \"arguments\": {...}}; further fields of it:
-                     \"limit\": SECONDS         how long this call may take
-                     \"cancel_after\": SECONDS  cancel this call when its turn has lasted so long
-  --limit SECONDS  how long a call may take; default 60
-  --attempts N     how often a call is tried; default 1
-  --grace SECONDS  how long a server may take to end when its input is closed, and once more
-                   after SIGTERM, before it is killed; default 2
+  --config FILE    start the servers in the `mcpServers` of a host's configuration
+  --plan FILE      the calls; each line is a turn, an object or an array of objects of the form
+                   {\"tool\": \"server/tool\", \"arguments\": {...}}, with the optional fields
+                     \"limit\": SECONDS         the time limit of this call
+                     \"cancel_after\": SECONDS  cancel this call after this time of its turn
+  --limit SECONDS  the time limit of a call, and of a server's first answer; default 60
+  --attempts N     the most attempts of a call; default 1
+  --grace SECONDS  the time that a server has to end after its input is closed, and again after
+                   SIGTERM, before it is killed; default 2
   --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
   --events         write each event to stderr, as a line of JSON
   --help           show this
 
-Each `--` begins the command of a server; they are named server_1, server_2 and so on.
-The table of metrics is written to stderr at the end, also at SIGTERM.";
+Each `--` begins the command of a server; the servers are named server_1, server_2 and so on.
+The table of metrics is written to stderr at the end, also after SIGTERM, but not if a server
+does not start or answer.";
 
 struct Options {
     servers: Vec<Server>,
@@ -116,11 +117,11 @@ async fn host(options: Options) -> Result<(), Box<dyn Error>> {
         told = told_to_end() => told.map_err(Into::into),
         done = follow_plan(&options, &mut plan, &registry, &mut started) => done,
     };
-    // However the plan ended, no server outlives the host.
+    // No server outlives the host, even if the plan failed.
     started.end(options.grace).await;
     outcome?;
     report.end();
-    // Until here, so that the table does not show their tools as retired.
+    // The clients are kept until here, so that the table does not show their tools as retired.
     drop(started);
     Ok(())
 }
@@ -134,7 +135,7 @@ struct Started {
 
 impl Started {
     /// Closes the servers' inputs, waits for their end, and kills those that do not end. A signal
-    /// while it waits has them killed at once.
+    /// during the wait makes it kill them at once.
     async fn end(&mut self, grace: Duration) {
         let closing = self.clients.iter_mut().map(|client| async move {
             let _ = client.close_with_timeout(grace).await;

@@ -50,7 +50,7 @@ impl From<Step> for ToolCall {
     }
 }
 
-/// One line: a call, or some at once.
+/// One line: a call, or several at once.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -58,7 +58,7 @@ enum Line {
     Some(Vec<Step>),
 }
 
-/// The turns that are still to come.
+/// The turns that are still to be made.
 #[derive(Default)]
 pub(crate) struct Plan(VecDeque<Vec<Step>>);
 

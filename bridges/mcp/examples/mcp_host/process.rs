@@ -1,13 +1,13 @@
 //! The process of a server, from its start to its end.
 //!
-//! Promise: when [`Process::end`] and then [`Process::kill`] have returned, neither the server nor a
-//! process that it started runs on, except one that left the server's process group or that the
+//! Guarantee: when [`Process::end`] and then [`Process::kill`] have returned, neither the server nor
+//! a process that it started runs on, except one that left the server's process group or that the
 //! system cannot kill. Where there are no process groups, this holds for the server alone.
 //!
-//! The steps are those of the protocol's shutdown for stdio: the server's input is closed; what has
-//! not ended then gets SIGTERM, and SIGKILL at last. The group is signalled as long as one process
-//! is in it, even if its leader, often a shell or `npx`, has ended. Until then the system does not
-//! give the group's number to another.
+//! The steps are those of the protocol's shutdown for stdio: the server's input is closed; the
+//! processes that do not end then get SIGTERM, and SIGKILL at last. The group is signalled as long
+//! as one process is in it, even if its leader, often a shell or `npx`, has ended. Until then the
+//! system does not give the group's number to another.
 //!
 //! A process that has ended stays in its group until its parent waits for it. On Linux the host takes
 //! the place of a parent that has ended, so that it does not depend on when process 1 waits.
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// The time between two looks at a group whose leader has ended.
+/// The time between two checks of a group whose leader has ended.
 #[cfg(unix)]
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -43,7 +43,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command in a process group of its own; returns its output and its input as well.
+    /// Starts a command in a process group of its own. Also returns its output and its input.
     pub(crate) fn start(mut command: Command) -> io::Result<(Self, (ChildStdout, ChildStdin))> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.kill_on_drop(true);
@@ -65,8 +65,8 @@ impl Process {
         Ok((process, (output, input)))
     }
 
-    /// Waits for the end of a server whose input is closed. After `grace` it gets SIGTERM, and as
-    /// much time again.
+    /// Waits for the end of a server whose input is closed. After `grace` it is sent SIGTERM, and
+    /// waited for as long again.
     pub(crate) async fn end(&mut self, grace: Duration) {
         if timeout(grace, self.ended()).await.is_ok() {
             return;
@@ -78,7 +78,7 @@ impl Process {
         }
     }
 
-    /// Kills what has not ended; returns whether there was anything.
+    /// Kills the processes that are left. Returns `false` if all of them are known to have ended.
     pub(crate) async fn kill(mut self) -> bool {
         if self.is_over {
             return false;
@@ -91,7 +91,7 @@ impl Process {
         true
     }
 
-    /// Waits until nothing is left. May be dropped and called again.
+    /// Waits until no process is left. The future may be dropped, and the function called again.
     async fn ended(&mut self) {
         if self.is_over {
             return;
@@ -110,7 +110,7 @@ impl Process {
         self.is_over = true;
     }
 
-    /// Signals the server and what it started.
+    /// Signals the server and the processes that it started.
     #[cfg(unix)]
     fn signal(&self, signal: rustix::process::Signal) {
         if let Some(group) = self.group {

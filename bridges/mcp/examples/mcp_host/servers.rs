@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use tokio::process::{ChildStdin, ChildStdout, Command};
 
-/// A server, as it is started.
+/// A server, and the command that starts it.
 pub(crate) struct Server {
     pub(crate) name: String,
     command: OsString,
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     environment: BTreeMap<String, String>,
 }
 
-/// A host's configuration, of which everything else is left alone.
+/// The part of a host's configuration that is used.
 #[derive(Deserialize)]
 struct Configuration {
     #[serde(rename = "mcpServers")]
@@ -41,11 +41,11 @@ pub(crate) fn configured(path: &Path) -> Result<Vec<Server>, Box<dyn Error>> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let configuration: Configuration = serde_json::from_str(&text)
-        .map_err(|error| format!("{shown} is no configuration of MCP servers: {error}"))?;
+        .map_err(|error| format!("{shown} is not a configuration of MCP servers: {error}"))?;
     let mut servers = Vec::new();
     for (name, server) in configuration.servers {
         match server.command {
-            None => eprintln!("{name} is not started by a command, and left out"),
+            None => eprintln!("{name} is left out: it is not started by a command"),
             Some(command) => servers.push(Server {
                 name,
                 command: command.into(),
@@ -70,7 +70,7 @@ impl Server {
         })
     }
 
-    /// Starts the server; returns its output and its input as well.
+    /// Starts the server. Also returns its output and its input.
     pub(crate) fn start(&self) -> Result<(Process, (ChildStdout, ChildStdin)), Box<dyn Error>> {
         let mut command = Command::new(&self.command);
         command.args(&self.arguments).envs(&self.environment);
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// Shows the progress of a server's tools.
+/// A client handler that prints the progress of a server's tools.
 #[derive(Debug)]
 pub(crate) struct Progress(String);
 
@@ -98,7 +98,7 @@ impl ClientHandler for Progress {
         progress: ProgressNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        // A server's text may be anything: shown as a string of JSON.
+        // The server's text may contain anything, so it is printed as a string of JSON.
         let message = serde_json::json!(progress.message);
         let of = progress
             .total

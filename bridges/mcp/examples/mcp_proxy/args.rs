@@ -9,23 +9,23 @@ Meters the tool calls between a client of the Model Context Protocol and a serve
 
 Usage: mcp_proxy [--snapshot FILE] [--events] -- COMMAND [ARGUMENT...]
 
-Put it in front of the command of any server. What passes is not changed, nor is the server's
-standard error. When the server ends, a table of its tools is written to standard error.
+It is put in front of the command of any server, and changes neither the bytes that pass nor the
+server's standard error. When the server ends, a table of its tools is written to standard error.
 
-  --snapshot FILE  keep a snapshot of the counts in FILE, as JSON: rewritten as a whole, once a
-                   second where they changed
+  --snapshot FILE  keep a snapshot of the counts in FILE, as JSON, which is replaced once a second
+                   if the counts have changed
   --events         write each start and each end of a call to standard error, as a line of JSON
   --help           print this
 
-The answer to a call ends it, the client's cancellation cancels it, and a server that ends makes
-calls in flight fail (network). One second after the client has closed the connection, calls that
-were not answered are cancelled, and the table is written even if the server goes on. Signals
-(SIGTERM, SIGINT, SIGHUP) are passed on; one second later the same is done.
+A call ends with its answer, is cancelled when the client cancels it, and fails (network) when the
+server ends. One second after the client has closed the connection, calls that were not answered
+are cancelled, and the table is written even if the server runs on. Signals (SIGTERM, SIGINT,
+SIGHUP) are passed on; one second later the same is done.
 
-A line may be of any length; a batch of more than 4 MiB of calls is not followed to its end. Lines
-that are not JSON pass, and are counted.
+A line may be of any length, but of a batch only the first 4 MiB of calls are followed. Lines that
+are not JSON are passed on and counted.
 
-Exit status: the server's; 128 and the number of the signal that ended it; 2 if it cannot be
+Exit status: that of the server; 128 plus the number of the signal that ended it; 2 if it cannot be
 started, or the command line is wrong.
 ";
 
@@ -42,7 +42,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 ///
-/// One line that says what does not fit.
+/// A message of one line.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, String> {
     read(words).map_err(|error| format!("{error}; see --help"))
 }
@@ -59,7 +59,7 @@ fn read(words: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, lexop
             Long("snapshot") => args.snapshot = Some(parser.value()?.into()),
             Long("events") => args.events = true,
             Long("help") | Short('h') => return Ok(None),
-            // All that follows it is the server's, dashes or not.
+            // All words behind the command are the server's, options as well.
             Value(command) => {
                 args.command.push(command);
                 args.command.extend(parser.raw_args()?);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use toolmeter::{ClockSource, ErrorKind, ManualClock, Pump, ToolStats};
 
-/// Both directions of a connection, by a clock that stands still.
+/// Both directions of a connection, on a manual clock.
 struct Wire {
     registry: Registry,
     clock: Arc<ManualClock>,
@@ -55,7 +55,7 @@ impl Wire {
         self.registry.metrics().tools[name].clone()
     }
 
-    /// Successes, failures, cancelled, in flight.
+    /// Returns the calls that succeeded, failed, were cancelled, and are in flight.
     fn counts(&self, name: &str) -> (u64, u64, u64, u64) {
         let tool = self.tool(name);
         (
@@ -112,7 +112,7 @@ fn the_servers_own_requests_are_no_answers_and_what_is_answered_to_them_ends_no_
     wire.client(r#"{"jsonrpc":"2.0","id":1,"result":{"content":{"type":"text","text":"hi"}}}"#);
     // It cancels its own request of this id.
     wire.server(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
-    // A server calls no tools.
+    // A `tools/call` of the server is not a call.
     wire.server(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"ask"}}"#);
     assert_eq!(wire.counts("ask"), (0, 0, 0, 1));
     wire.answer("1");
@@ -328,7 +328,7 @@ fn names_that_no_whole_list_has_are_unknown() {
     wire.server(r#"{"method":"notifications/tools/list_changed"}"#);
     wire.call("6", "new");
     assert_eq!(wire.counts("new").3, 1);
-    // A list that the client sends is none.
+    // A list in an answer of the client is ignored.
     wire.client(r#"{"id":1,"result":{"tools":[{"name":"roots"}]}}"#);
     assert!(!wire.registry.metrics().tools.contains_key("roots"));
 }

@@ -1,24 +1,25 @@
-//! Bytes on their way: what is read is passed on, and nothing is kept.
+//! The copying of the bytes from one side to the other.
 //!
-//! Promises:
+//! Guarantees:
 //!
-//! - At most [`BUFFER`] bytes are held in a direction. While they cannot be written no more are read,
-//!   so that the pressure of a slow reader reaches the writer as it would without a proxy.
-//! - A line is seen as a whole before its newline passes, so that its reader cannot act on it before.
+//! - At most [`BUFFER`] bytes are held in a direction. While they cannot be written, no more are
+//!   read, so that a slow reader slows the writer down as it would without a proxy.
+//! - A line has been seen as a whole before its newline is passed on, so that its reader cannot act
+//!   on it earlier.
 
 use memchr::memchr;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// As much as a pipe holds.
+/// The size of the buffer: the capacity of a pipe on Linux.
 const BUFFER: usize = 64 << 10;
 
-/// From this many bytes on, the reader gets what it may have before the rest is seen, and copies it
-/// meanwhile. One more system call costs less.
+/// The least number of bytes whose beginning, up to the first newline, is passed on before they are
+/// seen. The reader copies it meanwhile, which saves more than the additional system call costs.
 const LARGE: usize = 8 << 10;
 
-/// Why no more bytes pass.
+/// The reason why no more bytes are passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// There is nothing more to read.
@@ -27,12 +28,12 @@ pub(crate) enum End {
     Sink,
 }
 
-/// Passes on what `source` gives until one of them ends, and shows all of it to `see`.
+/// Passes on the bytes of `source` until one of both ends, and shows all of them to `see`.
 pub(crate) fn forward(source: impl AsFd, sink: impl AsFd, mut see: impl FnMut(&[u8])) -> End {
     let (source, sink) = (source.as_fd(), sink.as_fd());
     let mut buffer = vec![0; BUFFER];
     loop {
-        // A pipe that cannot be read gives no more, whatever the reason.
+        // An error ends the direction like the end of the pipe does.
         let bytes = match read(source, &mut buffer) {
             Ok(length @ 1..) => &buffer[..length],
             Ok(0) | Err(_) => return End::Source,
@@ -72,7 +73,7 @@ fn write_all(sink: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Waits for an end that its owner made non-blocking.
+/// Waits for a pipe that its owner has made non-blocking.
 fn wait(end: BorrowedFd<'_>, flags: PollFlags) -> Result<(), Errno> {
     match poll(&mut [PollFd::new(&end, flags)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -1,5 +1,5 @@
-//! A proxy that meters any server of the Model Context Protocol on stdio, when its name is put
-//! in front of the server's command.
+//! A proxy that meters any server of the Model Context Protocol on stdio. Its name is put in front
+//! of the server's command.
 //!
 //! ```text
 //! client --- stdin ---> forward ---> the server's stdin
@@ -9,12 +9,12 @@
 //! client <-- stdout --- forward <--- the server's stdout
 //! ```
 //!
-//! | file | what it owns |
+//! | file | responsible for |
 //! | --- | --- |
-//! | `scan/` | bytes as messages, in bounded memory |
-//! | `follow.rs` | messages of both directions as calls |
-//! | `forward.rs` | bytes on their way |
-//! | `proxy.rs` | the server's process, and in what order things end |
+//! | `scan/` | reading bytes as messages, in bounded memory |
+//! | `follow.rs` | following the calls in the messages of both directions |
+//! | `forward.rs` | copying the bytes |
+//! | `proxy.rs` | the server's process, and the order of the end |
 //! | `../common/output.rs` | the snapshot's file, and events |
 //! | `summary.rs` | the table at the end |
 
@@ -45,7 +45,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => Err(error),
     };
     match done {
-        // Not by returning: that would wait for what reads the client's bytes.
+        // Other threads may still be reading, so the process exits here, with the server's status.
         Ok(status) => std::process::exit(status),
         Err(error) => {
             eprintln!("mcp_proxy: {error}");
@@ -56,6 +56,6 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(unix))]
 fn main() -> std::process::ExitCode {
-    eprintln!("mcp_proxy: needs Unix, whose signals and pipes it passes on");
+    eprintln!("mcp_proxy: runs on Unix only");
     std::process::ExitCode::from(2)
 }

@@ -1,4 +1,4 @@
-//! The tools: what can be done with the files of one folder, and a few ways to go wrong.
+//! The tools: operations on the files of one folder, and three tools that wait, fail and panic.
 
 use rmcp::model::*;
 use rmcp::service::RequestContext;
@@ -11,12 +11,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The most of a file that is read, in bytes.
+/// The most bytes that `read` and `search` read of a file.
 const MAX_READ: u64 = 1024 * 1024;
-/// The most lines of an answer.
+/// The most lines of an answer of `list` and `search`.
 const MAX_LINES: usize = 1_000;
 
-/// A tool's name, what it does, and the names of its arguments, all of which are needed.
+/// The name of each tool, its description, and the names of its arguments, all of them required.
 const TOOLS: [(&str, &str, &[&str]); 7] = [
     ("list", "Lists a folder.", &["path"]),
     ("read", "Reads a file of text, up to 1 MiB.", &["path"]),
@@ -44,12 +44,12 @@ impl Files {
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
         if !root.is_dir() {
-            return Err(io::Error::other("it is no folder"));
+            return Err(io::Error::other("it is not a folder"));
         }
         Ok(Self { root })
     }
 
-    /// Returns where a path leads, if that is in the folder.
+    /// Resolves a path, if it leads into the folder.
     fn path(&self, path: &str) -> io::Result<PathBuf> {
         let path = self.root.join(path).canonicalize()?;
         if path.starts_with(&self.root) {
@@ -58,7 +58,7 @@ impl Files {
         Err(io::Error::other("it is not in the folder"))
     }
 
-    /// Does something with a file, on a thread that may block.
+    /// Runs an operation on a file, on a thread that may block.
     async fn act(&self, act: Act, arguments: Map<String, Value>) -> CallToolResult {
         let files = self.clone();
         let done = tokio::task::spawn_blocking(move || {

@@ -21,8 +21,8 @@ Usage: mcp_server [--snapshot FILE] [--events] FOLDER
   --events         write each event to stderr, as a line of JSON
   --help           show this
 
-Tools: list, read, search, hash; and slow, fail, panic, on request.
-The table of metrics is written to stderr at the end, also at SIGTERM.";
+The tools are list, read, search, hash, and slow, fail and panic, which do what their names say.
+The table of metrics is written to stderr at the end, also after SIGTERM.";
 
 #[derive(Default)]
 struct Options {

@@ -1,4 +1,4 @@
-//! Inputs that want to break a reader: each ends in a count or one clear line.
+//! Tests with hostile inputs: each ends in a count or in one clear line.
 
 use super::{load, new_folder, path, read, told};
 use crate::history::files::Loading;
@@ -22,7 +22,7 @@ const ASKED: &str = r#"{"type":"response_item","timestamp":"2026-01-01T00:00:00Z
 const ENDED: &str = r#"{"type":"response_item","timestamp":"2026-01-01T00:00:01Z","payload":{"type":"function_call_output","output":"fine","call_id":"c1"}}
 "#;
 
-/// The call of [`ASKED`] and [`ENDED`] is read, whatever stands between them.
+/// Checks that the call of [`ASKED`] and [`ENDED`] is read with these bytes between them.
 fn between(bytes: &[u8]) -> crate::history::Account {
     let history = read(&[ASKED.as_bytes(), bytes, b"\n", ENDED.as_bytes()].concat()).unwrap();
     assert_eq!(told(&history.sessions[0]), ["0 f a 0+1000 success"]);
@@ -89,7 +89,7 @@ fn many_small_values_are_counted() {
         read(steps.as_bytes()).unwrap_err(),
         "recording: a document with more values than are read"
     );
-    // In a text they weigh nothing.
+    // In a text they have no weight.
     let text = "{,[\\\"".repeat(1_000_000);
     let ended = ENDED.replace("fine", &text);
     let history = read((ASKED.to_owned() + &ended).as_bytes()).unwrap();
@@ -113,7 +113,7 @@ fn a_line_of_100_mb_is_counted_within_bounded_memory() {
     let history = loading.close().unwrap();
     assert_eq!(told(&history.sessions[0]), ["0 f a 0+1000 success"]);
     assert_eq!((history.account.lines, history.account.long_lines), (2, 1));
-    // The line alone is 95 MiB; a little is for what other tests allocate meanwhile.
+    // The line alone is 95 MiB. The limit leaves room for what other tests allocate meanwhile.
     assert!(peak < 70.0, "{peak} MiB");
     // As the first line, too; without another one, the file shows no form.
     for (rest, is_recording) in [(&b""[..], false), (b"\n", false), (ASKED.as_bytes(), true)] {
@@ -179,7 +179,7 @@ fn links_in_folders_are_not_followed() {
         itself.contains("self: ") && !itself.contains('\n'),
         "{itself}"
     );
-    // What is named is followed, once.
+    // A link that is named is followed, once.
     let named = load(&[inner.join("up")]).unwrap();
     assert_eq!((named.account.links, named.sessions.len()), (3, 1));
 }

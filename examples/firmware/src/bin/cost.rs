@@ -1,9 +1,9 @@
-//! What one operation takes on this processor: bytes of stack, and instructions.
+//! The cost of one operation on this processor: bytes of stack, and instructions.
 //!
-//! The stack is found by painting it before each operation. Instructions are counted by the system
-//! timer under qemu's `-icount`, where each takes the same virtual time. It prints a table over
-//! semihosting, and exits with failure if an operation takes more stack than the limits below.
-//! `tests/firmware` runs it.
+//! The use of the stack is measured by painting the stack before each operation. Instructions are
+//! counted by the system timer under qemu's `-icount`, where each takes the same virtual time. It
+//! prints a table over semihosting, and exits with failure if an operation takes more stack than
+//! the limits below. `tests/firmware` runs it.
 
 #![no_std]
 #![no_main]
@@ -47,7 +47,7 @@ static EVENTS: EventRing<'static> = match EventRing::new(&EVENT_WORDS, PLACES) {
     Err(_) => panic!("the ring is out of range"),
 };
 
-/// An operation, what comes before it unmeasured, and the most bytes of stack that it may take.
+/// An operation, its preparation, which is not measured, and its limit of stack in bytes.
 struct Operation {
     name: &'static str,
     prepare: fn(),
@@ -116,7 +116,7 @@ fn start() {
     SLOT.start(0, black_box(1));
 }
 
-/// The end of a call whose latency the compiler does not know.
+/// Returns the end of a call whose latency the compiler does not know.
 fn end(outcome: Outcome) -> Finish {
     Finish::new(
         outcome,
@@ -179,13 +179,13 @@ fn drain() {
     }
 }
 
-/// How many bytes below the stack pointer are painted, and with what.
+/// The number of bytes below the stack pointer that are painted, and the paint.
 const PAINTED: usize = 2_048;
 const PAINT: u32 = 0xcccc_cccc;
 
-/// Returns how many bytes of stack an operation takes, up to [`PAINTED`].
+/// Returns the bytes of stack that an operation takes, up to [`PAINTED`].
 ///
-/// No interrupt is enabled, so what lies below the stack pointer is changed by the operation alone.
+/// No interrupt is enabled, so only the operation changes the memory below the stack pointer.
 #[inline(never)]
 fn stack_of(run: fn()) -> usize {
     let top = msp::read() as usize;
@@ -205,7 +205,7 @@ fn stack_of(run: fn()) -> usize {
     top - address
 }
 
-/// Returns the ticks of the system timer that pass meanwhile.
+/// Returns the ticks of the system timer during an operation.
 #[inline(never)]
 fn ticks_of(run: fn()) -> u32 {
     let before = SYST::get_current();
@@ -214,7 +214,7 @@ fn ticks_of(run: fn()) -> u32 {
     before.wrapping_sub(SYST::get_current()) & 0x00ff_ffff
 }
 
-/// How many instructions [`nops`] has more than [`nothing`].
+/// The number of instructions that [`nops`] has in addition to those of [`nothing`].
 const NOPS: u32 = 32;
 
 #[inline(never)]

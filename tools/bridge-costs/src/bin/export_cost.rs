@@ -4,9 +4,10 @@
 //! cargo run --release --package toolmeter-bridge-costs --bin export_cost -- --tools 1000
 //! ```
 //!
-//! Before each export each tool is used in all outcomes and all kinds of failure, 30 times each, with
-//! latencies over four decades. Prints the median and the shortest of the times of an export, for
-//! recorders of `metrics-util` and `metrics-exporter-prometheus`, and of one where nothing is new.
+//! Each round makes 30 calls of each outcome of each tool, with all kinds of failure and latencies
+//! over four decades, and then exports twice: once with all calls new, once with none. The program
+//! prints the median and the shortest time of both exports, for the recorders of `metrics-util` and
+//! of `metrics-exporter-prometheus`.
 
 use clap::Parser;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -19,7 +20,7 @@ use toolmeter_metrics::{MetricsExporter, metrics::Recorder};
 
 const EXPORTS: usize = 21;
 
-/// Measures what one export of a registry takes.
+/// Measures the time of one export of a registry.
 #[derive(Debug, Parser)]
 struct Args {
     /// The number of tools.
@@ -46,7 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints what exports into this recorder take; `drain` takes out what was recorded, as a scrape does.
+/// Prints the times of exports into this recorder. `drain` removes what was recorded, as a scrape
+/// does.
 fn cost(
     name: &str,
     registry: &Registry,

@@ -4,9 +4,9 @@
 //! cargo run --release --package toolmeter-bridge-costs --bin request_cost -- --tools 1000
 //! ```
 //!
-//! Each tool is used in all outcomes and all kinds of failure, with latencies over four decades. Prints,
-//! for each kind of histogram, the median and the shortest of the times of a request, how much of that is
-//! reading the registry, and the bytes.
+//! Each tool has calls of all outcomes and all kinds of failure, with latencies over four decades. The
+//! program prints the median and the shortest time of reading the registry and, for each kind of
+//! histogram, of a request, and the size of the request in bytes.
 
 use clap::Parser;
 use std::error::Error;
@@ -16,7 +16,7 @@ use toolmeter_otlp::{Exponential, OtlpMetrics};
 
 const REQUESTS: usize = 51;
 
-/// Measures what one request takes, and its size.
+/// Measures the time and the size of one request.
 #[derive(Debug, Parser)]
 struct Args {
     /// The number of tools.
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns what it makes, and how long that takes.
+/// Returns the last result of `make`, and the median and the shortest time that it took.
 fn timed<T>(mut make: impl FnMut() -> T) -> (T, String) {
     let mut made = make();
     let mut times: Vec<_> = (0..REQUESTS)

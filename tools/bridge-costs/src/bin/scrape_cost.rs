@@ -4,10 +4,10 @@
 //! cargo run --release --package toolmeter-bridge-costs --bin scrape_cost -- --tools 1000
 //! ```
 //!
-//! Each tool is used in all outcomes and kinds of failure, with latencies in every octave from 1 ms to
-//! 4 minutes. Prints, for each setting, the median and the shortest of the times of a scrape (reading
-//! the totals, collecting and encoding them), the series and the bytes; then the size of the totals as
-//! JSON, and how long it takes to merge two of them.
+//! Each tool has calls of all outcomes and kinds of failure, with a latency in every octave from 1 ms
+//! to 4 minutes. The program prints, for each setting, the median and the shortest time of a scrape
+//! (reading the totals, collecting and encoding them), the number of series and the bytes. Then it
+//! prints the size of the totals as JSON and the time to merge two of them.
 
 use clap::Parser;
 use std::error::Error;
@@ -19,7 +19,7 @@ use toolmeter_prometheus::{ToolCollector, ZeroSeries};
 
 const SCRAPES: usize = 31;
 
-/// Measures what one scrape takes, and its size.
+/// Measures the time and the size of one scrape.
 #[derive(Debug, Parser)]
 struct Args {
     /// The number of tools.
@@ -46,7 +46,7 @@ fn used_registry(tools: usize) -> Result<Registry, Box<dyn Error>> {
     Ok(registry)
 }
 
-/// A writer that counts the bytes and lines, and keeps nothing.
+/// A writer that counts bytes and lines, and stores nothing.
 #[derive(Default)]
 struct Weight {
     bytes: usize,

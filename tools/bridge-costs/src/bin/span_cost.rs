@@ -1,12 +1,12 @@
 //! The cost of a span of `toolmeter-tracing`: bare calls, calls with spans, and a span written by hand
-//! around the same tool, in turns. Prints the median and the quartiles in nanoseconds a call.
+//! around the same tool, in turns. Prints the median and the quartiles in nanoseconds per call.
 //!
 //! ```text
 //! cargo run --release --package toolmeter-bridge-costs --bin span_cost
 //! ```
 //!
-//! Each subscriber has a process of its own, since `tracing` asks the whole process which levels are
-//! wanted. The tool does nothing, and there is no subscription to events. OpenTelemetry's exporter
+//! Each subscriber runs in a process of its own, since `tracing` has one global subscriber per
+//! process. The tool does nothing, and there is no subscription to events. OpenTelemetry's exporter
 //! drops what it gets, at once and on the same thread.
 
 use clap::Parser;
@@ -56,7 +56,7 @@ impl SpanExporter for Drops {
 /// Measures what a span adds to a call.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The number of rounds, each of which measures every row.
+    /// The number of rounds. Each round measures every row.
     #[arg(long, default_value_t = 2_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
     /// The only subscriber to measure with.
@@ -128,7 +128,7 @@ fn body() -> Result<u32, Infallible> {
     Ok(black_box(1))
 }
 
-/// Keeps the compiler from leaving out what gave this.
+/// Keeps the compiler from removing the code that computed this.
 fn keep<T: Copy>(given: T) {
     black_box(given);
 }

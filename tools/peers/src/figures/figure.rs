@@ -2,7 +2,7 @@
 
 use crate::spread::Spread;
 
-/// A figure, and its aim: the most that it should be.
+/// A figure, and its aim: the value that it should not exceed.
 pub(super) struct Figure {
     pub(super) name: String,
     /// One value for each round; a single one where there are no rounds.
@@ -58,7 +58,7 @@ impl Figure {
     }
 }
 
-/// A number in at most seven places.
+/// Formats a number in at most seven characters.
 fn short(number: f64) -> String {
     match number {
         ..100.0 => format!("{number:.2}"),

@@ -1,4 +1,4 @@
-//! The time that registering and freeing tools takes, as their number grows.
+//! The growth of the time to register and to free tools with their number.
 
 use super::figure::Figure;
 use std::error::Error;
@@ -29,7 +29,7 @@ pub(super) fn growth(stripes: usize) -> Result<[Figure; 2], Box<dyn Error>> {
     ])
 }
 
-/// Returns the seconds that it takes to register so many tools one by one, and to free them all and
+/// Returns the seconds that it takes to register `tools` tools one by one, and to free them all and
 /// register as many others, for which there is no room before.
 fn come_and_go(stripes: usize, tools: usize) -> Result<[f64; 2], Box<dyn Error>> {
     let registry = Registry::builder()

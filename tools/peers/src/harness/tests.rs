@@ -1,10 +1,10 @@
-//! The harness trusts no row.
+//! Tests that the harness refuses a row that does not count every call.
 
 use super::*;
 use crate::team::{CHECK_CALLS, TEAM};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts its calls, but forgets every latency once it has made `honest_calls`.
+/// A row that counts its calls, but forgets every latency after `honest_calls` calls.
 struct Forgetful {
     honest_calls: u64,
     calls: AtomicU64,

@@ -1,4 +1,4 @@
-//! Histograms without a metrics library around them: what a host builds by hand.
+//! Histograms without a metrics library around them, as a host would build it by hand.
 //!
 //! `histogram`'s atomic histogram beside an atomic counter, an `hdrhistogram` and a count behind
 //! one mutex, and the same pair in a `DashMap`, whose shard lock guards it.
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The range that toolmeter's own histograms cover: 2^48 ns.
 const MAX_LATENCY_NS: u64 = (1 << 48) - 1;
 
-/// Counts in a `DashMap`, found by name.
+/// Returns the row of counts in a `DashMap`, found by name.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub(crate) fn dash_map() -> Result<Arc<dyn Row>, Box<dyn Error>> {
     Ok(Arc::new(Sharded(tools)))
 }
 
-/// All of them.
+/// Returns all rows.
 pub(super) fn rows() -> Result<[Arc<dyn Row>; 5], Box<dyn Error>> {
     let atomic = || Atomic::new().map(Arc::new);
     let locked = || Counts::new().map(|counts| Arc::new(Mutex::new(counts)));
@@ -45,7 +45,7 @@ fn nanoseconds(latency: Duration) -> u64 {
     u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// An atomic counter and an atomic histogram with 2^5 buckets to an octave, as toolmeter's.
+/// An atomic counter and an atomic histogram with 2^5 buckets to an octave, as in toolmeter.
 struct Atomic {
     successes: AtomicU64,
     latency_ns: AtomicHistogram,
@@ -158,7 +158,7 @@ impl Row for Sharded {
     }
 }
 
-/// Locks it; a panic under the lock is impossible here, so poison is ignored.
+/// Locks the counts. No panic is possible under the lock, so poison is ignored.
 fn locked<R>(counts: &Mutex<Counts>, use_it: impl FnOnce(&mut Counts) -> R) -> R {
     use_it(&mut counts.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,7 +1,7 @@
 //! `metered`: a hit count and a response time around an expression.
 //!
-//! Its metrics are fields that the program names, so there is no look-up by name. The response
-//! time is taken in microseconds, the finest unit that it has.
+//! Its metrics are fields that the program names, so there is no look-up by name. The response time
+//! is measured in microseconds, the finest unit that it has.
 
 use crate::row::{Counted, Row};
 use metered::hdr_histogram::AtomicHdrHistogram;

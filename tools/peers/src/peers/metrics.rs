@@ -1,7 +1,8 @@
 //! The `metrics` facade with its Prometheus recorder.
 //!
-//! The recorder keeps every raw latency until it is scraped or tended, so it is tended between
-//! the measurements. That work, which a host's upkeep thread does, is not in the figures.
+//! The recorder keeps every raw latency until it is scraped or its upkeep runs, so the upkeep runs
+//! between the measurements. Its cost, which a host has on its upkeep thread, is not in the
+//! figures.
 
 use super::scraped;
 use crate::row::{Counted, Row, TOOL, timed};
@@ -11,7 +12,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
-/// Installs the recorder, which works once in a process.
+/// Installs the recorder, which works once in a process, and returns the rows.
 pub(super) fn rows() -> Result<[Arc<dyn Row>; 2], Box<dyn Error>> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();

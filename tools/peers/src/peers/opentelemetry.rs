@@ -1,7 +1,7 @@
-//! `opentelemetry_sdk`: a counter and a histogram of one meter, read by asking.
+//! `opentelemetry_sdk`: a counter and a histogram of one meter, collected on demand.
 //!
-//! Three ways: `handles` keeps the attributes ready and passes them at each call, `by_name`
-//! makes them at each call, and `bound` uses bound instruments, which resolve them once.
+//! There are three rows: `handles` keeps the attributes ready and passes them at each call,
+//! `by_name` makes them at each call, and `bound` uses bound instruments, which resolve them once.
 
 use crate::row::{BOUNDS_SECONDS, Counted, Row, TOOL, timed};
 use opentelemetry::KeyValue;
@@ -18,7 +18,7 @@ use std::hint::black_box;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// All three ways, each with a provider of its own.
+/// Returns all three rows, each with a provider of its own.
 pub(super) fn rows() -> [Arc<dyn Row>; 3] {
     let attributes = [KeyValue::new("tool", TOOL)];
     let bound = Instruments::new();
@@ -36,7 +36,8 @@ pub(super) fn rows() -> [Arc<dyn Row>; 3] {
     ]
 }
 
-/// The provider takes its reader for itself; this shares one, to ask it when it is time.
+/// A reader that is shared, since the provider takes ownership of its reader and the rows collect
+/// from it.
 #[derive(Clone, Debug, Default)]
 struct SharedReader(Arc<ManualReader>);
 

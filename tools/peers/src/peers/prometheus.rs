@@ -6,7 +6,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
-/// The way with handles and the way by name, each with metrics of its own.
+/// Returns the rows with handles and by name, each with metrics of its own.
 pub(super) fn rows() -> Result<[Arc<dyn Row>; 2], Box<dyn Error>> {
     let handles = Vectors::new()?;
     let calls = handles.calls.with_label_values(&[TOOL]);

@@ -17,7 +17,7 @@ struct Labels {
     tool: &'static str,
 }
 
-/// The way with handles and the way by name, each with metrics of its own.
+/// Returns the rows with handles and by name, each with metrics of its own.
 pub(super) fn rows() -> [Arc<dyn Row>; 2] {
     let families = Families::new();
     let labels = Labels { tool: TOOL };

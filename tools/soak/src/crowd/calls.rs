@@ -9,12 +9,12 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{Call, Outcome, OwnedCall, ToolHandle, ToolId};
 
-/// The number of calls that a holder has at once.
+/// The number of calls that a holder has open at once.
 const HELD: usize = 3;
-/// The number of events that may wait before no more names are used. As a tool without a name is known to
-/// subscribers until as many others as the limit have lost theirs, each event has a name then.
+/// The number of events that may wait before a mover waits for the pump. Subscribers know the name of a
+/// forgotten tool until as many others as the limit have been forgotten. So each event has a name.
 const MAX_BEHIND: u64 = 256;
-/// Between two things that a thread does.
+/// The pause between two steps of a thread.
 const PAUSE: Duration = Duration::from_micros(300);
 
 /// The calls and names of a mover.
@@ -32,7 +32,7 @@ impl Stage {
     /// Registers and deregisters recurring and unique names in turn.
     pub(super) fn move_names(&self, mover: usize) -> Moved {
         let mut moved = Moved::default();
-        // The handles of a recurring name before, so that it is registered again while held.
+        // A handle of a recurring name, which is registered again while this is held.
         let mut held: Option<ToolHandle> = None;
         let mut step = 0_usize;
         while !self.is_over() {
@@ -46,14 +46,14 @@ impl Stage {
                 thread::sleep(PAUSE);
                 self.deregister(&recurring_name(mover, recurring));
                 call(&handle, tally, step as u64 + 1);
-                // Every third is held until the next of the same name is registered.
+                // Every third handle is held.
                 held = step.is_multiple_of(3).then_some(handle);
             }
             self.wait_for_the_pump();
             self.pass_by(mover, &mut moved);
             if let Some(handle) = &held {
                 let name = recurring_name(mover, recurring);
-                // Registered again while it is held: both handles count into the same.
+                // Registered again while it is held: both handles count for the same tool.
                 if let Some(again) = self.register(&name) {
                     assert_eq!(again.id(), handle.id(), "a tool that was held is another");
                     let tally = &mut moved.own.recurring[mover * RECURRING + recurring];

@@ -1,11 +1,11 @@
-//! The names, and the calls that each name has that is used once.
+//! The names, and the calls of each name that is used once.
 
 use crate::counts::Tally;
 use toolmeter::{ErrorKind, Outcome, Snapshot};
 
-/// Threads that register and deregister.
+/// The number of threads that register and deregister.
 pub(super) const MOVERS: usize = 2;
-/// The number of recurring names that each has.
+/// The number of recurring names of each of them.
 pub(super) const RECURRING: usize = 4;
 
 /// Outcomes of calls, used in turn.
@@ -31,7 +31,8 @@ pub(super) fn place_of(name: &str) -> Option<usize> {
     Some(mover.parse::<usize>().ok()? * RECURRING + number.parse::<usize>().ok()?)
 }
 
-/// Returns how the calls of the unique name of this number end, before and after it is deregistered.
+/// Returns the outcomes of the calls of the unique name with this number, before and after it is
+/// deregistered.
 pub(super) fn once(number: u64) -> (&'static [Outcome], &'static [Outcome]) {
     let before = 1 + (number % 3) as usize;
     let after = before + (number / 3 % 3) as usize;
@@ -49,7 +50,7 @@ pub(super) fn expected(number: u64) -> Tally {
     tally
 }
 
-/// Returns the number of unique names with wrong counts in a snapshot, or that were not used.
+/// Returns the number of unique names in a snapshot that have wrong counts or were not used.
 pub(super) fn other_counts(snapshot: &Snapshot, used: &[u64]) -> u64 {
     let mut others = 0;
     for (name, stats) in &snapshot.tools {

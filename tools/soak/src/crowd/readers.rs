@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 use toolmeter::{Intervals, Subscription};
 
-/// Cursors that live and are never read.
+/// The number of cursors that exist at once and are never read.
 const UNREAD: usize = 16;
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Stage {
         (read, cursor)
     }
 
-    /// Makes cursors that it never reads, and looks at totals and at running calls.
+    /// Makes cursors that it never reads, and reads the totals and the running calls.
     pub(super) fn watch(&self) -> Watched {
         let mut watched = Watched::default();
         let mut cursors = VecDeque::new();
