@@ -13,10 +13,10 @@
 //! every subscription receives everything. Before and after, every call must have been counted
 //! and every event received.
 //!
-//! What it does not show: the pump at work on another core meanwhile, rings that overflow, single
-//! slow calls, and tools that leave the caches cold. The peers' benchmark, `tools/peers`, has the
-//! first three. Criterion measures one thing after the other, so on a machine that is busy at
-//! times, ratios of two figures should be taken from `tools/peers`, whose measurements take turns.
+//! It does not show the pump at work on another core meanwhile, rings that overflow, single slow
+//! calls, and tools that leave the caches cold. The peers' benchmark, `tools/peers`, has the first
+//! three. Criterion measures one thing after the other, so on a machine that is busy at times,
+//! ratios of two figures should be taken from `tools/peers`, whose measurements take turns.
 
 mod support;
 

@@ -7,11 +7,11 @@
 //! and the registry has the stripes that a host on this machine gets by default. Before and
 //! after, every call must have been counted.
 //!
-//! What it does not show: with more threads than cores, the threads take turns, and a figure grows
-//! with their number for the floor as for the calls, so compare figures of one number of threads
-//! only. Nor does it show more cores than this machine has, nor whether the threads really ran at
-//! the same time: on a busy machine even two threads take turns, and the figures then show nothing
-//! about contention. The floor of two threads shows this case: it should equal that of one.
+//! It shows neither more cores than this machine has nor whether the threads really ran at the same
+//! time. With more threads than cores, the threads take turns, and a figure grows with their number
+//! for the floor as for the calls, so compare figures of one number of threads only. On a busy
+//! machine even two threads take turns, and the figures then show nothing about contention. The
+//! floor of two threads shows this case: it should equal that of one.
 
 mod support;
 

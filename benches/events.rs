@@ -13,8 +13,8 @@
 //! Before and after, the accounts must add up: offered is lost plus drained, and every subscriber
 //! received everything.
 //!
-//! What it does not show: a drain on another core than the calls, whose cache lines the two pass
-//! back and forth. That is in the figures of `toolmeter/subscribed` in `tools/peers`.
+//! It does not show a drain on another core than the calls, whose cache lines the two pass back and
+//! forth. That is in the figures of `toolmeter/subscribed` in `tools/peers`.
 
 mod support;
 

@@ -11,9 +11,9 @@
 //! thread pumps and every subscription receives everything. Before and after, every call must have
 //! been counted and every event received.
 //!
-//! What it does not show: snapshots taken while calls run, which take cache lines away from the
-//! calls. `each_of` does depend on the number of tools once their counters do not fit into the
-//! caches. That is the cost of memory, not of a search.
+//! It does not show snapshots taken while calls run, which take cache lines away from the calls.
+//! `each_of` does depend on the number of tools once their counters do not fit into the caches.
+//! That is the cost of memory, not of a search.
 
 mod support;
 

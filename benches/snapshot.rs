@@ -8,7 +8,7 @@
 //! Before anything is timed, the snapshot must hold every call. Afterwards, all resets added up and
 //! all intervals added up must hold every call made meanwhile, once.
 //!
-//! What it does not show: calls that run meanwhile, more stripes in use, histograms that are fuller
+//! It does not show calls that run meanwhile, more stripes in use, histograms that are fuller
 //! (`tools/peers --figures` reads tools whose latencies span twenty octaves in all three outcomes),
 //! and the cost of a snapshot as text or JSON.
 

@@ -1,4 +1,4 @@
-//! The promises of the loop of an agent host, one test for each. Time is paused and the clock is
+//! Tests of the loop of an agent host, one for each guarantee. Time is paused and the clock is
 //! manual, so nothing waits for real time to pass.
 #![cfg(all(feature = "auto_run", not(toolmeter_loom)))]
 
@@ -1080,7 +1080,7 @@ enum Breaks {
     AtOnce,
     AtTheSecond,
     WhenDropped,
-    /// When it is dropped because it has ended, before the call has.
+    /// When it is dropped because it has ended, while its call goes on.
     WhenEnded,
 }
 
@@ -1448,7 +1448,7 @@ fn a_run_that_is_dropped_leaves_nothing_behind() {
             assert_eq!((counts("block").2, counts("hang").2), (1, 1));
             task.abort();
             assert!(task.await.unwrap_err().is_cancelled());
-            // What the calls hold is dropped by the runtime, one after the other.
+            // The runtime drops the calls and their values one after the other.
             assert_eq!(asked.recv().await, None);
             while counts("block").2 + counts("hang").2 > 0 {
                 tokio::task::yield_now().await;

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_millis(30);
 const STUCK: Duration = Duration::from_secs(60);
 
 // ---------------------------------------------------------------------------------------------
-// What a tool that blocks may do.
+// Behaviour of tools that block.
 
 type Gives = fn(Invocation) -> Result<Value, ToolError>;
 

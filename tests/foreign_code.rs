@@ -127,7 +127,7 @@ fn a_body_that_asks_the_registry_when_it_is_dropped_finds_no_lock_held() {
             drop(registry.register_tool(body("second")).unwrap());
             registry.deregister("second").unwrap();
             assert_eq!(asked.load(Ordering::Relaxed), 2);
-            // What is not registered is dropped, too.
+            // A tool that is not registered is dropped, too.
             let _third = registry.register("third").unwrap();
             let refused = registry.register_tool(body("third"));
             assert!(matches!(refused, Err(RegisterError::Duplicate { .. })));
@@ -484,7 +484,7 @@ fn outcomes(registry: &Registry) -> [u64; 4] {
     ]
 }
 
-/// Where a call ends without calling its rule, the rule is dropped, and that panics.
+/// If a call ends without calling its rule, the rule is dropped, and this panics.
 #[test]
 fn a_rule_that_panics_when_it_is_dropped_changes_nothing() {
     ends(|| {

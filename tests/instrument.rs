@@ -57,7 +57,7 @@ struct End {
     latency: Option<Duration>,
     message: Option<String>,
     result: Option<Value>,
-    /// What the registry had counted by then: finished, in flight, rejected, unknown.
+    /// The registry's counts by then: finished, in flight, rejected, unknown.
     counted: (u64, u64, u64, u64),
 }
 
@@ -224,7 +224,7 @@ fn two_polls(seen: &Mutex<Vec<Option<u64>>>) -> impl Future<Output = ()> {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Where the scope is current.
+// The code in which the scope is current.
 
 #[test]
 fn the_scope_is_current_while_a_closure_runs() {
@@ -597,7 +597,7 @@ mod on_tokio {
 }
 
 // ---------------------------------------------------------------------------------------------
-// What is told of the end.
+// Reports of the end.
 
 #[test]
 fn each_way_to_end_is_told_once_and_after_the_counters() {
@@ -836,7 +836,7 @@ fn the_end_is_told_after_the_event() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// What a hook may do.
+// Behaviour of hooks.
 
 /// A payload that panics when it is dropped, with a payload that does so, too.
 struct Bomb(u8);

@@ -298,7 +298,7 @@ fn the_published_snapshot_shares_the_stats_of_tools_that_did_nothing() {
     assert!(!shares(&first, &second, "tool"));
     assert_eq!((counts_in(&first).0, counts_in(&second).0), (0, 1));
 
-    // What is in flight may end without a start, so it is read anew each time.
+    // A call in flight may end without a start, so the number in flight is read anew each time.
     let call = idle.start();
     let third = publish();
     assert_eq!(third.tools["idle"].in_flight, 1);
@@ -376,7 +376,7 @@ fn readers_never_see_an_older_snapshot_after_a_newer_one() {
                             let seen = counts_in(&loan).0;
                             assert!(seen >= newest, "{seen} after {newest}");
                             newest = seen;
-                            // What is lent does not change while newer ones are published.
+                            // A lent snapshot does not change while newer ones are published.
                             assert_eq!(counts_in(&loan.into_arc()).0, seen);
                             reads += 1;
                         }

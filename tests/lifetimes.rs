@@ -45,12 +45,12 @@ fn five_calls(tool: &ToolHandle) {
 // ---------------------------------------------------------------------------------------------
 // A server that reconnects.
 
-/// What happens between the two lives of a server's tool.
+/// A state of the tool between the two lives of its server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Between {
-    /// The old handle is held, to the end.
+    /// The old handle is held to the end.
     Held,
-    /// It is dropped.
+    /// The old handle is dropped.
     Dropped,
     /// The tool has departed.
     Departed,
@@ -600,7 +600,7 @@ fn a_tool_that_owns_its_registry_keeps_it_until_it_is_gone() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// What is told of tools and registries.
+// Events about tools and registries.
 
 /// With nothing to do, the pump sleeps for up to a second.
 #[test]

@@ -482,7 +482,7 @@ fn no_part_of_a_secret_in_a_panic_of_another_tool_is_kept() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// What is published.
+// Published texts.
 
 /// The redactor runs after a failure was counted and before its text is stored, and publishes right
 /// there.

@@ -335,7 +335,7 @@ proptest! {
             *now += time;
             hosts.iter().chain([one]).for_each(|host| host.clock.advance(time));
         };
-        // Where the one host keeps the call that is at a place of its own host.
+        // The places at which the one host keeps the calls of each of the hosts.
         let mut places: Vec<Vec<usize>> = vec![Vec::new(); HOSTS];
         for (host, op) in ops {
             match op {

@@ -1,7 +1,7 @@
-//! The names of labels: those of OpenTelemetry's conventions for MCP, which `toolmeter-tracing`
-//! records, and our own.
+//! The names of labels that `toolmeter-tracing` records: those of OpenTelemetry's conventions for
+//! MCP, and `otel.kind`.
 
-/// `client` or `server`: whose side of the connection the call is metered on.
+/// The side of the connection on which the call is metered: `client` or `server`.
 pub(crate) const KIND: &str = "otel.kind";
 pub(crate) const METHOD: &str = "mcp.method.name";
 pub(crate) const PROTOCOL: &str = "mcp.protocol.version";

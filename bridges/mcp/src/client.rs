@@ -1,19 +1,20 @@
-//! A metered client: [`MeteredClient`], what it serves, and [`MeteredPeer`], what calls the tools.
+//! A metered client: [`MeteredClient`], the handler, and [`MeteredPeer`], which calls the tools.
 //!
-//! Promises:
+//! Guarantees:
 //!
-//! - Each call of a tool that the server lists is one call of that tool, ended as its answer tells,
-//!   as `timeout`, as `network` when the server is gone, or as cancelled when it is dropped. A call
-//!   by another name is sent as well, and is one unknown call.
-//! - What is registered follows the server's list, and goes with the server; counts stay.
-//! - A list is read up to a bound, whatever the server sends, and changes that come while it is
-//!   read cost one more reading, however many they are.
+//! - Each call of a tool that the server lists is one call of that tool. It ends by its answer, as
+//!   `timeout`, as `network` if the server is gone, or as cancelled if it is dropped. A call by
+//!   another name is sent, too, and is one unknown call.
+//! - The registered tools follow the server's list, and are deregistered when the client is
+//!   dropped. Their counts stay.
+//! - A list is read up to a limit, whatever the server sends. Any number of changes during a
+//!   reading cost one more reading.
 //!
 //! # Orderings
 //!
-//! | word | orderings | why |
+//! | word | orderings | reason |
 //! | --- | --- | --- |
-//! | `is_stale` | `AcqRel` swap, `Release` store | the thread that takes the mark reads the list after the thread that set it |
+//! | `is_stale` | `AcqRel` swap, `Release` store | the thread that clears the mark reads the list after the change for which it was set |
 
 mod call;
 mod handler;
@@ -38,7 +39,8 @@ use toolmeter::{Registry, ToolSpec};
 /// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
 
-/// The time limit of reading a list after the server has announced a change.
+/// The time limit of reading the list, when the connection is opened and after the server has
+/// announced a change.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// A client whose tool calls are metered: a [`ClientHandler`] around any other.
@@ -79,7 +81,8 @@ pub struct MeteredClient<H> {
 }
 
 impl<H: ClientHandler> MeteredClient<H> {
-    /// Meters the calls that are made of a server, whose tools are registered by their own names.
+    /// Creates a client that meters its calls. The server's tools are registered by their own
+    /// names.
     pub fn new(handler: H, registry: &Registry) -> Self {
         Self {
             handler,
@@ -88,7 +91,8 @@ impl<H: ClientHandler> MeteredClient<H> {
         }
     }
 
-    /// Names the server, for hosts that have several: its tools are registered as `name/tool`.
+    /// Sets the server's name, for hosts with several servers. Its tools are registered as
+    /// `name/tool`.
     #[must_use]
     pub fn server(mut self, name: &str) -> Self {
         self.peer = MeteredPeer::new(&self.registry, Some(name));
@@ -97,8 +101,8 @@ impl<H: ClientHandler> MeteredClient<H> {
 
     /// Opens a connection and registers the tools that the server lists.
     ///
-    /// A list that cannot be read is no error: the next change of it is followed, and
-    /// [`MeteredPeer::refresh`] says why.
+    /// A list that cannot be read is not an error. [`MeteredPeer::refresh`] returns the reason, and
+    /// later changes are followed.
     ///
     /// # Errors
     ///
@@ -118,7 +122,7 @@ impl<H: ClientHandler> MeteredClient<H> {
         Ok(running)
     }
 
-    /// Returns what calls the server's tools. Clones of it are the same.
+    /// Returns the peer that calls the server's tools. Its clones call the same server.
     pub fn peer(&self) -> &MeteredPeer {
         &self.peer
     }
@@ -129,7 +133,7 @@ impl<H: ClientHandler> MeteredClient<H> {
     }
 }
 
-/// A server, as its client sees it: calls through it are metered.
+/// A client's side of a server, through which calls are metered.
 ///
 /// The tools are also registered as [`Tool`](toolmeter::Tool)s, so that
 /// [`Registry::invoke`] and `AutoRun` call them by name.
@@ -156,7 +160,7 @@ impl Inner {
         self.peer.get().ok_or(ServiceError::TransportClosed)
     }
 
-    /// Reads the list, all pages of it.
+    /// Reads all pages of the list.
     async fn list(&self) -> Result<Vec<Tool>, ServiceError> {
         let peer = self.peer()?;
         let mut tools = Vec::new();
@@ -186,7 +190,7 @@ impl Inner {
 }
 
 impl Drop for Inner {
-    /// The server is gone, and so are its tools.
+    /// Deregisters the server's tools.
     fn drop(&mut self) {
         let names = self.names.get_mut();
         names.unwrap_or_else(PoisonError::into_inner).follow([]);
@@ -220,20 +224,20 @@ impl MeteredPeer {
         let _ = self.0.peer.set(peer.clone());
     }
 
-    /// Returns a call of a tool, by the server's own name for it. It is sent when it is awaited.
+    /// Returns a call of a tool by the server's own name. It is sent when it is awaited.
     pub fn call_tool(&self, params: CallToolRequestParams) -> PeerCall<'_> {
         PeerCall::new(&self.0, params)
     }
 
-    /// Reads the server's list of tools and registers what it has: what is gone is deregistered,
-    /// and counts again where it was when it comes back.
+    /// Reads the server's list of tools, and registers the tools in it. A tool that is no longer in
+    /// the list is deregistered, and continues its counts when it comes back.
     ///
-    /// It is called by itself when the connection is opened, and when the server says that its list
-    /// changed.
+    /// It is called automatically when the connection is opened, and when the server announces a
+    /// change of its list.
     ///
     /// # Errors
     ///
-    /// [`ServiceError`] if the list cannot be read. What was registered stays.
+    /// [`ServiceError`] if the list cannot be read. The registered tools then stay.
     pub async fn refresh(&self) -> Result<Listed, ServiceError> {
         let _reading = self.0.reading.lock().await;
         self.0.is_stale.store(false, Ordering::Release);
@@ -244,7 +248,7 @@ impl MeteredPeer {
 
     /// Follows a change of the list.
     async fn list_changed(&self) {
-        // One that waits reads for all that come meanwhile.
+        // The reading that is about to begin covers all changes until then.
         if self.0.is_stale.swap(true, Ordering::AcqRel) {
             return;
         }

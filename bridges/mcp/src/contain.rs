@@ -1,4 +1,4 @@
-//! Running a handler so that its panics go no further.
+//! The containment of a handler's panics.
 
 use futures_util::FutureExt;
 use pin_project_lite::pin_project;
@@ -51,7 +51,7 @@ fn discard<T>(value: T) {
 }
 
 pin_project! {
-    /// A future that gives its panic as a value, and whose destructor unwinds nowhere.
+    /// A future that returns its panic as a value, and whose destructor never unwinds.
     pub(crate) struct Contained<F> {
         #[pin]
         future: Option<F>,

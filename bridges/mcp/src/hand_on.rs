@@ -1,6 +1,6 @@
-//! Methods of a handler that only call the same method of the handler within.
+//! A macro for methods of a handler that only call the same method of the inner handler.
 
-/// Defines methods that hand their arguments on to `self.handler`.
+/// Defines methods that pass their arguments on to `self.handler`.
 macro_rules! handed_on {
     ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
         fn $name(

@@ -2,10 +2,10 @@
 //!
 //! # Features
 //!
-//! | feature | gives | default |
+//! | feature | adds | default |
 //! | --- | --- | --- |
 //! | `http` | the session of a client over HTTP as the session of its calls | off |
-//! | `opentelemetry` | trace context in `params._meta`, both ways, for hosts of tracing-opentelemetry | off |
+//! | `opentelemetry` | trace context in `params._meta`, in both directions, for hosts that use tracing-opentelemetry | off |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attribute;

@@ -1,16 +1,16 @@
 //! The calls of one connection that are under way.
 //!
-//! Owns [`Calls`] and [`Connection`]. Invariant of the calls: each call that was entered is ended
-//! exactly once: by the task that runs it, when that task is dropped, or by [`Calls::end_all`],
-//! whichever comes first. Nothing is entered after `end_all`, so that nothing is in flight when it
-//! returns.
+//! Invariant of [`Calls`]: each call that was entered is ended exactly once, by the task that runs
+//! it, when that task is dropped, or by [`Calls::end_all`], whichever comes first. No call is
+//! entered after `end_all`. When it returns, no call is in flight, except one that another thread
+//! is starting or ending at this moment.
 //!
-//! A guard is taken out under its lock and ended outside of it, since ending it runs code of the
+//! A call is taken out under the lock and ended outside of it, since ending it runs code of the
 //! host.
 //!
 //! # Orderings
 //!
-//! None of our own: two locks, of which none is taken while the other is held.
+//! There are no atomics, only two locks. Neither is taken while the other is held.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that is ended once, by the first that takes it.
+/// A call that is ended once, by the first caller that takes it.
 struct Slot(Mutex<Option<OwnedCall>>);
 
 impl Slot {
@@ -42,7 +42,7 @@ struct Table {
     is_closed: bool,
 }
 
-/// A call under way. Dropping it cancels the call, unless it was ended.
+/// A call in flight. Dropping it cancels the call, unless it has been ended.
 pub(crate) struct InFlight<'a> {
     calls: &'a Calls,
     key: u64,
@@ -50,7 +50,7 @@ pub(crate) struct InFlight<'a> {
 }
 
 impl Calls {
-    /// Enters a call. `None` if the connection is gone: the call is cancelled then.
+    /// Enters a call. If the connection is gone, cancels the call and returns `None`.
     pub(crate) fn enter(&self, call: OwnedCall) -> Option<InFlight<'_>> {
         let mut table = lock(&self.0);
         if table.is_closed {
@@ -69,7 +69,7 @@ impl Calls {
         })
     }
 
-    /// Cancels all calls that are under way, and those that are still to come.
+    /// Cancels all calls that are in flight, and all that are entered later.
     pub(crate) fn end_all(&self) {
         let slots = {
             let mut table = lock(&self.0);
@@ -88,7 +88,7 @@ impl Calls {
 }
 
 impl InFlight<'_> {
-    /// Ends the call, unless it was ended before.
+    /// Ends the call, unless it has been ended.
     pub(crate) fn end(&self, end: impl FnOnce(OwnedCall) -> Duration) {
         if let Some(call) = self.slot.take() {
             end(call);
@@ -100,7 +100,7 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let slot = lock(&self.calls.0).slots.remove(&self.key);
         drop(slot);
-        // What is not ended is cancelled by being dropped.
+        // A call that has not been ended is cancelled by being dropped.
         drop(self.slot.take());
     }
 }
@@ -109,17 +109,17 @@ impl Drop for InFlight<'_> {
 #[derive(Default)]
 pub(crate) struct Connection {
     pub(crate) calls: Calls,
-    /// Cancelled when nothing comes from the client any more.
+    /// Cancelled when the client sends no more.
     pub(crate) going: CancellationToken,
 }
 
 impl Connection {
-    /// Notes that nothing comes from the client any more.
+    /// Notes that the client sends no more.
     pub(crate) fn close_input(&self) {
         self.going.cancel();
     }
 
-    /// Ends the calls: nothing reaches the client any more.
+    /// Cancels the calls, since the client can no longer be reached.
     pub(crate) fn close(&self) {
         self.calls.end_all();
     }

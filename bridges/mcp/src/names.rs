@@ -1,11 +1,11 @@
 //! The tools of one server, by the names that the server gives them.
 //!
-//! Owns [`Names`]. Promises:
+//! Guarantees of [`Names`]:
 //!
-//! - What is registered follows the list: a tool that is not in it any more is deregistered, and
-//!   one that comes back continues its counts. What the host registered itself stays.
-//! - A name that cannot be one is made visible and cut; names that are the same then share their
-//!   counts.
+//! - The registered tools follow the list: a tool that is no longer in it is deregistered, and one
+//!   that comes back continues its counts. Tools that the host has registered itself stay.
+//! - A name that is not a valid name of a tool is escaped and cut. Names that are the same then
+//!   share their counts.
 //! - At most [`MAX_TOOLS`] names of at most [`MAX_NAME`] bytes are kept, and no more than the
 //!   registry has room for. Calls of others are unknown calls.
 
@@ -18,7 +18,8 @@ pub(crate) const MAX_TOOLS: usize = 10_000;
 /// The longest name, in bytes. MCP recommends 128 at most.
 const MAX_NAME: usize = 1_024;
 
-/// Registers a tool, by the server's name for it and a spec with the name in the registry.
+/// A function that registers a tool, given the server's name for it and a spec with its name in the
+/// registry.
 type Register =
     dyn Fn(&Registry, &str, ToolSpec) -> Result<ToolHandle, RegisterError> + Send + Sync;
 
@@ -28,8 +29,9 @@ type Register =
 pub struct Listed {
     /// The number of tools that are metered.
     pub tools: usize,
-    /// The number that are not: the registry's tool limit is reached, there are more than 10,000, or the
-    /// name is longer than 1,024 bytes. Their calls are counted as unknown calls.
+    /// The number of tools that are not metered, because the registry's tool limit is reached, there are
+    /// more than 10,000, or the name is longer than 1,024 bytes. Their calls are counted as unknown
+    /// calls.
     pub left_out: usize,
 }
 
@@ -43,7 +45,7 @@ struct Entry {
 /// The tools of a server.
 pub(crate) struct Names {
     registry: Registry,
-    /// The server's name, if it is a part of what is registered.
+    /// The server's name, if it is a part of the registered names.
     prefix: Option<Box<str>>,
     register: Box<Register>,
     tools: HashMap<Box<str>, Entry>,
@@ -53,14 +55,14 @@ impl Names {
     pub(crate) fn new(registry: &Registry, prefix: Option<&str>, register: Box<Register>) -> Self {
         Self {
             registry: registry.clone(),
-            // So that the first slash always ends the server's name.
+            // Slashes are escaped, so that the first slash always ends the server's name.
             prefix: prefix.map(|name| visible(name).replace('/', "\\u{2f}").into()),
             register,
             tools: HashMap::new(),
         }
     }
 
-    /// Returns the name under which a tool of this name is registered.
+    /// Returns the spec with which a tool of this name is registered.
     fn registered(&self, name: &str) -> ToolSpec {
         match &self.prefix {
             None => ToolSpec::lossy(name),
@@ -73,7 +75,7 @@ impl Names {
         self.tools.get(name).map(|entry| entry.handle.clone())
     }
 
-    /// Returns the tool of this name, which the server has. `None` if there is no room for it.
+    /// Returns the tool of this name, and adds it if it is new. `None` if there is no room for it.
     pub(crate) fn get_or_add(&mut self, name: &str) -> Option<ToolHandle> {
         if let Some(entry) = self.tools.get(name) {
             return Some(entry.handle.clone());
@@ -104,7 +106,7 @@ impl Names {
     /// Follows a list of all tools.
     pub(crate) fn follow<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Listed {
         let listed: HashSet<&str> = names.into_iter().collect();
-        // What goes makes room for what comes.
+        // Removed tools make room for new ones.
         let gone: Vec<_> = self
             .tools
             .extract_if(|name, _| !listed.contains(&**name))
@@ -121,7 +123,7 @@ impl Names {
         report
     }
 
-    /// Deregisters what nothing else of this server goes by.
+    /// Deregisters the tools of these entries, unless another entry of this server shares them.
     fn gone(&self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;
@@ -133,7 +135,7 @@ impl Names {
             .collect();
         for entry in entries {
             if entry.is_ours && !kept.contains(entry.handle.name()) {
-                // Unless the host did so before.
+                // The host may have deregistered it before.
                 let _ = self.registry.deregister(entry.handle.name());
             }
         }
@@ -202,7 +204,7 @@ mod tests {
         let shared = names.get(&one).unwrap();
         assert_eq!(shared.id(), names.get(&two).unwrap().id());
         assert!(shared.name().len() <= 256);
-        // One of the two goes: the other still counts there.
+        // One of the two is removed, and the other is still registered by the shared name.
         names.follow([&*two]);
         assert!(registry.get(shared.name()).is_some());
         names.follow([]);
@@ -222,7 +224,7 @@ mod tests {
                 left_out: 7
             }
         );
-        // Those that go make room.
+        // Removed tools make room.
         let listed = names.follow(["other"]);
         assert_eq!(
             listed,

@@ -1,14 +1,16 @@
 //! A metered server: [`Metered`].
 //!
-//! Promises:
+//! Guarantees:
 //!
-//! - Each `tools/call` by a name that the server has is one call of that tool, ended once: as its
-//!   answer tells, as `panic`, or as cancelled by the protocol or by a lost connection. A call by
-//!   another name is one unknown call.
-//! - The handler gets what it would get without metering, and the client the handler's answer. Only
-//!   what panicked is answered here, with an error of JSON-RPC, and what is still under way when
-//!   the connection has been gone for the time of grace is dropped.
-//! - What is kept of a client's texts is visible and bounded.
+//! - Each `tools/call` by a name that the server has is one call of that tool. It ends once: by its
+//!   answer, as `panic`, or as cancelled by the protocol, a lost connection or
+//!   [`OpenCalls::end_all`]. A call by another name is one unknown call.
+//! - The handler gets the same requests as without metering, and in addition requests for its list.
+//!   The client gets the handler's answers, with three exceptions: after a panic of the handler it
+//!   gets an error of JSON-RPC; the call of a tool that still runs when the grace period after a
+//!   lost connection has passed is dropped; and after [`OpenCalls::end_all`], calls of tools do not
+//!   reach the handler.
+//! - Texts of the client are kept escaped and cut.
 
 mod handler;
 
@@ -31,22 +33,22 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use toolmeter::{CallContext, ErrorKind, OwnedCall, Registry, ToolHandle};
 
-/// The default time for which calls may go on after the connection is gone. Clients
-/// kill a server 2 seconds after they closed its input.
+/// The default time for which calls may go on after the connection is gone. It is shorter than the
+/// 2 seconds after which clients kill a server whose input they have closed.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The shortest time between two readings of the handler's list for names that are not known, and the
+/// The shortest time between two readings of the handler's list because of unknown names, and the
 /// time limit of one.
 const LIST_EVERY: Duration = Duration::from_secs(1);
 
 /// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
 
-/// Numbers connections, for the names of sessions. Publishes nothing, so its order matters to
-/// nothing.
+/// The number of the next connection, for the names of sessions. It publishes nothing, so relaxed
+/// ordering suffices.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
-/// A server whose tool calls are metered: a [`ServerHandler`] around any other.
+/// A server whose tool calls are metered: a [`ServerHandler`] around any other one.
 ///
 /// One value serves one connection. A clone serves another, with the same handler and registry.
 ///
@@ -98,12 +100,12 @@ pub struct Metered<H> {
     grace: Duration,
 }
 
-/// The calls of a [`Metered`] server that are under way.
+/// The calls of a [`Metered`] server that are in flight.
 #[derive(Clone)]
 pub struct OpenCalls(Arc<Connection>);
 
 impl OpenCalls {
-    /// Ends them all as cancelled. Calls that come later are cancelled at once.
+    /// Ends all of them as cancelled. Calls that come later are cancelled at once.
     pub fn end_all(&self) {
         self.0.close();
     }
@@ -116,9 +118,10 @@ impl fmt::Debug for OpenCalls {
 }
 
 impl<H: ServerHandler> Metered<H> {
-    /// Meters the tool calls of a server.
+    /// Creates a server that meters the tool calls of `handler`.
     ///
-    /// A tool is registered when its name is seen first: in the server's list, or in a call.
+    /// A tool is registered when its name is first seen, in the handler's list or in a call that
+    /// [`ServerHandler::get_tool`] knows.
     pub fn new(handler: H, registry: &Registry) -> Self {
         let register = Box::new(|registry: &Registry, _: &str, spec| registry.register(spec));
         Self {
@@ -132,9 +135,10 @@ impl<H: ServerHandler> Metered<H> {
         }
     }
 
-    /// Sets how long calls may go on when nothing comes from the client any more; default 1 second.
+    /// Sets the time for which calls may go on after the client has closed its end. The default is
+    /// 1 second.
     ///
-    /// A client that closes its end may still read what it asked for. One that started the server
+    /// A client that has closed its end may still read the answers. One that started the server
     /// kills it 2 seconds later.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -147,8 +151,8 @@ impl<H: ServerHandler> Metered<H> {
         &self.handler
     }
 
-    /// Serves a connection, and ends its calls with it: when
-    /// [`waiting`](RunningService::waiting) returns, none is in flight.
+    /// Serves a connection, and ends its calls with it. When [`waiting`](RunningService::waiting)
+    /// returns, none is in flight.
     ///
     /// # Errors
     ///
@@ -165,16 +169,16 @@ impl<H: ServerHandler> Metered<H> {
         serve_server(self, transport).await
     }
 
-    /// Makes a transport end the calls of this server with its connection. [`serve`](Self::serve)
-    /// does so by itself; this is for the other ways of rmcp to serve.
+    /// Wraps a transport so that the calls of this server end with its connection.
+    /// [`serve`](Self::serve) does this by itself; this method is for rmcp's other ways to serve.
     ///
-    /// Without it a lost connection cancels the calls as well, as soon as rmcp tells their tasks:
-    /// after 5 seconds, and possibly after `waiting` returned.
+    /// Without it, a lost connection also cancels the calls, but only when rmcp cancels their
+    /// tasks: after 5 seconds, and possibly after `waiting` has returned.
     pub fn transport<T: Transport<RoleServer>>(&self, transport: T) -> MeteredTransport<T> {
         MeteredTransport::new(transport, Arc::clone(&self.connection))
     }
 
-    /// Returns what ends the calls of this server, for a host that is about to exit.
+    /// Returns a handle that ends the calls of this server, for a host that is about to exit.
     pub fn calls(&self) -> OpenCalls {
         OpenCalls(Arc::clone(&self.connection))
     }
@@ -194,7 +198,7 @@ impl<H: ServerHandler> Metered<H> {
         }
         let mut listed = self.listed.lock().await;
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
-            // What hangs or panics gives no list. The call goes on without one.
+            // A handler that hangs or panics gives no list, and the call goes on without one.
             let list = Contained::new(self.list(context));
             if let Ok(Ok(Some(names))) = timeout(LIST_EVERY, list).await {
                 self.names().follow(names.iter().map(|name| &**name));
@@ -204,7 +208,7 @@ impl<H: ServerHandler> Metered<H> {
         self.names().get(name)
     }
 
-    /// Asks the handler for the names of its tools. `None` if it does not tell, or not all.
+    /// Asks the handler for the names of its tools. `None` if it does not return all of them.
     async fn list(&self, context: &RequestContext<RoleServer>) -> Option<Vec<Cow<'static, str>>> {
         let mut names = Vec::new();
         let mut cursor = None;
@@ -222,7 +226,7 @@ impl<H: ServerHandler> Metered<H> {
         None
     }
 
-    /// Says where a call belongs.
+    /// Returns the context of a call.
     fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
         let client = context.client_info().map(|client| visible(&client.name));
         let session = http_session(context).unwrap_or_else(|| match &client {
@@ -248,7 +252,7 @@ impl<H: ServerHandler> Metered<H> {
     }
 }
 
-/// Returns the session in which a client of HTTP is.
+/// Returns the session of a client over HTTP.
 #[cfg(feature = "http")]
 fn http_session(context: &RequestContext<RoleServer>) -> Option<String> {
     let parts = context.extensions.get::<http::request::Parts>()?;
@@ -261,12 +265,13 @@ fn http_session(_: &RequestContext<RoleServer>) -> Option<String> {
     None
 }
 
-/// The error that a client gets for a panic. The panic's own message may hold a secret.
+/// Returns the error that a client gets for a panic, without the message of the panic, which may
+/// hold a secret.
 fn panicked() -> ErrorData {
     ErrorData::internal_error("the tool panicked", None)
 }
 
-/// The error of a call whose client is gone.
+/// Returns the error of a call whose client is gone.
 fn connection_lost() -> ErrorData {
     ErrorData::internal_error("the connection is closed", None)
 }
@@ -288,7 +293,7 @@ impl<H: ServerHandler> Metered<H> {
             .call()
             .context(self.call_context(&context))
             .start_owned();
-        // A child, so that a handler that cancels its token cancels nothing else.
+        // The handler gets a child token, so that cancelling it cancels nothing else.
         let cancelled = context.ct.clone();
         context.ct = cancelled.child_token();
         let token = context.ct.clone();
@@ -308,7 +313,7 @@ impl<H: ServerHandler> Metered<H> {
                 () = cancelled.cancelled(), if !is_cancelled => {
                     is_cancelled = true;
                     in_flight.end(OwnedCall::cancel);
-                    // The handler goes on, as it does without metering; rmcp drops its answer.
+                    // The handler goes on, as without metering, and rmcp drops its answer.
                 }
                 answer = answer.as_mut() => break answer,
                 () = gone.as_mut() => {
@@ -339,7 +344,7 @@ impl<H: ServerHandler> Metered<H> {
 }
 
 impl<H: ServerHandler + Clone> Clone for Metered<H> {
-    /// Makes a server for another connection.
+    /// Creates a server for another connection.
     fn clone(&self) -> Self {
         Self::new(self.handler.clone(), &self.registry).grace(self.grace)
     }

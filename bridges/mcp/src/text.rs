@@ -1,21 +1,21 @@
-//! Texts that a peer sent, and what is kept of them.
+//! Texts that a peer has sent, and the form in which they are kept.
 //!
-//! Promise: what is kept of a text of a peer's is visible and at most 256 bytes long.
+//! Guarantee: a text of a peer is kept as visible text of at most 256 bytes.
 
 use rmcp::model::{MetaObject, RequestId};
 use toolmeter::{CallContext, ToolSpec};
 
-/// The label under which a trace's parent is kept, in W3C's form.
+/// The label of the parent of a trace, in W3C's form.
 pub(crate) const TRACEPARENT: &str = "traceparent";
-/// The label under which what vendors add to a trace's parent is kept, in W3C's form.
+/// The label of the vendors' additions to the parent of a trace, in W3C's form.
 pub(crate) const TRACESTATE: &str = "tracestate";
 
-/// Makes a text visible and cuts it to 256 bytes.
+/// Escapes the invisible characters of a text, and cuts it to 256 bytes.
 pub(crate) fn visible(text: &str) -> String {
     ToolSpec::lossy(text).name().to_owned()
 }
 
-/// Shows a request's id, which may be a text.
+/// Returns the id of a request as a text, escaped and cut.
 pub(crate) fn request_id(id: &RequestId) -> String {
     match id {
         RequestId::Number(number) => number.to_string(),
@@ -23,7 +23,7 @@ pub(crate) fn request_id(id: &RequestId) -> String {
     }
 }
 
-/// Labels a call with the trace context of its request, if it has one that is well formed.
+/// Labels a call with the trace context of its request, if there is one and it is well formed.
 pub(crate) fn with_trace(context: CallContext, meta: &MetaObject) -> CallContext {
     let Some(parent) = meta.get_traceparent().filter(|text| is_traceparent(text)) else {
         return context;
@@ -35,8 +35,8 @@ pub(crate) fn with_trace(context: CallContext, meta: &MetaObject) -> CallContext
     }
 }
 
-/// Returns whether it is the `traceparent` of version 00, or begins as one of a later version has
-/// to: lower-case hexadecimal digits, and neither id all zero.
+/// Returns whether a text is a `traceparent` of version 00, or begins as one of a later version has
+/// to. Its digits are hexadecimal and in lower case, and neither id is all zeros.
 pub(crate) fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.splitn(5, '-').collect();
     let [version, trace, span, flags, rest @ ..] = &*parts else {
@@ -60,7 +60,7 @@ pub(crate) fn is_traceparent(text: &str) -> bool {
         && is_hex(flags, 2)
 }
 
-/// Returns whether it is a `tracestate` that a label can hold as a whole.
+/// Returns whether a text may be a `tracestate`, and fits into a label as a whole.
 fn is_tracestate(text: &str) -> bool {
     (1..=CallContext::MAX_LABEL_BYTES).contains(&text.len())
         && text

@@ -1,10 +1,10 @@
 //! Trace context in `params._meta`, in the form of W3C.
 //!
-//! Without the feature `opentelemetry` what the host put there is sent as it is.
+//! Without the feature `opentelemetry`, only the trace context that the host has written is sent.
 
 use rmcp::model::CallToolRequestParams;
 
-/// Writes the span that is current into the call, unless the host wrote one.
+/// Writes the current span into the call, unless the host has written one.
 #[cfg(feature = "opentelemetry")]
 pub(crate) fn inject(params: &mut CallToolRequestParams) {
     use opentelemetry::trace::TraceContextExt;
@@ -30,11 +30,11 @@ pub(crate) fn inject(params: &mut CallToolRequestParams) {
 #[cfg(not(feature = "opentelemetry"))]
 pub(crate) fn inject(_: &mut CallToolRequestParams) {}
 
-/// Makes the span of a call a child of the one that the client sent; for
+/// Makes the span of a call a child of the span that the client sent, as a function for
 /// `toolmeter_tracing::ToolSpans::on_open`.
 ///
 /// It reads the labels `traceparent` and `tracestate` of the call, which [`Metered`](crate::Metered)
-/// sets. A call without them keeps the parent that it has.
+/// sets. A call without them keeps its parent.
 #[cfg(feature = "opentelemetry")]
 pub fn remote_parent(span: &tracing::Span, call: &toolmeter::CallBegin<'_>) {
     use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
@@ -61,7 +61,7 @@ pub fn remote_parent(span: &tracing::Span, call: &toolmeter::CallBegin<'_>) {
     let remote = SpanContext::new(trace, id, TraceFlags::new(flags & 1), true, state);
     if remote.is_valid() {
         let context = opentelemetry::Context::new().with_remote_span_context(remote);
-        // It fails only where no subscriber exports the span.
+        // It fails only if no subscriber exports the span.
         let _ = span.set_parent(context);
     }
 }

@@ -1,4 +1,4 @@
-//! A transport that notes when its connection is gone.
+//! A transport that ends the calls of its server with its connection.
 
 use crate::live::Connection;
 use rmcp::RoleServer;

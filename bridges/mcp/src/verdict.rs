@@ -1,9 +1,9 @@
-//! The verdict on a call of MCP, from rmcp's types.
+//! The verdict on an MCP call, from rmcp's types.
 //!
-//! Owns [`verdict`], the rule for [`CallBuilder::classify`](toolmeter::CallBuilder::classify), and
-//! [`ByMcp`], which gives the same to what judges by type. Promise: servers, clients and the host's
-//! own calls are judged by these rules and no others, so that both ends of a connection count the
-//! same.
+//! [`verdict`] is the rule for [`CallBuilder::classify`](toolmeter::CallBuilder::classify), and
+//! [`ByMcp`] is the same for functions that judge by type. Servers, clients and the host's own
+//! calls are judged by these rules only, so that both ends of a connection count an answer in the
+//! same way.
 
 use rmcp::ErrorData;
 use rmcp::ServiceError;
@@ -20,23 +20,23 @@ mod sealed {
 /// | | outcome |
 /// | --- | --- |
 /// | an answer without `isError`, a request for input, a task | success |
-/// | an answer with `isError` | `tool_error`; `invalid_args` or `not_found` where an SDK words it so |
+/// | an answer with `isError` | `tool_error`; `invalid_args` or `not_found` if its text is that of an SDK |
 /// | an error of JSON-RPC | by its code, as [`Verdict::json_rpc_error`]; -32602 that names an unknown tool is `not_found` |
 /// | no answer within the limit | `timeout` |
 /// | the connection is lost, or nothing could be sent | `network` |
 /// | cancelled | cancelled |
-/// | an answer to something else, too many rounds of input | `provider` |
+/// | an answer of an unexpected type, too many rounds of input | `provider` |
 pub trait McpResult: sealed::Sealed {
     /// Judges the result.
     fn verdict(&self) -> Verdict;
 
-    /// Returns whether it is a success that needs no judging.
+    /// Returns whether the result is known to be a success, so that it is not judged any further.
     fn is_plain_success(&self) -> bool {
         false
     }
 }
 
-/// Judges what rmcp gave at the end of a call; see [`McpResult`].
+/// Judges the result of a call in rmcp; see [`McpResult`].
 ///
 /// # Examples
 ///
@@ -63,8 +63,8 @@ pub fn verdict<R: McpResult>(result: &R) -> Verdict {
 
 /// A result of rmcp that [`run_async`](toolmeter::ToolHandle::run_async) judges by its type.
 ///
-/// `Result<CallToolResult, ServiceError>` itself implements [`Classify`] as every result does, by
-/// which `Ok` is a success whatever it holds.
+/// `Result<CallToolResult, ServiceError>` itself implements [`Classify`] as every result does: each
+/// `Ok` is a success, whatever it holds.
 ///
 /// # Examples
 ///
@@ -182,7 +182,7 @@ fn reported(text: &str) -> Verdict {
     if is_unknown_tool(text) {
         return Verdict::failure(ErrorKind::NotFound).because(text);
     }
-    // The Python SDK, of arguments that do not fit the tool's schema.
+    // The Python SDK writes this if the arguments do not fit the tool's schema.
     if text.starts_with("Input validation error:") {
         return Verdict::failure(ErrorKind::InvalidArgs).because(text);
     }
@@ -205,14 +205,14 @@ pub(crate) fn of_json(answer: &Value) -> Verdict {
     }
 }
 
-/// Returns whether a text is what an SDK, or the specification, says of a tool that the server does
-/// not have.
+/// Returns whether a text is the message of an SDK or of the specification for a tool that the
+/// server does not have.
 fn is_unknown_tool(text: &str) -> bool {
     let text = text
         .strip_prefix("MCP error -32602:")
         .unwrap_or(text)
         .trim();
-    // The TypeScript SDK, rmcp, and the specification with the Python SDK.
+    // The texts of the TypeScript SDK, of rmcp, and of the specification and the Python SDK.
     (text.starts_with("Tool ") && text.ends_with(" not found"))
         || text == "tool not found"
         || text.starts_with("Unknown tool: ")
@@ -233,7 +233,7 @@ mod tests {
         CallToolResult::error(vec![ContentBlock::text(text)])
     }
 
-    /// Real answers of servers, in both forms of an answer.
+    /// Checks real answers of servers, as values of rmcp and as JSON.
     #[test]
     fn answers_are_judged_by_how_sdks_word_them() {
         for (text, kind) in [

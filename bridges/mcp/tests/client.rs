@@ -39,7 +39,7 @@ async fn each_way_to_fail_is_counted() {
     }
     let late = peer.call_tool(call("hang")).within(Duration::from_secs(3));
     assert!(matches!(late.await, Err(ServiceError::Timeout { .. })));
-    // Dropped before its end.
+    // This call is dropped before its end.
     let hangs = tokio::time::timeout(Duration::from_secs(1), peer.call_tool(call("hang")));
     assert!(hangs.await.is_err());
     let metrics = registry.metrics();
@@ -127,7 +127,7 @@ async fn a_list_that_changes_is_followed_and_counts_stay() {
     until(|| registry.get("ok").is_some()).await;
     peer.call_tool(call("ok")).await.unwrap();
     assert_eq!(registry.metrics().tools["ok"].success(), 2);
-    // The tools go with the client.
+    // The tools are retired when the client is dropped.
     drop((peer, client));
     until(|| registry.get("ok").is_none()).await;
     assert_eq!(registry.metrics().tools["ok"].success(), 2);

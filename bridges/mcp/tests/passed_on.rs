@@ -1,10 +1,10 @@
-//! Every method of rmcp's handlers is passed on: a method with a default that is forgotten would
-//! compile, and answer something else than the handler does.
+//! A check that every method of rmcp's handlers is passed on. Without one that has a default, the
+//! crate would compile, but the default would answer instead of the handler.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The source of the rmcp that is compiled.
+/// Returns the folder of the rmcp that is compiled.
 fn rmcp() -> PathBuf {
     let cargo = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO"))
@@ -20,7 +20,7 @@ fn rmcp() -> PathBuf {
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .unwrap();
-    // Without what other platforms need, which is not on this machine.
+    // Packages for other platforms are left out, since they may not be on this machine.
     let metadata = cargo(&[
         "metadata",
         "--format-version",
@@ -40,7 +40,7 @@ fn rmcp() -> PathBuf {
     path
 }
 
-/// The names of the methods that a macro of rmcp's declares.
+/// Returns the names of the methods that a macro of rmcp declares.
 fn methods(file: &str, declared_by: &str) -> Vec<String> {
     let source = std::fs::read_to_string(rmcp().join(file)).unwrap();
     let start = source.find(&format!("macro_rules! {declared_by}")).unwrap();
@@ -53,7 +53,7 @@ fn methods(file: &str, declared_by: &str) -> Vec<String> {
         .collect()
 }
 
-/// The methods that the metered handler does not pass on.
+/// Returns the methods that the metered handler does not pass on.
 fn forgotten(ours: &str, methods: &[String]) -> Vec<String> {
     let listed = ours.split_once("    handed_on! {").unwrap().1;
     let is_passed_on = |name: &str| {
@@ -69,7 +69,7 @@ fn a_server_passes_on_every_method() {
     let methods = methods("src/handler/server.rs", "server_handler_methods");
     assert!(methods.len() > 30, "{methods:?}");
     let forgotten = forgotten(include_str!("../src/server/handler.rs"), &methods);
-    // It is metered, and passed on from there.
+    // `call_tool` is metered in another file, and passed on there.
     assert_eq!(forgotten, ["call_tool"]);
     assert!(include_str!("../src/server.rs").contains("self.handler.call_tool(request, context)"));
 }

@@ -1,4 +1,4 @@
-//! The programs, started as processes.
+//! Tests of the example programs, as processes.
 
 #![cfg(unix)]
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Where cargo put an example of this crate.
+/// Returns the path of an example of this crate, which cargo builds with the tests.
 fn program(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -82,7 +82,7 @@ fn served(folder: &str, snapshot: &str) -> Child {
     input
         .write_all(request(99, "slow", r#"{"ms":600000}"#).as_bytes())
         .unwrap();
-    // It hangs when the snapshot says so.
+    // The snapshot shows when the call is in flight.
     until("the call in flight", || {
         std::fs::read_to_string(snapshot).is_ok_and(|json| json.contains("\"in_flight\":1"))
     });
@@ -208,7 +208,7 @@ fn a_host_calls_the_tools_of_several_servers_by_a_plan() {
     assert!(told.contains("files/read"), "{told}");
 }
 
-/// Waits for something that another process does.
+/// Waits until `holds` returns true, at most for a minute.
 fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
@@ -217,7 +217,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Starts a host with one server, a line of shell.
+/// Starts a host with one server, which is a line of shell.
 fn hosted(options: &[&str], script: &str) -> Child {
     Command::new(program("mcp_host"))
         .args(options)
@@ -228,8 +228,8 @@ fn hosted(options: &[&str], script: &str) -> Child {
         .unwrap()
 }
 
-/// Waits until a host and all that it started have ended. Returns its status and what was written to
-/// stderr, which its servers share: it ends when no process has it open.
+/// Waits until a host and all processes that it started have ended. Returns its status, and the text
+/// on stderr, which its servers share and which ends when no process has it open.
 fn ended(mut host: Child) -> (ExitStatus, String) {
     let mut stderr = host.stderr.take().unwrap();
     let reader = std::thread::spawn(move || {
@@ -243,7 +243,7 @@ fn ended(mut host: Child) -> (ExitStatus, String) {
     (host.wait().unwrap(), reader.join().unwrap())
 }
 
-/// Ends a host by SIGTERM and returns what was written to stderr.
+/// Ends a host by SIGTERM, and returns the text on stderr.
 fn terminated(host: Child) -> String {
     let kill = Command::new("kill").arg(host.id().to_string()).status();
     assert!(kill.unwrap().success());
@@ -288,8 +288,9 @@ fn a_host_sums_up_at_sigterm_within_its_plan() {
     assert!(told.contains("server_1/slow"), "{told}");
 }
 
-/// Returns a line of shell that serves the folder and then, when its input has ended, neither ends
-/// itself nor what it started; both end with the folder, if a test fails. `first` comes first.
+/// Returns a line of shell that runs `first`, serves the folder, and runs on after its input has
+/// ended, together with a process that it started. If a test fails, both end when the folder is
+/// removed.
 fn endless(folder: &Path, first: &str) -> String {
     let server = program("mcp_server");
     let (server, folder) = (server.display(), folder.display());
@@ -297,7 +298,7 @@ fn endless(folder: &Path, first: &str) -> String {
     format!("{first}; ({wait}) & '{server}' '{folder}'; {wait}")
 }
 
-/// Waits until a host has made the calls of its plan, of which there are none.
+/// Waits until a host has reached the end of its plan, which is empty.
 fn planned(host: &mut Child) {
     let mut line = String::new();
     let mut output = BufReader::new(host.stdout.take().unwrap());

@@ -56,7 +56,7 @@ async fn each_way_to_end_is_counted_and_answered_as_without_metering() {
     server.waiting().await.unwrap();
 }
 
-/// The tool's panic is its own: the client is told, and the server goes on.
+/// A panic of a tool is reported to the client, and the server goes on.
 #[tokio::test]
 async fn a_panic_is_counted_and_answered() {
     let registry = registry();
@@ -89,7 +89,7 @@ async fn a_panic_by_an_unknown_name_is_answered_too() {
     assert_eq!(registry.metrics().unknown_tool_calls, 1);
 }
 
-/// Counted at once, once, and the handler goes on as it would without metering.
+/// The call is counted at once and only once, and the handler goes on as it would without metering.
 #[tokio::test]
 async fn the_protocol_cancels_a_call() {
     let registry = registry();
@@ -108,7 +108,8 @@ async fn the_protocol_cancels_a_call() {
     assert_eq!(counts(&registry.metrics(), "stubborn"), (0, 0, 1, 0));
 }
 
-/// The clock of the runtime stands, and goes on where all wait: no test of these waits really.
+/// The runtime's clock is paused and advances when all tasks wait, so the test does not wait for
+/// real time.
 #[tokio::test(start_paused = true)]
 async fn a_lost_connection_ends_what_is_in_flight_before_waiting_returns() {
     let registry = registry();
@@ -157,7 +158,7 @@ async fn a_host_that_exits_ends_what_is_in_flight_at_once() {
     seen.begun.notified().await;
     server.service().calls().end_all();
     assert_eq!(counts(&registry.metrics(), "hang"), (0, 0, 1, 0));
-    // Nothing begins after that.
+    // No call begins after that.
     assert!(client.call_tool(call("ok")).await.is_err());
     assert_eq!(counts(&registry.metrics(), "ok"), (0, 0, 1, 0));
 }
@@ -170,7 +171,7 @@ const OPENING: &str = concat!(
     "\n",
 );
 
-/// `printf '...' | server`: the input ends before the answer is written.
+/// The input ends before the answer is written, as in `printf '...' | server`.
 #[tokio::test(start_paused = true)]
 async fn a_call_may_end_within_the_time_of_grace() {
     for (grace, answered) in [
@@ -255,7 +256,7 @@ async fn a_call_has_the_clients_session_and_request() {
     assert_eq!(second.label_value("traceparent"), None);
 }
 
-/// The head of a request, which a server over HTTP adds to it.
+/// Tests with the head of an HTTP request, which rmcp's server over HTTP adds to each message.
 #[cfg(feature = "http")]
 mod over_http {
     use super::*;
@@ -331,7 +332,8 @@ mod over_http {
     }
 }
 
-/// The list is asked for once, whatever a client calls, and registers what it has.
+/// The handler is asked for its list once, whatever a client calls, and the tools of the list are
+/// registered.
 #[tokio::test(start_paused = true)]
 async fn hostile_clients_register_nothing_and_cost_one_listing() {
     let registry = registry();
@@ -379,7 +381,7 @@ async fn hostile_clients_register_nothing_and_cost_one_listing() {
         (metrics.unknown_tool_calls, metrics.tools.len()),
         (200, NAMES.len())
     );
-    // Four pages.
+    // The list has four pages.
     assert_eq!(seen.listings.load(Ordering::Relaxed), 4);
     drop((read, write));
     server.waiting().await.unwrap();
@@ -393,7 +395,7 @@ async fn a_list_that_changes_is_followed() {
     tools.set_names(["one"]);
     client.call_tool(call("one")).await.unwrap();
     tools.set_names(["two"]);
-    // Unknown for a second at most, if the client does not ask for the list.
+    // If the client does not ask for the list, a new tool is unknown for at most a second.
     client.call_tool(call("two")).await.unwrap();
     assert_eq!(registry.metrics().unknown_tool_calls, 1);
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -428,7 +430,8 @@ async fn without_room_for_a_tool_its_calls_are_unknown_and_answered() {
     );
 }
 
-/// One value of `Metered` for each connection: the end of one ends no call of another.
+/// Each connection has a `Metered` of its own, and the end of one connection ends no call of
+/// another.
 #[tokio::test(start_paused = true)]
 async fn a_clone_serves_another_connection() {
     let registry = registry();

@@ -7,7 +7,7 @@ use support::{Tools, call, connect, serve_plain};
 use toolmeter::{CallBegin, CallContext, CallEnd, ErrorKind, Instrument, Outcome, Registry, Scope};
 use toolmeter_mcp::{Metered, MeteredClient};
 
-/// A hook that keeps what it is told of calls that did not begin.
+/// A hook that keeps the calls that were refused.
 #[derive(Clone, Default)]
 struct Refused(Arc<Mutex<Vec<Call>>>);
 

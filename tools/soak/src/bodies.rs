@@ -106,7 +106,7 @@ pub(crate) fn come_and_go(
             counts.did(Did::Registered);
             call(host, &handle, place, &mut counts);
             if step.is_multiple_of(3) {
-                // What is refused is dropped at once.
+                // A refused tool is dropped at once.
                 let refused = host.registry.register_tool(body());
                 assert!(matches!(refused, Err(RegisterError::Duplicate { .. })));
             }

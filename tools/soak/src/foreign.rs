@@ -128,7 +128,7 @@ pub(crate) struct Foreign {
 pub(crate) struct Ledger {
     /// Its calls.
     pub(crate) counts: Counts,
-    /// What its resets returned.
+    /// The sum of what its resets returned.
     pub(crate) resets: Counts,
 }
 

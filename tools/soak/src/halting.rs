@@ -190,7 +190,7 @@ impl Halted {
         match polled {
             Poll::Ready(Ok(batch)) => Ok(batch),
             Poll::Ready(Err(_)) => Err(RecvTimeoutError::Disconnected),
-            // What was queued when it gave up is still there.
+            // The events that were queued when it gave up are still there.
             Poll::Pending => from.recv_timeout(LOOK),
         }
     }

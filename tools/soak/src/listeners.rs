@@ -141,7 +141,7 @@ pub(crate) struct Heard {
     pub(crate) errors: [[u64; ErrorKind::COUNT]; TOOLS],
     /// Events of retries.
     pub(crate) retries: u64,
-    /// Events that it was told it lost.
+    /// The events that were reported to it as lost.
     pub(crate) told_lost: u64,
     /// Events older than the newest of an earlier batch.
     pub(crate) late: u64,

@@ -168,7 +168,7 @@ impl Report {
         }
     }
 
-    /// Returns what is wrong, one line each.
+    /// Returns the errors, one line each.
     fn errors(&self) -> Vec<String> {
         let checks = self.checks.iter().filter(|check| !check.agrees());
         let mut errors: Vec<_> = checks

@@ -47,7 +47,7 @@ pub(crate) struct Counted {
 pub(crate) struct Others {
     /// The expected counts of their calls.
     pub(crate) counts: Counts,
-    /// What their resets returned.
+    /// The sum of what their resets returned.
     pub(crate) resets: Counts,
 }
 

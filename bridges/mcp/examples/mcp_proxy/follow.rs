@@ -45,8 +45,8 @@ pub(crate) struct Tally {
     pub(crate) progress: u64,
     /// Answers to calls that had been cancelled before.
     pub(crate) late: u64,
-    /// Calls without an id that could be followed, or beyond [`CALL_LIMIT`], and messages of lines
-    /// that hold too many.
+    /// Calls without an id that could be followed, or beyond [`CALL_LIMIT`], and the messages and
+    /// names of tools beyond the limit of a line.
     pub(crate) not_followed: u64,
 }
 
@@ -71,8 +71,8 @@ pub(crate) struct Follower {
     calls: HashMap<Id, InFlight>,
     /// The progress tokens of calls in flight.
     tokens: HashMap<Id, Id>,
-    /// The ids of cancelled calls, whose answers may still arrive; after cancellations by the
-    /// client at most [`CALL_LIMIT`].
+    /// The ids of cancelled calls, whose answers may still arrive; at most [`CALL_LIMIT`] until the
+    /// client has gone.
     cancelled: HashMap<Id, ()>,
     is_listed: bool,
     is_closed: bool,
@@ -244,7 +244,7 @@ impl Follower {
     }
 }
 
-/// Classifies an answer by the rules that hold for metered servers and clients, too.
+/// Judges an answer by the same rules as metered servers and clients do.
 fn judge(answer: Answer) -> Verdict {
     match answer {
         Answer::Result {

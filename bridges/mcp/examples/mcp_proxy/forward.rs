@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The size of the buffer: the capacity of a pipe on Linux.
 const BUFFER: usize = 64 << 10;
 
-/// The least number of bytes whose beginning, up to the first newline, is passed on before they are
-/// seen. The reader copies it meanwhile, which saves more than the additional system call costs.
+/// The least length of a read whose first line is passed on, up to its newline, before it is seen.
+/// The reader copies it meanwhile, which saves more than the additional system call costs.
 const LARGE: usize = 8 << 10;
 
 /// The reason why no more bytes are passed on.

@@ -45,7 +45,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => Err(error),
     };
     match done {
-        // Other threads may still be reading, so the process exits here, with the server's status.
+        // The server's status is an `i32`, which no `ExitCode` is made from.
         Ok(status) => std::process::exit(status),
         Err(error) => {
             eprintln!("mcp_proxy: {error}");

@@ -1,18 +1,18 @@
-//! The server's process between both directions, and in what order things end.
+//! The server's process, and the order in which the directions and the process end.
 //!
-//! | what happens | what is done |
+//! | event | reaction |
 //! | --- | --- |
 //! | the client closes its end | the server's standard input is closed; after [`GRACE`], calls in flight are cancelled and the table is written |
 //! | the server closes its standard output | calls in flight end, and the client's end is closed |
 //! | the client reads no more | calls in flight are cancelled, and the server's end is closed |
 //! | the server reads no more | the client's end is closed |
-//! | a signal | it is passed on; the rest is as if the client had closed |
-//! | the server has ended, and what it wrote has passed | the table is written, and the proxy ends with its status |
+//! | a signal | it is passed on; after [`GRACE`], calls in flight are cancelled and the table is written |
+//! | the server has ended, and its output has been passed on, or a signal arrives | the table is written, and the proxy ends with the server's status |
 //!
 //! # Orderings
 //!
-//! A request is followed before it is passed on, and an answer before the client has it. So what one
-//! side knows was counted before, and no end is seen before its start.
+//! A request is followed before the server has it as a whole, and an answer before the client has
+//! it. So each call that a side knows of has been counted, and no end is seen before its start.
 
 use crate::args::Args;
 use crate::follow::{Follower, From, Session};
@@ -33,17 +33,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::Registry;
 
-/// The longest time that the server may run on after its client has left, until the table is written:
-/// clients kill it two seconds after they left.
+/// The longest time that the server may run on after its client has left until the table is written.
+/// It is less than the two seconds after which clients kill a server.
 const GRACE: Duration = Duration::from_secs(1);
 
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
-/// A message from a thread to the one that waits.
+/// A message to the thread that waits.
 enum News {
-    /// The client will send no more.
+    /// The client sends no more.
     ClientLeft,
-    /// The server will say no more.
+    /// The server's output has ended, or the client reads it no more.
     ServerDone,
     Exited(io::Result<ExitStatus>),
     Signal(i32),
@@ -52,16 +52,16 @@ enum News {
 /// The state that the threads share.
 struct Shared {
     session: Session,
-    /// Set if the client left before the server did. Written and read by threads that also take
-    /// the session's lock, or that only write a table; relaxed does.
+    /// Set if the client left before the server did. Relaxed ordering suffices: the threads that
+    /// read it also take the session's lock, or only write the table.
     client_left: AtomicBool,
 }
 
-/// Runs the server and returns the status to exit with.
+/// Runs the server, and returns the exit status of the proxy.
 ///
 /// # Errors
 ///
-/// One line, if it cannot be started.
+/// A message of one line, if the server cannot be started.
 pub(crate) fn run(args: &Args) -> Result<i32, String> {
     let registry = Registry::new();
     let mut file = args.snapshot.as_deref().map(SnapshotFile::new);
@@ -120,7 +120,7 @@ fn start(
     let (Some(input), Some(output)) = (server.stdin.take(), server.stdout.take()) else {
         return Err("the server has no standard input or output".into());
     };
-    // `/dev/null` takes the place of an end that is closed.
+    // `/dev/null` takes the place of standard input or output when it is closed.
     let null = || File::options().read(true).write(true).open("/dev/null");
     let ends = null().and_then(|first| Ok((first, null()?)));
     let (no_input, no_output) = ends.map_err(|error| format!("cannot open /dev/null: {error}"))?;
@@ -176,7 +176,7 @@ fn start(
     Ok(news)
 }
 
-/// Waits for the end, and writes what there is to say.
+/// The thread that waits for the end, and writes the snapshots and the table.
 struct Watch {
     shared: Arc<Shared>,
     registry: Registry,
@@ -187,7 +187,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Returns the server's status; none if it runs on, or cannot be told.
+    /// Waits for the end, and returns the server's status; `None` if it is unknown.
     fn until_it_ends(&mut self, news: &Receiver<News>, pid: Pid) -> Option<ExitStatus> {
         let mut status = None;
         let (mut is_done, mut has_exited) = (false, false);
@@ -210,7 +210,7 @@ impl Watch {
                     has_exited = true;
                     status = result.ok();
                 }
-                // What the server wrote may be in a pipe that another process keeps open.
+                // The server's output may stay open in another process.
                 Ok(News::Signal(_)) if has_exited => break,
                 Ok(News::Signal(signal)) => {
                     if let Some(signal) = Signal::from_named_raw(signal) {
@@ -242,12 +242,12 @@ impl Watch {
         if let Some(file) = &mut self.file
             && let Err(error) = file.write(&self.registry.totals())
         {
-            // Not fatal: what passes is of more use than what is counted.
+            // It is not fatal: passing on is more important than counting.
             let _unread = writeln!(io::stderr(), "mcp_proxy: {error}");
         }
     }
 
-    /// Writes the table, unless the one before says the same, and the snapshot.
+    /// Writes the snapshot, and the table unless it is the same as the last one.
     fn write_summary(&mut self, state: &str) {
         self.write_snapshot();
         let snapshot = self.registry.totals();

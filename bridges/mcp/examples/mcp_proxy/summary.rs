@@ -1,14 +1,14 @@
-//! The summary that is written at the end.
+//! The summary at the end.
 
 use crate::follow::{Seen, Tally};
 use std::fmt::Write as _;
 use toolmeter::Snapshot;
 
-/// Returns the table, and what else was seen.
+/// Returns the table, followed by lines on the other messages.
 pub(crate) fn summary(command: &str, state: &str, snapshot: &Snapshot, tally: &Tally) -> String {
     let mut text = format!("mcp_proxy: {command}: {state}\n{snapshot}\n");
     let mut say = |line: std::fmt::Arguments<'_>| {
-        // A String takes everything.
+        // Writing to a `String` never fails.
         let _infallible = writeln!(text, "mcp_proxy: {line}");
     };
     for (side, seen) in [("client", tally.client), ("server", tally.server)] {

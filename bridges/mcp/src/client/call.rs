@@ -33,20 +33,21 @@ impl<'a> PeerCall<'a> {
         }
     }
 
-    /// Sets which attempt the call is, counted from 1.
+    /// Sets the number of the attempt, counted from 1.
     pub fn attempt(mut self, attempt: u16) -> Self {
         self.attempt = attempt;
         self
     }
 
-    /// Sets the host's own names for the call. The names of the server and of its tool are added
-    /// as labels: `mcp.server` and `gen_ai.tool.name`.
+    /// Sets the host's context of the call. The names of the server and of its tool are added as
+    /// the labels `mcp.server` and `gen_ai.tool.name`.
     pub fn context(mut self, context: CallContext) -> Self {
         self.context = Some(context);
         self
     }
 
-    /// Limits how long the call may take. The server is told that it is cancelled then.
+    /// Sets the time limit of the call. When it has passed, the server is told that the call is
+    /// cancelled.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self

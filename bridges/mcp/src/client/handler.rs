@@ -1,4 +1,5 @@
-//! The methods of rmcp's client, of which only changes of the list of tools are followed here.
+//! The methods of rmcp's client. Changes of the list of tools are followed; all others are only
+//! passed on.
 
 use super::MeteredClient;
 use crate::hand_on::handed_on;

@@ -8,12 +8,12 @@ use serde_json::Value;
 use std::sync::Weak;
 use toolmeter::{ErrorKind, Invocation, Outcome, Tool, ToolError, ToolFuture, ToolSpec, Verdict};
 
-/// A tool of a server, for calls by name.
+/// A tool of a server that is called by name.
 pub(super) struct Remote {
-    /// The server's name for it.
+    /// The server's name for the tool.
     pub(super) name: Box<str>,
     pub(super) spec: ToolSpec,
-    /// Weak, since it is the registry that owns this.
+    /// A weak reference, since the registry owns the tool.
     pub(super) server: Weak<Inner>,
 }
 
@@ -34,7 +34,7 @@ impl Tool for Remote {
                 Value::Null => None,
                 Value::Object(arguments) => Some(arguments),
                 _ => {
-                    let why = "the arguments of a tool of MCP are an object";
+                    let why = "the arguments of an MCP tool have to be an object";
                     return Err(ToolError::new(ErrorKind::InvalidArgs, why));
                 }
             };
@@ -50,7 +50,7 @@ impl Tool for Remote {
     }
 }
 
-/// Makes a tool's error of one of the protocol.
+/// Converts an error of the protocol to one of a tool.
 fn tool_error(error: &ServiceError) -> ToolError {
     let verdict = error.verdict();
     let message = verdict.message().unwrap_or_default();

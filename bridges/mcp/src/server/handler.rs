@@ -1,4 +1,5 @@
-//! The methods of rmcp's server, of which only calls and lists of tools are metered.
+//! The methods of rmcp's server. Calls and lists of tools are followed; all others are only passed
+//! on.
 
 use super::Metered;
 use crate::hand_on::handed_on;

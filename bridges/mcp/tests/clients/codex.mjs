@@ -1,5 +1,5 @@
-// `codex exec` against a model on loopback that asks for calls of mcp_server, directly and through
-// the proxy.
+// Runs `codex exec` with a model on loopback that asks for calls of mcp_server, directly and
+// through the proxy.
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -10,7 +10,7 @@ const files = join(folder, "files");
 mkdirSync(files);
 writeFileSync(join(files, "a.txt"), "one\ntwo\n");
 
-/** What the model asks for, one call a turn. */
+/** The calls that the model asks for, one a turn. */
 const plan = [
   ["list", { path: "." }],
   ["read", { path: "a.txt" }],
@@ -20,7 +20,7 @@ const plan = [
   ["hash", { path: "a.txt" }],
 ];
 
-/** A model that follows the plan; it keeps what it was sent. */
+/** Starts a model that follows the plan, and keeps the requests that it gets. */
 function model() {
   const requests = [];
   const server = createServer((request, response) => {
@@ -64,7 +64,7 @@ function model() {
   });
 }
 
-/** How this version of Codex offers a tool of an MCP server to the model. */
+/** Returns the name by which this version of Codex offers a tool of the server to the model. */
 function named(name, request) {
   for (const tool of request.tools) {
     if (tool.type === "namespace" && tool.tools?.some((inner) => inner.name === name)) {
@@ -112,7 +112,7 @@ args = ${JSON.stringify(command.slice(1))}
   const calls = events.filter(
     ({ type, item }) => type === "item.completed" && item.type === "mcp_tool_call",
   );
-  // The client's own counts, by what it says of each call.
+  // The client's own counts, from its event for each call.
   const own = {};
   for (const { item } of calls) {
     const tool = (own[item.tool] ??= { success: 0, failures: {}, cancelled: 0, in_flight: 0 });
@@ -135,4 +135,4 @@ assert.deepEqual(alone.read, {
   cancelled: 0,
   in_flight: 0,
 });
-console.log(`codex: ${plan.length} calls, directly and through the proxy: the registry's are its own`);
+console.log(`codex: ${plan.length} calls, directly and through the proxy: the counts are the client's own`);

@@ -1,4 +1,4 @@
-// The reference server behind the proxy and without it: the same messages, as sets by id.
+// Compares the messages of the reference server behind the proxy and without it, as sets by id.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Lines, all, everything, folder, proxied, read, until } from "./lib.mjs";
@@ -21,7 +21,7 @@ async function session(command) {
     call(9, "no-such-tool"),
     call("long", "trigger-long-running-operation", { duration: 0.4, steps: 4 }),
   ]);
-  // Cancelled when its first progress was heard, so never answered.
+  // It is cancelled after its first progress, so it is never answered.
   const never = assert.rejects(
     call("cancelled", "trigger-long-running-operation", { duration: 2, steps: 20 }),
     /ended before it answered/,
@@ -32,13 +32,13 @@ async function session(command) {
   client.say({ method: "notifications/cancelled", params: { requestId: "cancelled" } });
   await client.ask("last", "ping");
   const heard = client.heard.slice();
-  // 4 MB in one line, there and back.
+  // One line of 4 MB in both directions.
   const long = "x".repeat(4 << 20);
   const echoed = await call("big", "echo", { message: long });
   assert.equal(echoed.result.content[0].text, `Echo: ${long}`);
   await client.end();
   await never;
-  // Of the one that was cancelled, how far it got depends on the time.
+  // The progress of the cancelled call depends on the time, so it is not compared.
   const sets = {};
   for (const line of heard.filter((line) => !progress("cancelled")(line))) {
     const message = JSON.parse(line);

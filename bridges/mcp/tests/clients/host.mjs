@@ -1,6 +1,7 @@
-// mcp_host with two reference servers at once: each tool that they list, the long-running one with
-// its progress, cancelled, beyond its limit, and with its server killed. What each call must count as
-// is derived from what the server answers to a client of lines, and from the plan.
+// Runs mcp_host with two reference servers at once. It calls each tool that they list, and the
+// long-running one also so that it is cancelled, exceeds its limit, and loses its server. The
+// expected count of each call is derived from the server's answer to a client of lines, and from the
+// plan.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +10,7 @@ import { Lines, all, counts, everything, example, folder, read, run, until } fro
 const servers = ["server_1", "server_2"];
 const long = "trigger-long-running-operation";
 
-/** Arguments with which each tool needs no network. */
+/** Arguments for each tool, with which it needs no network. */
 const given = {
   echo: { message: "hello" },
   "get-annotated-message": { messageType: "error", includeImage: true },
@@ -32,7 +33,7 @@ const given = {
   "trigger-url-elicitation": { url: "https://example.invalid/" },
 };
 
-/** Capabilities that mcp_host does not have, for which the server has further tools. */
+/** Capabilities that mcp_host does not have, and for which the server offers further tools. */
 const capable = {
   roots: {},
   sampling: {},
@@ -40,7 +41,7 @@ const capable = {
   tasks: { requests: { sampling: { createMessage: {} }, elicitation: { create: {} } } },
 };
 
-/** Connects to a server, uses it, and kills it: one that logs does not end by itself. */
+/** Connects to a server, uses it, and kills it, since one that logs does not end by itself. */
 async function connected(capabilities, use) {
   const client = new Lines(everything);
   try {
@@ -54,25 +55,25 @@ async function connected(capabilities, use) {
 
 const names = async (client) => (await client.ask("list", "tools/list")).result.tools.map(({ name }) => name);
 
-/** What an answer to a call counts as. */
+/** Returns the outcome as which an answer to a call is counted. */
 function kind({ result, error }) {
   if (error === undefined && result.isError !== true) return "success";
   const text = error?.message ?? result.content[0].text;
   if (/^MCP error -32602: Tool .* not found$/.test(text)) return "unknown";
   if (text.startsWith("MCP error -32602: Input validation error")) return "invalid_args";
-  // A tool that is a task and nothing else does not have the method of a plain call.
+  // A tool that can only be called as a task refuses a plain call.
   if (text.startsWith("MCP error -32601: ")) return "not_found";
   return "tool_error";
 }
 
-/** The steps of a plan, and the counts that they must lead to. */
+/** The steps of a plan, and the counts that they must result in. */
 class Plan {
   turns = [];
   counts = {};
   unknown = 0;
   attempts = 0;
 
-  /** Adds calls that are made at once: server, tool, arguments, what each counts as, and its limits. */
+  /** Adds calls that are made at once: server, tool, arguments, the expected count, and limits. */
   turn(...calls) {
     const steps = calls.map(({ server, tool, args, counted, ...limits }) => {
       const name = `${server}/${tool}`;
@@ -126,14 +127,14 @@ for (const [name, answer] of Object.entries(answers)) {
   plan.turn(...servers.map((server) => ({ server, tool: name, args: given[name], counted })));
 }
 plan.turn({ server: "server_2", tool: "get-sum", args: { a: "x" }, counted: "invalid_args" });
-// These report no progress before they end, and they do not end by themselves.
+// These calls report no progress before they end, and end only after ten minutes.
 const endless = { tool: long, args: { duration: 600, steps: 1 } };
 plan.turn(
   { server: "server_1", ...endless, counted: "cancelled", cancel_after: 1 },
   { server: "server_2", ...endless, counted: "timeout", limit: 1 },
   { server: "server_1", tool: "echo", args: given.echo, counted: "success" },
 );
-// The limit of all calls is also that of a server's start, so it is far beyond what a start takes.
+// The limit of all calls is also that of a server's start, so it is much longer than a start takes.
 const host = (plan, file, ...commands) => [
   example("mcp_host"),
   ...["--snapshot", file, "--plan", plan, "--limit", "300"],
@@ -181,5 +182,5 @@ killing.check(await running, killed);
 
 console.log(
   `host: two reference servers, ${plan.attempts + killing.attempts} calls, ` +
-    `${offered.length} tools: every count is as derived`,
+    `${offered.length} tools: the counts are as derived`,
 );

@@ -1,8 +1,8 @@
-// The inspector's command line, through the proxy and without: the same answers.
+// Compares the answers to the inspector's command line, through the proxy and without it.
 //
-// The package asks for Node 22.19. Its command line also runs on Node 20, of which npm only warns. It
-// depends on vite, of which 8.4.0 names an optional package that npm cannot lock; package.json holds
-// vite at the version before.
+// The package asks for Node 22.19. Its command line also runs on Node 20, and npm only prints a
+// warning. It depends on vite, whose version 8.4.0 names an optional package that npm cannot lock, so
+// package.json holds vite at the version before.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { all, bin, everything, folder, proxied, read, run } from "./lib.mjs";
 const file = join(folder, "inspector.json");
 const launcher = bin("@modelcontextprotocol/inspector/clients/launcher/build/index.js");
 const cli = [process.execPath, launcher, "--cli"];
-// Its catalog of servers is in the home.
+// Its catalog of servers is in the home folder.
 const env = { ...process.env, HOME: folder };
 const asked = [
   [["--method", "tools/list"], {}],
@@ -21,7 +21,7 @@ const asked = [
   ],
 ];
 
-// It takes what looks like an option as its own, so the commands are programs of one word.
+// It takes words that look like options as its own, so the commands are programs of one word.
 const program = (name, command) => {
   const path = join(folder, name);
   writeFileSync(path, `#!/bin/sh\nexec ${command.map((word) => `'${word}'`).join(" ")}\n`, { mode: 0o755 });

@@ -1,4 +1,4 @@
-// What the proofs share: where the programs are, snapshots, and comparing.
+// Functions that the scripts share: paths of the programs, snapshots, and a client of lines.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -13,7 +13,7 @@ export const everything = [
   bin("@modelcontextprotocol/server-everything/dist/index.js"),
 ];
 
-/** A folder for the time of the process. */
+/** A folder that is removed when the process ends. */
 export const folder = mkdtempSync(join(tmpdir(), "toolmeter-clients-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
@@ -27,7 +27,7 @@ export const proxied = (snapshot, command) => [
 
 export const read = (file) => JSON.parse(readFileSync(file, "utf8"));
 
-/** The counts of one tool that a test speaks of. */
+/** Returns the counts of one tool that the scripts compare. */
 export function counts(snapshot, name) {
   const tool = snapshot.tools[name] ?? {};
   const kinds = Object.entries(tool.failures_by_kind ?? {}).filter(([, count]) => count > 0);
@@ -39,7 +39,7 @@ export function counts(snapshot, name) {
   };
 }
 
-/** Tools that were called at all, and their counts. */
+/** Returns the tools that were called, and their counts. */
 export function all(snapshot) {
   const called = Object.keys(snapshot.tools).filter((name) => {
     const tool = counts(snapshot, name);
@@ -48,7 +48,7 @@ export function all(snapshot) {
   return Object.fromEntries(called.sort().map((name) => [name, counts(snapshot, name)]));
 }
 
-/** Asks until it is so, or a minute has passed: several processes may have to start meanwhile. */
+/** Waits until a condition holds, at most for a minute, since several processes may have to start. */
 export async function until(what, condition) {
   for (const end = Date.now() + 60_000; Date.now() < end; ) {
     if (condition()) return;
@@ -70,7 +70,7 @@ export function run(command, options = {}) {
   });
 }
 
-/** A client that is no more than lines: what it sent and heard is compared as it was written. */
+/** A client that writes and reads plain lines, so that they are compared as they were written. */
 export class Lines {
   constructor(command) {
     this.child = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "ignore"] });

@@ -1,4 +1,4 @@
-// 60 calls of mcp_server by the SDK's client, and what it counts itself.
+// Makes 60 calls of mcp_server by the SDK's client, and compares the counts with the client's own.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { counts, example, folder, proxied, read, until } from "./lib.mjs";
 
 writeFileSync(join(folder, "a.txt"), "one\ntwo\n");
 
-/** What the client saw of each call, by what it asked for. */
+/** Makes the calls in one session, and checks the counts of the server and the proxy. */
 async function session(isProxied) {
   const snapshot = join(folder, `server-${isProxied}.json`);
   const outside = join(folder, `proxy-${isProxied}.json`);
@@ -49,7 +49,7 @@ async function session(isProxied) {
   await several(6, () => call("read", {}));
   await several(4, () => call("slow", { ms: "long" }));
   await several(5, () => call("no_such_tool", {}));
-  // Aborted when the server has them, which its snapshot shows.
+  // These calls are aborted when the server has them, which its snapshot shows.
   const abort = new AbortController();
   const aborted = several(6, () => call("slow", { ms: 60_000 }, { signal: abort.signal }));
   await until("six in flight", () => counts(read(snapshot), "slow").in_flight === 6);
@@ -57,7 +57,7 @@ async function session(isProxied) {
   await aborted;
   await several(4, () => call("slow", { ms: 60_000 }, { timeout: 100 }));
   await until("ten cancelled", () => counts(read(snapshot), "slow").cancelled === 10);
-  // Killed in the middle: of the server remains what it wrote last.
+  // The server is killed with calls in flight, so its counts are those of its last snapshot.
   const killed = several(5, () => call("slow", { ms: 60_000 }));
   await until("five in flight", () => counts(read(snapshot), "slow").in_flight === 5);
   const server = isProxied ? childOf(transport.pid) : transport.pid;
@@ -101,7 +101,7 @@ async function session(isProxied) {
       slow: tool(
         0,
         { invalid_args: seen["slow -32602"], ...(lost && { network: seen["slow -32000"] }) },
-        // To the server, a time-out of its client is a cancellation.
+        // The server sees a timeout of its client as a cancellation.
         seen["slow aborted"] + seen["slow -32001"],
         lost ? 0 : seen["slow -32000"],
       ),
@@ -125,4 +125,4 @@ function childOf(pid) {
 
 await session(false);
 await session(true);
-console.log("sdk: 60 calls, directly and through the proxy: every count is the client's own");
+console.log("sdk: 60 calls, directly and through the proxy: the counts are the client's own");

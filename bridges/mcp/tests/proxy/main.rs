@@ -1,4 +1,5 @@
-//! The proxy: the tests of its modules, which an example cannot run itself, and of the program.
+//! Tests of the proxy: those of its modules, which are not run as part of an example, and those of
+//! the program.
 #![cfg(unix)]
 
 #[path = "../../examples/mcp_proxy/args.rs"]

@@ -1,5 +1,5 @@
-//! Back-pressure: a side that does not read stops the other, as a pipe without a proxy does, and the
-//! proxy's memory stays bounded meanwhile.
+//! Tests of back-pressure: a side that does not read stops the other one, as with a pipe without a
+//! proxy, and the proxy's memory stays bounded meanwhile.
 
 use crate::program::{ECHO, Proxy};
 use std::fs;
@@ -12,10 +12,10 @@ use std::time::Duration;
 const BLOCK: usize = 1 << 16;
 const BLOCKS: usize = 3_200;
 
-/// More than the pipes and buffers on the way hold, and far less than what is to come.
+/// A length that is more than the pipes and buffers on the way hold, and far less than the line.
 const ON_THE_WAY: usize = 2 << 20;
 
-/// Writes one line of 210 MB, and sends the length of what was taken.
+/// Writes one line of 210 MB on a thread, and sends the length of each block that has been written.
 fn flood(mut input: ChildStdin) -> (JoinHandle<()>, Receiver<usize>) {
     let (tell, told) = mpsc::channel();
     let writer = thread::spawn(move || {
@@ -28,13 +28,13 @@ fn flood(mut input: ChildStdin) -> (JoinHandle<()>, Receiver<usize>) {
     (writer, told)
 }
 
-/// Returns how much was taken until nothing was for a while.
+/// Waits until no block has been written for a while, and returns the length of those that were.
 fn stalled(told: &Receiver<usize>) -> usize {
     let pause = Duration::from_millis(300);
     std::iter::from_fn(|| told.recv_timeout(pause).ok()).sum()
 }
 
-/// Checks the most memory that the proxy ever had; most of it is its program.
+/// Checks the peak of the proxy's memory, most of which is the program itself.
 fn check_memory(proxy: &Proxy) {
     if !cfg!(target_os = "linux") {
         return;
@@ -49,7 +49,7 @@ fn check_memory(proxy: &Proxy) {
 
 #[test]
 fn a_client_that_does_not_read_stops_the_server() {
-    // The server waits for the client, and so the client's own writing waits.
+    // The server cannot write to the client and stops reading, so the client's writing stalls, too.
     let mut proxy = Proxy::start(&[], ECHO);
     let (writer, told) = flood(proxy.input.take().unwrap());
     let passed = stalled(&told);

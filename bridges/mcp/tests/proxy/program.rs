@@ -1,4 +1,4 @@
-//! The program, between a test and servers that are a few words of shell.
+//! Tests of the program, between a test as the client and servers that are a few words of shell.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use toolmeter::{ErrorKind, Snapshot};
 
-/// The example, which is built with the tests.
+/// Returns the path of the example, which cargo builds with the tests.
 fn program() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
@@ -18,14 +18,14 @@ fn program() -> PathBuf {
 
 const SHELL: [&str; 3] = ["--", "sh", "-c"];
 
-/// Answers each line by itself.
+/// A server that answers each line with the same line.
 pub(crate) const ECHO: &str = "cat";
 
 pub(crate) struct Proxy {
     pub(crate) child: Child,
     pub(crate) input: Option<ChildStdin>,
     pub(crate) output: Option<BufReader<ChildStdout>>,
-    /// The lines of its standard error.
+    /// The lines of the proxy's standard error.
     errors: Receiver<String>,
     file: PathBuf,
     _folder: tempfile::TempDir,
@@ -40,7 +40,7 @@ pub(crate) struct Ended {
 }
 
 impl Proxy {
-    /// Puts a proxy in front of a server in shell.
+    /// Starts a proxy in front of a server in shell.
     pub(crate) fn start(options: &[&str], script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("snapshot.json");
@@ -98,7 +98,7 @@ impl Proxy {
         serde_json::from_slice(&fs::read(&self.file).unwrap()).unwrap()
     }
 
-    /// Closes the input, reads all there is, and waits for the end.
+    /// Closes the input, reads the output to its end, and waits for the proxy's end.
     pub(crate) fn end(mut self) -> Ended {
         drop(self.input.take());
         let mut output = Vec::new();
@@ -108,7 +108,7 @@ impl Proxy {
         let code = self.child.wait().unwrap().code().unwrap();
         let errors = self.errors.iter().collect();
         let snapshot = self.snapshot();
-        // It was put in place as a whole: nothing lies beside it.
+        // The snapshot was put in place as a whole, so there is no other file beside it.
         assert_eq!(
             fs::read_dir(self.file.parent().unwrap()).unwrap().count(),
             1
@@ -124,7 +124,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // After a test that failed; one that ended is gone.
+        // After a failed test the proxy may still run.
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
@@ -134,12 +134,12 @@ fn call(id: u32, name: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}"}}}}"#)
 }
 
-/// A server that answers the next request.
+/// Returns the part of a script that answers the next request.
 fn answer(id: u32) -> String {
     format!(r#"read line; echo '{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}'; "#)
 }
 
-/// Successes, failures, cancelled, in flight.
+/// Returns the calls that succeeded, failed, were cancelled, and are in flight.
 fn counts(snapshot: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
     let tool = &snapshot.tools[name];
     (
@@ -150,7 +150,8 @@ fn counts(snapshot: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
     )
 }
 
-/// Bytes of every kind: lines, long ones, white space, none that end, invalid UTF-8.
+/// Returns bytes with lines of several lengths, white space, no newline at the end, and invalid
+/// UTF-8.
 fn anything(length: usize) -> Vec<u8> {
     let mut state = 1u32;
     let mut bytes: Vec<u8> = (0..length)
@@ -248,7 +249,7 @@ fn a_server_that_dies_leaves_failures_and_its_status() {
             proxy.call(id, "read");
         }
         proxy.hear();
-        // The client goes on until it sees the end.
+        // The end of the server's output reaches the client.
         assert_eq!(proxy.hear(), "");
         let ended = proxy.end();
         assert_eq!(ended.code, code);
@@ -288,7 +289,7 @@ fn what_is_answered_after_the_client_closed_its_end_still_arrives_and_counts() {
 
 #[test]
 fn a_client_that_reads_no_more_is_noticed_by_the_server() {
-    // It ends by the broken pipe, or never.
+    // The server ends by the broken pipe, or never.
     let mut proxy = Proxy::start(
         &[],
         "read line; while echo '{\"method\":\"x\"}'; do :; done 2>/dev/null; exit 7",
@@ -296,7 +297,7 @@ fn a_client_that_reads_no_more_is_noticed_by_the_server() {
     proxy.call(1, "read");
     drop(proxy.output.take());
     let ended = proxy.end();
-    // The shell's own echo dies of the pipe, or tells it.
+    // The shell is ended by SIGPIPE, or its `echo` reports the broken pipe.
     assert!([7, 128 + 13].contains(&ended.code), "{}", ended.code);
     assert_eq!(counts(&ended.snapshot, "read"), (0, 0, 1, 0));
 }
@@ -309,7 +310,7 @@ fn a_server_that_reads_no_more_is_noticed_by_the_client_and_one_that_says_no_mor
     );
     assert_eq!(proxy.hear(), "closed\n");
     let input = proxy.input.as_mut().unwrap();
-    // The pipe takes what it holds, and no more once its reader is gone.
+    // The pipe may still take bytes before its reader is gone, but none after that.
     let refused = (0..1_000).any(|_| input.write_all(&[b' '; 4096]).is_err());
     assert!(refused);
     proxy.signal(Signal::TERM);
@@ -326,7 +327,7 @@ fn signals_reach_the_server_and_the_summary_is_written() {
     let mut proxy = Proxy::start(&[], trap);
     assert_eq!(proxy.hear(), "ready\n");
     proxy.call(1, "slow");
-    // Until it is counted, which the file shows within its second.
+    // Waits until the call is counted, which the file shows within a second.
     while proxy.snapshot().tools.is_empty() {
         thread::yield_now();
     }
@@ -354,7 +355,7 @@ fn a_server_that_does_not_end_is_summed_up_before_the_client_kills_the_proxy() {
         } else {
             drop(proxy.input.take());
         }
-        // As soon as the table is there, the client may kill it.
+        // As soon as the table is written, the client may kill the proxy.
         let mut lines = proxy.errors.iter();
         assert_eq!(lines.next().unwrap(), "mcp_proxy: sh: still running\n");
         assert!(lines.any(|line| line.contains("slow")));

@@ -1,4 +1,4 @@
-//! A server that does what its tests ask for, and how to connect to it.
+//! A server with a tool for each way to end, and functions that connect to it.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
@@ -17,21 +17,21 @@ use toolmeter_mcp::Metered;
 /// The part of a [`Tools`] that a test reads and changes.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// The names that it lists.
+    /// The names of the tools that the server lists.
     pub(crate) names: Mutex<Vec<String>>,
-    /// The number of times that its list was read.
+    /// The number of pages of the list that were read.
     pub(crate) listings: AtomicUsize,
     /// Signalled by calls of `hang` and `stubborn` that have begun.
     pub(crate) begun: Notify,
-    /// Lets calls of `stubborn` go on.
+    /// Signalled by a test to let a call of `stubborn` end.
     pub(crate) release: Notify,
-    /// The number of calls of `stubborn` that came to their end.
+    /// The number of calls of `stubborn` that have ended.
     pub(crate) ended: AtomicUsize,
     /// The `_meta` of the last call.
     pub(crate) meta: Mutex<RequestMetaObject>,
 }
 
-/// A server with tools for each way to end.
+/// A server with a tool for each way to end.
 #[derive(Clone, Default)]
 pub(crate) struct Tools(pub(crate) Arc<Seen>);
 
@@ -71,7 +71,7 @@ impl ServerHandler for Tools {
     ) -> Result<ListToolsResult, ErrorData> {
         self.0.listings.fetch_add(1, Ordering::Relaxed);
         let names = self.0.names.lock().unwrap();
-        // Three to a page.
+        // A page has three tools.
         let start: usize = request
             .and_then(|page| page.cursor)
             .map_or(0, |cursor| cursor.parse().unwrap());
@@ -130,7 +130,7 @@ impl ServerHandler for Tools {
     }
 }
 
-/// A registry whose clock stands still, and nothing runs by itself.
+/// Returns a registry with a manual clock and a manual pump.
 pub(crate) fn registry() -> Registry {
     Registry::builder()
         .clock(ClockSource::Manual(Arc::new(ManualClock::new())))
@@ -153,7 +153,7 @@ pub(crate) async fn connect<H: ServerHandler, C: ClientHandler>(
     (server.await.unwrap().unwrap(), client)
 }
 
-/// Serves a handler as it is.
+/// Serves a handler without metering.
 pub(crate) fn serve_plain<H: ServerHandler>(handler: H) -> (JoinHandle<Server<H>>, DuplexStream) {
     let (near, far) = tokio::io::duplex(64 * 1_024);
     (
@@ -166,7 +166,7 @@ pub(crate) fn call(name: &str) -> CallToolRequestParams {
     CallToolRequestParams::new(name.to_owned())
 }
 
-/// Success, failure, cancelled, in flight.
+/// Returns the calls that succeeded, failed, were cancelled, and are in flight.
 pub(crate) fn counts(metrics: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
     let tool = &metrics.tools[name];
     (
@@ -177,7 +177,7 @@ pub(crate) fn counts(metrics: &Snapshot, name: &str) -> (u64, u64, u64, u64) {
     )
 }
 
-/// Lets other tasks run until something holds.
+/// Lets other tasks run until `holds` returns true.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if holds() {

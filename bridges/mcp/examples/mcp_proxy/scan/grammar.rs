@@ -1,6 +1,6 @@
 //! The grammar of JSON, byte by byte.
 
-/// Where in a number the next byte is.
+/// The part of a number that was read last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
     Sign,
@@ -44,10 +44,10 @@ impl Number {
     }
 }
 
-/// The grammar's position: the bytes that may come next in a line.
+/// The position in the grammar, which determines the bytes that may come next in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// A value; nothing of the line was seen yet.
+    /// A value, at the beginning of the line.
     Start,
     Value,
     /// A value, or the end of the array that just began.
@@ -56,16 +56,16 @@ pub(super) enum State {
     /// A key, or the end of the object that just began.
     FirstKey,
     Colon,
-    /// A comma, or the end of what is open.
+    /// A comma, or the end of the open array or object.
     After,
     /// Within a string.
     String,
     /// Within a string, after a backslash.
     Escape,
-    /// Within a string, so many digits of `\u` to come.
+    /// Within a string, with this many digits of `\u` to come.
     Hex(u8),
     Number(Number),
-    /// Within `true`, `false` or `null`, of which this is to come.
+    /// Within `true`, `false` or `null`, with these bytes to come.
     Literal(&'static [u8]),
     /// White space only.
     Done,
@@ -73,7 +73,8 @@ pub(super) enum State {
     Broken,
 }
 
-/// Returns the length of the escape that these bytes begin with, if it is whole and well formed.
+/// Returns the length of the escape at the beginning of these bytes, if it is whole and well
+/// formed.
 pub(super) fn whole_escape(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\\', b'u', a, b, c, d, ..] => {

@@ -24,7 +24,7 @@ impl fmt::Display for Id {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// A result; what MCP says of errors of tools is within it.
+    /// A result, which may itself report an error of the tool.
     Result {
         is_error: bool,
         /// The first text of its content.
@@ -56,7 +56,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Returns about how much memory it takes.
+    /// Returns about the memory that it takes, in bytes.
     pub(super) fn weight(&self) -> usize {
         let id = |id: &Option<Id>| match id {
             Some(Id::Odd(text) | Id::Text(text)) => text.len(),

@@ -1,13 +1,13 @@
 //! A scanner that finds calls in a stream of JSON lines, byte by byte.
 //!
-//! Owns the [`Scanner`]: bytes of one direction in, a [`Line`] for each newline out. It keeps of a
-//! line only what calls are followed by, each bounded, so that a line may be of any length and
-//! may come in any pieces. Promises: what it says of a line does not depend on how the line was
-//! cut; a line that is not JSON has no messages; what it keeps is less than [`LINE_BUDGET`] and the
-//! one message that it is reading, whatever it is fed.
+//! The [`Scanner`] takes the bytes of one direction, and makes a [`Line`] at each newline. It keeps
+//! only the fields of a line that are needed to follow calls, each of bounded length, so that a
+//! line may be of any length and may arrive in any pieces. Guarantees: the result for a line does
+//! not depend on the pieces; a line that is not JSON has no messages; for any input, it keeps no
+//! more than [`LINE_BUDGET`] and the one message that it is reading, spare capacity not counted.
 //!
-//! It tells JSON by the grammar of RFC 8259, nested [`MAX_DEPTH`] deep at most. Text that is not
-//! UTF-8 is read as replacement characters, as most programs do.
+//! JSON is a text of the grammar of RFC 8259 that is nested at most [`MAX_DEPTH`] deep. Text that
+//! is not UTF-8 is read as replacement characters, as most programs do.
 
 mod grammar;
 mod message;
@@ -24,16 +24,17 @@ use token::Token;
 /// The deepest nesting of values in a line that is followed.
 pub(crate) const MAX_DEPTH: usize = 1_000;
 
-/// The limit of what is kept of the messages of one line. The rest of a longer batch is left out.
+/// The limit of the memory for the messages of one line, in bytes. The rest of a longer batch is
+/// left out.
 pub(crate) const LINE_BUDGET: usize = 4 << 20;
 
-/// Of an error's text, this much of its beginning is kept, and about as much of its end.
+/// The bytes that are kept of the beginning of an error's text, and about as many of its end.
 const TEXT_BYTES: usize = 4 << 10;
 
-/// The longest id and name, as they are written.
+/// The longest id or name that is kept, in bytes as it is written.
 const NAME_BYTES: usize = 1 << 10;
 
-/// The longest name of a field that is looked for, written in escapes.
+/// The longest name of a field that is looked for, in bytes, if all of it is written in escapes.
 const KEY_BYTES: usize = 6 * "progressToken".len();
 /// An object or an array that is open.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ struct Frame {
     node: Node,
 }
 
-/// Reads one direction of a connection.
+/// A reader of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     state: State,
@@ -53,11 +54,11 @@ pub(crate) struct Scanner {
     is_key: bool,
     /// Set while the value that is being read is kept.
     is_kept: bool,
-    /// Set if it is kept in `text`, and otherwise in `token`.
+    /// Set if it is kept in `text` instead of `token`.
     is_text: bool,
     token: Token,
-    /// The first text of a result's content. It is of use only if the result is an error, which may
-    /// be said behind it.
+    /// The first text of a result's content. It is needed only if the result is an error, which a
+    /// field behind it may say.
     text: Token,
     message: Message,
     /// Parts of an answer, until the message has ended.
@@ -98,7 +99,7 @@ impl Scanner {
         }
     }
 
-    /// Reads the next bytes, and hands on each line that ends among them.
+    /// Reads the next bytes, and calls `each` for each line that ends within them.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr(b'\n', bytes) {
             self.scan(&bytes[..end]);
@@ -108,7 +109,7 @@ impl Scanner {
         self.scan(bytes);
     }
 
-    /// Ends the last line, which has no newline if it has anything.
+    /// Ends the last line, if there is one without a newline.
     pub(crate) fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if self.bytes > 0 {
             self.end_line(&mut each);
@@ -116,7 +117,7 @@ impl Scanner {
     }
 
     fn end_line(&mut self, each: &mut impl FnMut(Line<'_>)) {
-        // Only white space ends a number.
+        // A number at the end of the line ends only with a byte behind it.
         self.step(b' ');
         let what = match self.state {
             State::Start => LineKind::Blank,
@@ -157,7 +158,7 @@ impl Scanner {
         }
     }
 
-    /// Reads on in a string, and returns what it did not read.
+    /// Reads the next bytes of a string, and returns the bytes that it did not read.
     fn scan_string<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut end = 0;
         loop {
@@ -171,7 +172,8 @@ impl Scanner {
             }
         }
         let (run, rest) = bytes.split_at(end);
-        // Line breaks and the like are escaped in JSON. Without a way out of the loop, it is vectorized.
+        // In JSON, control characters are escaped. The loop is vectorized, because it has no early
+        // exit.
         if run
             .iter()
             .fold(false, |is_any, &byte| is_any | (byte < b' '))
@@ -289,7 +291,7 @@ impl Scanner {
         }
     }
 
-    /// A value has ended, of which the enclosing array or object goes on.
+    /// Returns the state after the end of a value.
     fn after_value(&self) -> State {
         if self.stack.is_empty() {
             State::Done
@@ -302,7 +304,7 @@ impl Scanner {
         let place = self.place;
         match place {
             Place::Node(Node::Result) => self.reply.has_result = true,
-            // Some servers write both, one of them null.
+            // Some servers write both a result and an error, one of them null.
             Place::Node(Node::Error) => self.reply.has_error = byte != b'n',
             Place::Leaf(Leaf::IsError) => self.reply.is_error = byte == b't',
             Place::Leaf(Leaf::NextCursor) => self.message.is_continued = byte == b'"',
@@ -312,7 +314,7 @@ impl Scanner {
         match byte {
             b'{' => {
                 let node = match place {
-                    // Of arrays only.
+                    // These are places of arrays only.
                     Place::Node(Node::Content | Node::Tools | Node::Batch) | Place::Leaf(_) => {
                         Node::Other
                     }
@@ -330,7 +332,7 @@ impl Scanner {
                         self.message.tools = Some(Vec::new());
                         node
                     }
-                    // At the very beginning only: a batch within a batch is none.
+                    // Only at the beginning of the line: there is no batch within a batch.
                     Place::Node(Node::Message) if self.stack.is_empty() => Node::Batch,
                     _ => Node::Other,
                 };

@@ -3,7 +3,7 @@
 /// A place in a message whose fields are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
-    /// Nothing in here matters.
+    /// A place without fields that are looked for.
     Other,
     /// A batch, whose elements are messages.
     Batch,
@@ -45,7 +45,7 @@ pub(super) enum Place {
 pub(super) const OTHER: Place = Place::Node(Node::Other);
 
 impl Node {
-    /// Returns what the value of this field is.
+    /// Returns the place of the value of this field.
     pub(super) fn field(self, key: &[u8]) -> Place {
         match (self, key) {
             (Self::Message, b"id") => Place::Leaf(Leaf::Id),
@@ -70,7 +70,7 @@ impl Node {
         }
     }
 
-    /// Returns what an element of the array is.
+    /// Returns the place of an element of the array.
     pub(super) fn element(self) -> Place {
         Place::Node(match self {
             Self::Batch => Self::Message,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 type Told = (u64, LineKind, Vec<Message>, u64);
 
-/// Returns what a scanner finds in these pieces, including the last line.
+/// Returns the lines that a scanner finds in these pieces, including the last one.
 fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Told> {
     let mut told = Vec::new();
     let mut scanner = Scanner::new();
@@ -31,7 +31,7 @@ fn one(line: &str) -> Vec<Message> {
     messages
 }
 
-/// The same by a parser that keeps everything.
+/// Returns the same by a parser that keeps everything.
 fn expected(line: &Value) -> Vec<Message> {
     match line {
         Value::Array(batch) => batch
@@ -114,7 +114,7 @@ const KEYS: [&str; 18] = [
     "",
 ];
 
-/// Any JSON, of which much has the names that are looked for.
+/// Generates any JSON, in which the names that are looked for are frequent.
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -140,7 +140,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Any message of the protocol, with anything in its fields.
+/// Generates any message of the protocol, with anything in its fields.
 fn protocol() -> impl Strategy<Value = Value> {
     let fields = (json(), json(), json(), json(), any::<[u8; 4]>());
     fields.prop_map(|(a, b, c, d, pick)| {
@@ -168,7 +168,7 @@ fn protocol() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Writes a value as other programs may: white space anywhere, any character as an escape.
+/// Writes a value as other programs may, with white space anywhere and any character as an escape.
 fn written(value: &Value, dice: &mut impl Iterator<Item = u8>, line: &mut String) {
     let space = |dice: &mut dyn Iterator<Item = u8>, line: &mut String| match dice.next() {
         Some(0..20) => line.push(' '),
@@ -219,7 +219,7 @@ fn written(value: &Value, dice: &mut impl Iterator<Item = u8>, line: &mut String
     space(dice, line);
 }
 
-/// Cuts a text into pieces of these lengths, in turn.
+/// Cuts a text into pieces of these lengths, which repeat.
 fn cut<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for &length in lengths.iter().cycle().take(bytes.len()) {
@@ -392,7 +392,8 @@ fn nesting_is_followed_to_its_limit_and_no_further() {
     }
 }
 
-/// Thirteen megabytes in one line, of whatever would be kept, and what the scanner holds.
+/// Feeds lines of thirteen megabytes, each of one kind of input that a scanner might keep, and
+/// checks the memory that it holds.
 #[test]
 fn what_is_kept_of_a_line_is_bounded() {
     const PIECES: usize = 200;
@@ -450,7 +451,7 @@ fn what_is_kept_of_a_line_is_bounded() {
         };
         assert_eq!(length, bytes);
         assert_eq!(what == LineKind::NotJson, head.is_empty(), "{head}");
-        // The whole is counted, kept or not.
+        // Each message is counted, whether it is kept or not.
         if head == "[" {
             assert_eq!(
                 messages as u64 + left_out,

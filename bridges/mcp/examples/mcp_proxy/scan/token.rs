@@ -9,7 +9,8 @@ use std::fmt;
 #[derive(Debug, Default)]
 pub(super) struct Token {
     head: Vec<u8>,
-    /// The last bytes of what the head has no room for, at least [`Token::limit`] of them.
+    /// The last bytes of those that the head has no room for, at least [`Token::limit`] if there
+    /// are as many.
     tail: Vec<u8>,
     /// Set if bytes after the head are missing, in a token without a tail.
     is_cut: bool,
@@ -27,7 +28,7 @@ impl Token {
         (self.limit, self.has_tail) = (limit, has_tail);
     }
 
-    /// Takes the next bytes of it.
+    /// Appends the next bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let room = self.limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
@@ -40,7 +41,7 @@ impl Token {
             return;
         }
         if rest.len() > self.limit {
-            // One more than is kept tells that it is cut.
+            // One byte more than the limit marks the value as cut.
             self.tail.clear();
             self.tail
                 .extend_from_slice(&rest[rest.len() - self.limit - 1..]);
@@ -52,19 +53,19 @@ impl Token {
         }
     }
 
-    /// Returns whether a part of it is missing.
+    /// Returns whether a part of the value is missing.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut || self.tail.len() > self.limit
     }
 
-    /// Returns the bytes that are held, whether they are in use or not.
+    /// Returns the bytes that are allocated.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.head.capacity() + self.tail.capacity()
     }
 
-    /// Returns the text of a string, its escapes undone. If a part is missing, the text says so, and
-    /// has the whole words before and behind the gap.
+    /// Returns the text of a string, without escapes. If a part is missing, `...` stands for it
+    /// between the whole words before and behind it.
     pub(super) fn text(&self) -> String {
         if self.tail.is_empty() {
             return unescaped(&self.head).into_owned();
@@ -101,10 +102,10 @@ impl Token {
     }
 }
 
-/// Returns where in these bytes of a string a character is sure to begin.
+/// Returns the first position in these bytes of a string at which a character is sure to begin.
 ///
-/// A backslash after another byte begins an escape. A byte that is no digit of an escape, after
-/// one that is no backslash, is a character of its own.
+/// A backslash after another byte begins an escape. A byte that cannot be a hexadecimal digit,
+/// after one that is not a backslash, is not within an escape.
 fn character_start(bytes: &[u8]) -> usize {
     let pairs = bytes.windows(2);
     let mut starts =
@@ -114,12 +115,12 @@ fn character_start(bytes: &[u8]) -> usize {
         .map_or(bytes.len(), |at| at + 1)
 }
 
-/// Returns the text that a string in JSON stands for. An escape that is cut off at the end is dropped.
+/// Returns the text of a string in JSON. An escape that is cut off at the end is dropped.
 fn unescaped(raw: &[u8]) -> Cow<'_, str> {
     if !raw.contains(&b'\\') {
         return String::from_utf8_lossy(raw);
     }
-    // Only the first of these is likely; an escape that is cut has five bytes at most.
+    // The first of these ends is the most likely; an escape that is cut has five bytes at most.
     for end in (raw.len().saturating_sub(5)..=raw.len()).rev() {
         let quoted = [b"\"", &raw[..end], b"\""].concat();
         let mut json = serde_json::Deserializer::from_slice(&quoted);
@@ -130,7 +131,7 @@ fn unescaped(raw: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(raw)
 }
 
-/// Takes the bytes of a string, which need not be UTF-8.
+/// A visitor that takes the bytes of a string, which need not be UTF-8.
 struct AnyBytes;
 
 impl de::Visitor<'_> for AnyBytes {
