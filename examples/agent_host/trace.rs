@@ -1,7 +1,7 @@
 //! Recorded sessions in JSON lines: one object for each call, checked as a whole.
 //!
 //! [`parse`] accepts any bytes and never panics. It returns either every session or the first line
-//! that is wrong, with its number.
+//! that is wrong, with its number. No error quotes the file.
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -91,10 +91,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
         let row: Row = serde_json::from_slice(line).map_err(|error| fail(plain(&error)))?;
         let (session, turn, call) = check(row).map_err(fail)?;
         if !ids.insert(call.id.clone()) {
-            return Err(fail(format!(
-                "call_id {:?} is on an earlier line, too",
-                call.id
-            )));
+            return Err(fail("call_id is on an earlier line, too".into()));
         }
         let turns = sessions.entry(session.clone()).or_insert_with(|| {
             order.push(session);
@@ -119,16 +116,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Session>, TraceError> {
     Ok(order.into_iter().map(session).collect())
 }
 
-/// Returns the parser's message without its own line number, which is always 1.
+/// Returns the parser's message without its own line number, which is always 1, and without the
+/// value that is of another type than expected.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    format!("{} at column {}", &text[..end], error.column())
+    let text = &text[..text.rfind(" at line ").unwrap_or(text.len())];
+    let expected = text.rfind(", expected ").filter(|_| error.is_data());
+    let text = match (expected, text.find(": ")) {
+        (Some(expected), Some(value)) => format!("{}{}", &text[..value], &text[expected..]),
+        _ => text.to_owned(),
+    };
+    format!("{text} at column {}", error.column())
 }
 
 fn check(row: Row) -> Result<(String, u64, Call), String> {
     let spec = ToolSpec::new(row.tool.clone());
-    spec.check().map_err(|error| format!("tool: {error}"))?;
+    if spec.check().is_err() {
+        return Err("tool is empty, too long, or not visible text".into());
+    }
     let call = Call {
         outcome: outcome(row.ok, row.error_class.as_deref())?,
         start: time("start_ms", row.start_ms)?,
@@ -147,14 +152,14 @@ fn time(field: &str, ms: f64) -> Result<Duration, String> {
     if (0.0..=MAX_MS).contains(&ms) {
         Ok(Duration::from_secs_f64(ms / 1e3))
     } else {
-        Err(format!("{field} is {ms}, not from 0 to {MAX_MS:e}"))
+        Err(format!("{field} is not from 0 to {MAX_MS:e}"))
     }
 }
 
 fn outcome(ok: bool, class: Option<&str>) -> Result<Outcome, String> {
     let kind = match (ok, class) {
         (true, None) => return Ok(Outcome::Success),
-        (true, Some(class)) => return Err(format!("ok is true, but error_class is {class:?}")),
+        (true, Some(_)) => return Err("ok is true, but there is an error_class".into()),
         (false, Some("cancelled")) => return Ok(Outcome::Cancelled),
         (false, Some("denied")) => return Ok(Outcome::Rejected),
         (false, Some("timeout")) => ErrorKind::Timeout,
@@ -162,7 +167,7 @@ fn outcome(ok: bool, class: Option<&str>) -> Result<Outcome, String> {
         (false, Some("invalid_args")) => ErrorKind::InvalidArgs,
         (false, Some("exit_code")) => ErrorKind::ToolError,
         (false, None | Some("other")) => ErrorKind::Other,
-        (false, Some(class)) => return Err(format!("error_class {class:?} is not known")),
+        (false, Some(_)) => return Err("error_class is not known".into()),
     };
     Ok(Outcome::Failure(kind))
 }

@@ -125,15 +125,11 @@ impl Loading {
                     "{shown}: a document with more values than are read"
                 ))
             }
-            None if is_named && is_whole => {
-                // The error names the problem, but may quote the file.
-                let read = self.reduced(head, file, path);
-                match read.map_err(|error| (error.contains('"'), error)) {
-                    Ok(()) => Ok(true),
-                    Err((false, error)) => Err(error),
-                    Err((true, _)) => Err(format!("{}: it is of no known form", shown(path))),
-                }
+            None if is_named && is_whole && holds_json(&head) => {
+                Err(format!("{}: it is of no known form", shown(path)))
             }
+            // The error says what is wrong with the JSON.
+            None if is_named && is_whole => self.reduced(head, file, path).map(|()| true),
             _ => {
                 let whole = BufReader::new(Cursor::new(head).chain(file));
                 let read = self.lines(whole, number);
@@ -334,6 +330,12 @@ impl Head {
         };
         (Form::of(&document) == Some(Form::SweAgent)).then_some(document)
     }
+}
+
+/// Returns whether a line is JSON.
+fn holds_json(head: &[u8]) -> bool {
+    let mut lines = head.split(|&byte| byte == b'\n');
+    lines.any(|line| json::parse(line).is_some())
 }
 
 /// Returns the form that the beginning of a file shows.

@@ -228,6 +228,63 @@ fn what_is_of_no_known_form_is_not_quoted() {
 }
 
 #[test]
+fn no_value_of_this_projects_form_is_quoted() {
+    const ROW: &str = r#"{"session":"s","turn":0,"call_id":"SECRET","tool":"f","start_ms":0,"duration_ms":1,"ok":true,"error_class":null,"args_hash":"a"}"#;
+    for (from, to, message) in [
+        (
+            "0,\"call_id",
+            "\"SECRET: x, expected y\",\"call_id",
+            "1: invalid type, expected u64 at column",
+        ),
+        (
+            "true",
+            "\"SECRET\"",
+            "1: invalid type, expected a boolean at column",
+        ),
+        (
+            "\"duration_ms\":1,",
+            "\"duration_ms\":true,",
+            "1: invalid type, expected f64 at column",
+        ),
+        ("\"ok\":true,", "", "1: missing field `ok` at column"),
+        (
+            "null",
+            "\"SECRET\"",
+            "1: ok is true, but there is an error_class",
+        ),
+        (
+            "true,\"error_class\":null",
+            "false,\"error_class\":\"SECRET\"",
+            "1: error_class is not known",
+        ),
+        (
+            "\"start_ms\":0",
+            "\"start_ms\":-737373",
+            "1: start_ms is not from 0 to 3.1536e12",
+        ),
+        (
+            "\"f\"",
+            "\"SECRET\\u001b\"",
+            "1: tool is empty, too long, or not visible text",
+        ),
+        (
+            "}",
+            &format!("}}\n{ROW}"),
+            "2: call_id is on an earlier line, too",
+        ),
+    ] {
+        let rows = ROW.replacen(from, to, 1);
+        assert_ne!(rows, ROW);
+        let line = read(rows.as_bytes()).unwrap_err();
+        assert!(line.starts_with(&format!("recording:{message}")), "{line}");
+        assert!(
+            !line.contains("SECRET") && !line.contains("737373"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn results_without_a_call_are_counted() {
     let lone = ENDED.replace("c1", "c9");
     let history = read([ASKED, ENDED, &lone].concat().as_bytes()).unwrap();
