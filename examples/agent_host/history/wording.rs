@@ -5,7 +5,7 @@
 //! error.
 
 use super::json::begin_of;
-use toolmeter::{ErrorKind, Outcome};
+use toolmeter::{ErrorKind, Outcome, Verdict};
 
 use Outcome::{Cancelled, Failure, Rejected};
 
@@ -25,6 +25,13 @@ const WORDINGS: [(Outcome, &[&str]); 8] = [
             "user denied",
             "user declined",
             "user rejected",
+            "tool use was rejected",
+            "user cancelled mcp tool call",
+            "requires approval, but approval policy",
+            "mcp tool call blocked",
+            "permission for this action was denied",
+            "auto mode cannot determine the safety",
+            "denied this tool",
         ],
     ),
     (
@@ -34,6 +41,7 @@ const WORDINGS: [(Outcome, &[&str]); 8] = [
             "aborted by user",
             "operation aborted",
             "sibling tool call errored",
+            "cancelled: parallel tool call",
             "was cancelled",
             "was canceled",
             "cancelled by",
@@ -72,6 +80,23 @@ const WORDINGS: [(Outcome, &[&str]); 8] = [
         ],
     ),
     (
+        Failure(ErrorKind::Network),
+        &[
+            "connection refused",
+            "connection reset",
+            "connection closed",
+            "econnrefused",
+            "econnreset",
+            "enotfound",
+            "eai_again",
+            "socket hang up",
+            "could not resolve host",
+            "no such host",
+            "network error",
+            "fetch failed",
+        ],
+    ),
+    (
         Failure(ErrorKind::NotFound),
         &[
             "does not exist",
@@ -94,30 +119,51 @@ const WORDINGS: [(Outcome, &[&str]); 8] = [
             "eacces",
         ],
     ),
-    (
-        Failure(ErrorKind::Network),
-        &[
-            "connection refused",
-            "connection reset",
-            "econnrefused",
-            "could not resolve host",
-            "network error",
-            "fetch failed",
-        ],
-    ),
 ];
 
 /// Returns the outcome of a call whose result is known to be an error.
 pub(crate) fn of_error(text: &str) -> Outcome {
     let text = text.trim_start();
+    let begin = begin_of(text, 400);
     if exit_code(text).is_some_and(|code| code != 0) {
-        return Failure(ErrorKind::ToolError);
+        // An interrupted command is ended by a signal.
+        return match begin.contains("\n[Request interrupted by user") {
+            true => Cancelled,
+            false => Failure(ErrorKind::ToolError),
+        };
     }
-    let head = begin_of(text, 400).to_ascii_lowercase();
+    if is_of_python(begin) {
+        return Failure(ErrorKind::InvalidArgs);
+    }
+    // The code of an error of the protocol precedes wordings, unless it only says that something failed.
+    let coded = of_mcp_error(begin);
+    if let Some(outcome) = coded.filter(|outcome| *outcome != Failure(ErrorKind::Provider)) {
+        return outcome;
+    }
+    let head = begin.to_ascii_lowercase();
     let known = WORDINGS
         .iter()
         .find(|(_, wordings)| wordings.iter().any(|wording| head.contains(wording)));
-    known.map_or(Failure(ErrorKind::Other), |(outcome, _)| *outcome)
+    let known = known.map(|(outcome, _)| *outcome);
+    known.or(coded).unwrap_or(Failure(ErrorKind::Other))
+}
+
+/// Returns whether the Python SDK of MCP says so of arguments that do not fit.
+fn is_of_python(text: &str) -> bool {
+    let line = text.lines().next().unwrap_or("").trim_end();
+    line.starts_with("Error executing tool ")
+        && line.contains(" validation error")
+        && line.ends_with("Arguments")
+}
+
+/// Returns the outcome for an error of MCP, as the TypeScript SDK (`MCP error -32602: ...`) and rmcp
+/// (`Mcp error: -32602: ...`) write it.
+fn of_mcp_error(text: &str) -> Option<Outcome> {
+    let starts = ["MCP error ", "Mcp error: "];
+    let error = starts.iter().find_map(|start| text.split_once(start))?.1;
+    let (code, message) = error.split_once(':')?;
+    let code: i64 = code.parse().ok()?;
+    Some(Verdict::mcp(true, format_args!("MCP error {code}:{message}")).outcome())
 }
 
 /// Returns the exit status in the first line of a text, as in `Exit code 2`.
@@ -200,6 +246,58 @@ mod tests {
                 Outcome::Failure(PermissionDenied),
             ),
             ("connect ECONNREFUSED", Outcome::Failure(Network)),
+            ("getaddrinfo ENOTFOUND x.test", Outcome::Failure(Network)),
+            ("lookup x.test: no such host", Outcome::Failure(Network)),
+            // Claude Code.
+            (
+                "Cancelled: parallel tool call Bash(x) errored",
+                Outcome::Cancelled,
+            ),
+            (
+                "Exit code 137\n[Request interrupted by user for tool use]",
+                Outcome::Cancelled,
+            ),
+            ("Exit code 137\nKilled", Outcome::Failure(ToolError)),
+            (
+                "Permission for this action was denied by the Claude Code auto mode classifier.",
+                Outcome::Rejected,
+            ),
+            (
+                "m is temporarily unavailable, so auto mode cannot determine the safety of Bash",
+                Outcome::Rejected,
+            ),
+            ("The tool use was rejected", Outcome::Rejected),
+            // Codex.
+            ("user cancelled MCP tool call", Outcome::Rejected),
+            ("user rejected MCP tool call", Outcome::Rejected),
+            (
+                "MCP tool call requires approval, but approval policy is never",
+                Outcome::Rejected,
+            ),
+            // SDKs of MCP.
+            (
+                "Error executing tool add: 1 validation error for addArguments\nb\n  Field required",
+                Outcome::Failure(InvalidArgs),
+            ),
+            (
+                "Error executing tool add: 1 validation error for a file",
+                Outcome::Failure(Other),
+            ),
+            (
+                "MCP error -32000: Connection closed",
+                Outcome::Failure(Network),
+            ),
+            ("MCP error -32602: x", Outcome::Failure(InvalidArgs)),
+            (
+                "MCP error -32602: Tool x not found",
+                Outcome::Failure(NotFound),
+            ),
+            ("MCP error -32603: it timed out", Outcome::Failure(Timeout)),
+            ("MCP error -32603: x", Outcome::Failure(Provider)),
+            (
+                "tool call failed for `a/b`\n\nCaused by:\n    Mcp error: -32601: x",
+                Outcome::Failure(NotFound),
+            ),
             // The status takes precedence over what the command wrote.
             (
                 "Exit code 1\nx: command not found",
