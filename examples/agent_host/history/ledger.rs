@@ -32,6 +32,14 @@ pub(crate) enum Event<'a> {
         args: u64,
         at: Option<i128>,
     },
+    /// A script that the agent asked for made a call, which belongs to the turn so far.
+    Nested {
+        session: u64,
+        id: Id,
+        tool: &'a str,
+        args: u64,
+        at: Option<i128>,
+    },
     /// A call that was asked for begins only now.
     Begun { session: u64, id: Id, at: i128 },
     /// A call ended. A second such event adds what the first one left out, and a failure stays.
@@ -57,6 +65,7 @@ struct Entry {
     duration: Option<Duration>,
     outcome: Option<Outcome>,
     error: Option<String>,
+    is_nested: bool,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +123,21 @@ impl Ledger {
                 args,
                 at,
             } => self.ask(session, id, answer, tool, args, at),
+            Event::Nested {
+                session,
+                id,
+                tool,
+                args,
+                at,
+            } => {
+                let log = self.session(session);
+                let ended_since = std::mem::take(&mut self.sessions[log].ended_since);
+                self.ask(session, id, None, tool, args, at);
+                self.sessions[log].ended_since = ended_since;
+                if let Some(entry) = self.entry(session, id) {
+                    entry.is_nested = true;
+                }
+            }
             Event::Begun { session, id, at } => {
                 if let Some(entry) = self.entry(session, id) {
                     entry.asked = Some(at);
@@ -127,15 +151,22 @@ impl Ledger {
                 outcome,
                 error,
             } => {
-                if let Some(place) = self.places.get(&key(session, id)) {
+                let Some(entry) = self.entry(session, id) else {
+                    self.orphans += 1;
+                    return;
+                };
+                entry.end(at, duration, outcome, error);
+                if !entry.is_nested {
+                    let place = self.places[&key(session, id)];
                     self.sessions[place.session].ended_since = true;
-                }
-                match self.entry(session, id) {
-                    Some(entry) => entry.end(at, duration, outcome, error),
-                    None => self.orphans += 1,
                 }
             }
         }
+    }
+
+    /// Returns whether a call was requested.
+    pub(crate) fn has(&self, session: u64, id: Id) -> bool {
+        self.places.contains_key(&key(session, id))
     }
 
     /// Returns whether a call was requested and has not ended.
@@ -190,6 +221,7 @@ impl Ledger {
             duration: None,
             outcome: None,
             error: None,
+            is_nested: false,
         };
         let index = log.turns[turn].len();
         log.turns[turn].push(entry);
@@ -281,8 +313,9 @@ impl Entry {
         }
         self.ended = self.ended.or(at);
         self.duration = self.duration.or(duration);
-        if self.error.is_none() && outcome != Outcome::Success {
-            self.error = error.map(first_line);
+        let has_error = self.error.as_ref().is_some_and(|line| !line.is_empty());
+        if !has_error && self.outcome != Some(Outcome::Success) {
+            self.error = error.map(first_line).or(self.error.take());
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the reader of each form, with the recordings in `examples/recordings/agents`.
 
 mod hostile;
+mod newer;
 
 use super::{History, load};
 use crate::trace::Session;
