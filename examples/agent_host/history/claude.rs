@@ -10,25 +10,45 @@ use serde_json::Value;
 use toolmeter::{ErrorKind, Outcome};
 
 /// The kinds of lines that hold no call.
-const SILENT: [&str; 18] = [
+const SILENT: [&str; 38] = [
     "agent-color",
     "agent-name",
     "agent-setting",
     "ai-title",
+    "artifact-autoreact-ledger",
+    "artifact-comment-monitor",
+    "atis-latch",
     "attachment",
     "attribution-snapshot",
+    "bridge-session",
     "content-replacement",
+    "continued-in",
+    "cost-state",
     "custom-title",
+    "ended-by-model",
+    "file-history-delta",
     "file-history-snapshot",
+    "fork-context-ref",
+    "frame-link",
+    "history-suppression",
+    "isolation-latch",
     "last-prompt",
+    "marble-origami-commit",
+    "marble-origami-reset",
+    "marble-origami-snapshot",
     "mode",
+    "observer-ref",
     "permission-mode",
     "pr-link",
     "queue-operation",
+    "relocated",
+    "speculation-accept",
     "summary",
     "system",
     "tag",
+    "task-summary",
     "turn_end",
+    "worktree-state",
 ];
 
 /// A reader of one file.
@@ -84,7 +104,7 @@ fn message(session: u64, line: &Value, ledger: &mut Ledger) {
     let blocks = message["content"].as_array();
     for block in blocks.into_iter().flatten() {
         match block["type"].as_str().unwrap_or("") {
-            "tool_use" | "server_tool_use" => {
+            kind if kind.ends_with("tool_use") => {
                 let asked = json::id(&block["id"]).zip(block["name"].as_str());
                 if let Some((id, tool)) = asked {
                     ledger.note(Event::Asked {
@@ -123,6 +143,7 @@ fn outcome(block: &Value, line: &Value, text: &str) -> Outcome {
     match block["is_error"] == true {
         true => match wording::of_error(text) {
             // A hook that blocks a call denies it, whatever its text says.
+            Outcome::Failure(_) if text.starts_with("PreToolUse:") => Outcome::Rejected,
             Outcome::Failure(ErrorKind::Other) if text.contains("hook blocking error") => {
                 Outcome::Rejected
             }

@@ -5,28 +5,37 @@ use super::json::{self, digest_of};
 use super::ledger::{Event, Ledger};
 use super::wording;
 use serde_json::Value;
-use toolmeter::Outcome;
+use toolmeter::{ErrorKind, Outcome};
 
 /// The prefixes of the names of events.
-const GROUPS: [&str; 18] = [
+const GROUPS: [&str; 27] = [
     "abort",
     "assistant.",
+    "auto_mode_switch.",
     "capabilities.",
     "command.",
     "commands.",
     "elicitation.",
     "exit_plan_mode.",
     "external_tool.",
+    "factory.",
     "hook.",
     "mcp.",
+    "mcp_app.",
+    "model.",
     "permission.",
     "pending_messages.",
+    "sampling.",
     "session.",
+    "session_limits_exhausted.",
     "skill.",
     "subagent.",
     "system.",
     "tool.",
+    "tool_search.",
+    "ui.",
     "user.",
+    "user_input.",
 ];
 
 /// Returns whether this is the name of an event.
@@ -46,17 +55,18 @@ impl Copilot {
         Self { session }
     }
 
-    /// Returns the session of a call. The calls of a subagent are a session of their own.
-    fn session_of(&self, data: &Value) -> u64 {
-        match data["parentToolCallId"].as_str() {
-            Some(parent) => digest_of((self.session, parent)),
+    /// Returns the session of a call. The calls of a subagent are a session of their own, which older
+    /// versions name by the call that started it.
+    fn session_of(&self, line: &Value) -> u64 {
+        let agent = line["agentId"].as_str();
+        match agent.or(line["data"]["parentToolCallId"].as_str()) {
+            Some(agent) => digest_of((self.session, agent)),
             None => self.session,
         }
     }
 
     fn asked(
-        &self,
-        data: &Value,
+        session: u64,
         call: (&Value, &Value),
         answer: Option<u64>,
         at: Option<i128>,
@@ -65,7 +75,7 @@ impl Copilot {
         let (call, tool) = call;
         if let Some((id, tool)) = json::id(&call["toolCallId"]).zip(tool.as_str()) {
             ledger.note(Event::Asked {
-                session: self.session_of(data),
+                session,
                 id,
                 answer,
                 tool,
@@ -95,19 +105,20 @@ impl Reader for Copilot {
             }
             "assistant.message" => {
                 let answer = json::id(&data["messageId"]).map(|id| id.digest);
+                let session = self.session_of(line);
                 for call in data["toolRequests"].as_array().into_iter().flatten() {
-                    self.asked(data, (call, &call["name"]), answer, at, ledger);
+                    Self::asked(session, (call, &call["name"]), answer, at, ledger);
                 }
             }
             "tool.execution_start" => {
                 let id = json::id(&data["toolCallId"]);
-                let session = self.session_of(data);
+                let session = self.session_of(line);
                 if let Some((id, at)) = id.zip(at)
                     && ledger.is_waiting(session, id)
                 {
                     ledger.note(Event::Begun { session, id, at });
                 } else {
-                    self.asked(data, (data, &data["toolName"]), None, at, ledger);
+                    Self::asked(session, (data, &data["toolName"]), None, at, ledger);
                 }
             }
             "tool.execution_complete" => {
@@ -117,13 +128,14 @@ impl Reader for Copilot {
                 let error = json::head(&data["error"]).unwrap_or("");
                 let is_success = data["success"] == true;
                 ledger.note(Event::Ended {
-                    session: self.session_of(data),
+                    session: self.session_of(line),
                     id,
                     at,
                     duration: None,
                     outcome: match data["error"]["code"].as_str() {
                         _ if is_success => Outcome::Success,
                         Some("denied" | "rejected") => Outcome::Rejected,
+                        Some("timeout") => Outcome::Failure(ErrorKind::Timeout),
                         _ => wording::of_error(error),
                     },
                     error: Some(error),

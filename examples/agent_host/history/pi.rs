@@ -9,9 +9,10 @@ use serde_json::Value;
 use toolmeter::Outcome;
 
 /// The kinds of entries that hold no call.
-const SILENT: [&str; 9] = [
+const SILENT: [&str; 11] = [
     "branch_summary",
     "compaction",
+    "context_edit",
     "custom",
     "custom_message",
     "label",
@@ -19,6 +20,7 @@ const SILENT: [&str; 9] = [
     "model_change",
     "session_info",
     "thinking_level_change",
+    "usage",
 ];
 
 /// A reader of one file, which is one session.

@@ -247,3 +247,115 @@ fn codex_has_lines_without_a_call() {
         ["0 update_plan a 1000+- cancelled"]
     );
 }
+
+#[test]
+fn claude_code_has_lines_without_a_call() {
+    let asked = r#"{"type":"assistant","sessionId":"s","timestamp":"2026-09-01T00:00:00Z","message":{"id":"m","content":[{"type":"mcp_tool_use","id":"t1","name":"ask","server_name":"wiki","input":{}}]}}"#;
+    let ended = r#"{"type":"user","sessionId":"s","timestamp":"2026-09-01T00:00:01Z","message":{"content":[{"type":"mcp_tool_result","tool_use_id":"t1","content":[{"type":"text","text":"SECRET"}]}]}}"#;
+    let kinds = [
+        "artifact-autoreact-ledger",
+        "artifact-comment-monitor",
+        "atis-latch",
+        "bridge-session",
+        "continued-in",
+        "cost-state",
+        "ended-by-model",
+        "file-history-delta",
+        "fork-context-ref",
+        "frame-link",
+        "history-suppression",
+        "isolation-latch",
+        "marble-origami-commit",
+        "marble-origami-reset",
+        "marble-origami-snapshot",
+        "observer-ref",
+        "relocated",
+        "speculation-accept",
+        "task-summary",
+        "worktree-state",
+    ];
+    let kinds = kinds.map(|kind| format!(r#"{{"type":"{kind}","sessionId":"s"}}"#));
+    let mut lines = vec![asked, ended];
+    lines.extend(kinds.iter().map(String::as_str));
+    let history = of(&lines);
+    assert_eq!(told(&history.sessions[0]), ["0 ask a 0+1000 success"]);
+}
+
+#[test]
+fn claude_code_tells_why_a_call_did_not_run() {
+    for (text, outcome) in [
+        (
+            "<tool_use_error>Cancelled: parallel tool call Bash(x) errored</tool_use_error>",
+            "cancelled",
+        ),
+        (
+            "PreToolUse:Bash hook error: [check]: no such file",
+            "denied",
+        ),
+        (
+            "Permission for this action was denied by the Claude Code auto mode classifier. Reason: x",
+            "denied",
+        ),
+        (
+            "Error executing tool add: 1 validation error for addArguments\\nb\\n  Field required",
+            "invalid_args",
+        ),
+        (
+            "Exit code 137\\n[Request interrupted by user for tool use]",
+            "cancelled",
+        ),
+        ("MCP error -32000: Connection closed", "network"),
+    ] {
+        let asked = r#"{"type":"assistant","sessionId":"s","timestamp":"2026-09-01T00:00:00Z","message":{"id":"m","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{}}]}}"#;
+        let ended = format!(
+            r#"{{"type":"user","sessionId":"s","timestamp":"2026-09-01T00:00:01Z","message":{{"content":[{{"type":"tool_result","tool_use_id":"t1","is_error":true,"content":"{text}"}}]}}}}"#
+        );
+        let history = of(&[asked, &ended]);
+        assert_eq!(
+            told(&history.sessions[0]),
+            [format!("0 Bash a 0+1000 {outcome}")]
+        );
+    }
+}
+
+#[test]
+fn copilot_names_the_agents() {
+    let history = of(&[
+        r#"{"type":"session.start","id":"e0","timestamp":"2026-09-01T00:00:00Z","data":{"sessionId":"s"}}"#,
+        r#"{"type":"assistant.message","id":"e1","timestamp":"2026-09-01T00:00:01Z","data":{"messageId":"m1","toolRequests":[{"toolCallId":"t1","name":"task","arguments":{}}]}}"#,
+        r#"{"type":"assistant.message","id":"e2","agentId":"a","timestamp":"2026-09-01T00:00:02Z","data":{"messageId":"m2","toolRequests":[{"toolCallId":"t2","name":"grep","arguments":{}}]}}"#,
+        r#"{"type":"tool.execution_start","id":"e3","agentId":"a","timestamp":"2026-09-01T00:00:02.1Z","data":{"toolCallId":"t2","toolName":"grep","arguments":{},"parentToolCallId":"t1"}}"#,
+        r#"{"type":"tool.execution_complete","id":"e4","agentId":"a","timestamp":"2026-09-01T00:00:03Z","data":{"toolCallId":"t2","success":false,"error":{"code":"timeout","message":"SECRET"}}}"#,
+        r#"{"type":"tool.execution_complete","id":"e5","timestamp":"2026-09-01T00:00:04Z","data":{"toolCallId":"t1","success":true}}"#,
+    ]);
+    assert_eq!(told(&history.sessions[0]), ["0 task a 1000+3000 success"]);
+    assert_eq!(told(&history.sessions[1]), ["0 grep a 100+900 timeout"]);
+}
+
+#[test]
+fn copilot_and_pi_have_lines_without_a_call() {
+    let kinds = [
+        "auto_mode_switch.requested",
+        "factory.run_started",
+        "mcp_app.tool_call_complete",
+        "model.call_failure",
+        "sampling.requested",
+        "session_limits_exhausted.requested",
+        "tool_search.activated",
+        "ui.ephemeral_query",
+        "user_input.requested",
+    ];
+    let kinds = kinds.map(|kind| format!(r#"{{"type":"{kind}","id":"e","data":{{}}}}"#));
+    let mut lines = vec![
+        r#"{"type":"tool.execution_start","id":"e1","data":{"toolCallId":"t1","toolName":"bash"}}"#,
+    ];
+    lines.extend(kinds.iter().map(String::as_str));
+    assert_eq!(of(&lines).account.lines, 10);
+    let pi = of(&[
+        r#"{"type":"session","version":3,"id":"s"}"#,
+        r#"{"type":"message","id":"e1","message":{"role":"assistant","content":[{"type":"toolCall","id":"p1","name":"bash","arguments":{}}]}}"#,
+        r#"{"type":"usage","id":"e2","usage":{}}"#,
+        r#"{"type":"context_edit","id":"e3","targetId":"e1"}"#,
+    ]);
+    assert_eq!(pi.account.lines, 4);
+}
