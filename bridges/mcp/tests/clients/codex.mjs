@@ -1,5 +1,5 @@
 // Runs `codex exec` with a model on loopback that asks for calls of mcp_server, directly and
-// through the proxy.
+// through the proxy. agent_host must read the same counts from the session that Codex records.
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -75,6 +75,25 @@ function named(name, request) {
   throw new Error(`not offered: ${name}, in ${JSON.stringify(request.tools).slice(0, 2000)}`);
 }
 
+const build = ["cargo", "build", "--quiet", "--package", "toolmeter", "--example", "agent_host"];
+const built = await run(build, { cwd: import.meta.dirname });
+assert.equal(built.status, 0, built.stderr);
+
+/** Returns the counts of each tool that agent_host reads from the sessions in a folder. */
+async function recorded(sessions) {
+  const flags = ["--trace", sessions, "--stats", "--json"];
+  const done = await run([example("agent_host"), ...flags]);
+  assert.equal(done.status, 0, done.stderr);
+  const { tools, read } = JSON.parse(done.stdout);
+  assert.deepEqual(read.files, { Codex: 1 });
+  assert.equal(read.unknown_lines + read.broken_lines + read.results_without_call, 0, done.stdout);
+  const counts = Object.entries(tools).map(([name, { calls, failed, failures_by_kind, cancelled, denied }]) => [
+    name.replace("mcp__files__", ""),
+    { success: calls - failed - cancelled - denied, failures: failures_by_kind, cancelled, in_flight: 0 },
+  ]);
+  return Object.fromEntries(counts);
+}
+
 async function session(isProxied) {
   const inside = join(folder, `codex-server-${isProxied}.json`);
   const outside = join(folder, `codex-proxy-${isProxied}.json`);
@@ -124,6 +143,7 @@ args = ${JSON.stringify(command.slice(1))}
   const sorted = Object.fromEntries(Object.entries(own).sort());
   assert.deepEqual(all(read(inside)), sorted);
   if (isProxied) assert.deepEqual(all(read(outside)), sorted);
+  assert.deepEqual(await recorded(join(home, "sessions")), sorted);
   return sorted;
 }
 
@@ -135,4 +155,6 @@ assert.deepEqual(alone.read, {
   cancelled: 0,
   in_flight: 0,
 });
-console.log(`codex: ${plan.length} calls, directly and through the proxy: the counts are the client's own`);
+console.log(
+  `codex: ${plan.length} calls, directly, through the proxy and as recorded: the counts are the client's own`,
+);
