@@ -418,7 +418,11 @@ fn refusal(text: &str) -> Outcome {
         || begins_with(text, &MCP_REFUSALS)
         || text.starts_with("command timed out")
     {
-        match wording::of_error(text) {
+        // What follows the command, which may be long, says why.
+        let why = text
+            .find("`: CreateProcess ")
+            .map_or(text, |at| &text[at..]);
+        match wording::of_error(why) {
             Outcome::Failure(ErrorKind::Other) if text.contains("exit code: ") => {
                 Outcome::Failure(ErrorKind::ToolError)
             }

@@ -32,6 +32,12 @@ const WORDINGS: [(Outcome, &[&str]); 8] = [
             "permission for this action was denied",
             "auto mode cannot determine the safety",
             "denied this tool",
+            "denied by your permission settings",
+            "could not request permission from user",
+            "approval required by policy",
+            "rejected: blocked by policy",
+            "rejected due to unacceptable risk",
+            "sandbox(denied",
         ],
     ),
     (
@@ -267,6 +273,15 @@ mod tests {
                 Outcome::Rejected,
             ),
             ("The tool use was rejected", Outcome::Rejected),
+            (
+                "File is in a directory that is denied by your permission settings.",
+                Outcome::Rejected,
+            ),
+            // Copilot.
+            (
+                "Permission denied and could not request permission from user",
+                Outcome::Rejected,
+            ),
             // Codex.
             ("user cancelled MCP tool call", Outcome::Rejected),
             ("user rejected MCP tool call", Outcome::Rejected),

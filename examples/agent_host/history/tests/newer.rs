@@ -103,6 +103,43 @@ fn codex_tells_of_a_refused_mcp_call_by_its_output_alone() {
 }
 
 #[test]
+fn codex_tells_why_a_command_did_not_run() {
+    let command = "echo not found; ".repeat(50);
+    for (why, outcome) in [
+        ("rejected by user", "denied"),
+        (
+            "approval required by policy, but AskForApproval is set to Never",
+            "denied",
+        ),
+        ("`rm` rejected: blocked by policy", "denied"),
+        (
+            "This action was rejected due to unacceptable risk.",
+            "denied",
+        ),
+        (
+            "Failed to create unified exec process: No such file or directory",
+            "not_found",
+        ),
+        (
+            "Failed to create unified exec process: setup refresh had errors",
+            "other",
+        ),
+    ] {
+        let text = format!(
+            r#"exec_command failed for `/bin/sh -lc '{command}'`: CreateProcess {{ message: \"Rejected(\\\"{why}\\\")\" }}"#
+        );
+        let output = format!(
+            r#"{{"type":"response_item","payload":{{"type":"function_call_output","call_id":"c1","output":"{text}"}}}}"#
+        );
+        let history = codex(COMMAND, &[&output]);
+        assert_eq!(
+            told(&history.sessions[0]),
+            [format!("0 exec_command a 1000+- {outcome}")]
+        );
+    }
+}
+
+#[test]
 fn codex_ends_other_calls_with_items() {
     for (tool, end, outcome) in [
         (
