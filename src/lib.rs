@@ -160,6 +160,9 @@ pub mod migrating {}
 #[doc = include_str!("../docs/fleet.md")]
 pub mod fleet {}
 
+#[doc = include_str!("../docs/embedded.md")]
+pub mod embedded {}
+
 #[cfg(feature = "auto_run")]
 #[doc(inline)]
 pub use auto_run::AutoRun;

@@ -54,8 +54,9 @@
 //!
 //! # Targets without native 64-bit atomics
 //!
-//! With an operating system, the words are those of portable-atomic. Without one, a feature chooses
-//! the word, and the crate does not compile without a choice:
+//! With an operating system, the words are those of portable-atomic, which may take a lock, unless
+//! `critical-section` is enabled. Without one, a feature chooses the word, and the crate does not
+//! compile without a choice:
 //!
 //! - `critical-section`: a word in a critical section of the crate of that name. The firmware
 //!   provides the implementation.

@@ -6,8 +6,8 @@
 //! | build | 64-bit word |
 //! | --- | --- |
 //! | the target has native 64-bit atomics | [`core`]'s |
+//! | it has none, feature `critical-section` | a `u64` that is used in critical sections only |
 //! | it has none, but has an operating system | portable-atomic's, which may take a lock |
-//! | it has neither, feature `critical-section` | a `u64` that is used in critical sections only |
 //! | it has neither, feature `unsafe-assume-single-core` | portable-atomic's of that name, which disables interrupts |
 //! | it has neither, no feature | none: the crate does not compile |
 //! | `--cfg toolmeter_loom` | loom's |
@@ -15,7 +15,8 @@
 //!
 //! Without an operating system a call may be metered in an interrupt handler. A handler that
 //! interrupts the holder of a lock would wait for that lock forever, so none of the words for such
-//! targets takes one.
+//! targets takes one. For an operating system that calls programs from interrupt handlers, the first
+//! feature chooses the same word.
 
 #[cfg(all(
     target_os = "none",
@@ -33,6 +34,12 @@ compile_error!(
      disable interrupts, `unsafe-assume-single-core`"
 );
 
+#[cfg(target_pointer_width = "16")]
+compile_error!(
+    "toolmeter-core needs pointers of at least 32 bits: a layout or a ring may have more words than \
+     16 bits can count"
+);
+
 #[cfg(toolmeter_loom)]
 mod imp {
     pub use loom::sync::atomic::AtomicU64 as Word;
@@ -47,7 +54,8 @@ mod imp {
     #[cfg(all(
         not(toolmeter_locked_word),
         not(target_has_atomic = "64"),
-        not(target_os = "none")
+        not(target_os = "none"),
+        not(feature = "critical-section")
     ))]
     pub use portable_atomic::AtomicU64 as Word;
     #[cfg(all(
@@ -61,11 +69,7 @@ mod imp {
 
     #[cfg(any(
         toolmeter_locked_word,
-        all(
-            not(target_has_atomic = "64"),
-            target_os = "none",
-            feature = "critical-section"
-        )
+        all(not(target_has_atomic = "64"), feature = "critical-section")
     ))]
     pub use super::section::Word;
 }
@@ -77,11 +81,7 @@ pub use imp::Word;
     not(toolmeter_loom),
     any(
         toolmeter_locked_word,
-        all(
-            not(target_has_atomic = "64"),
-            target_os = "none",
-            feature = "critical-section"
-        )
+        all(not(target_has_atomic = "64"), feature = "critical-section")
     )
 ))]
 mod section;
