@@ -20,12 +20,10 @@ impl TickRate {
 
     /// Returns the rate by which `ns` scales a number of ticks.
     ///
-    /// The result of `ns` wraps where it needs more than 64 bits. So it is called first with a
-    /// number of ticks whose time fits if a tick is shorter than 2^34 ns, 17 seconds.
+    /// The result of `ns` wraps where it needs more than 64 bits, which that of a single tick does
+    /// not. It is 0 if a tick is shorter than a nanosecond, and then that of 2^62 ticks fits as well.
     fn scaled_by(ns: impl Fn(u64) -> u64) -> Option<Self> {
-        const FEW: u64 = 1 << 30;
-        const MANY: u64 = 1 << 62;
-        (ns(FEW) < FEW).then(|| Self(ns(MANY) << 2))
+        (ns(1) == 0).then(|| Self(ns(1 << 62) << 2))
     }
 
     #[inline(always)]
