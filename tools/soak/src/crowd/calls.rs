@@ -48,6 +48,8 @@ impl Stage {
                 call(&handle, tally, step as u64 + 1);
                 // Every third handle is held.
                 held = step.is_multiple_of(3).then_some(handle);
+            } else {
+                held = None;
             }
             self.wait_for_the_pump();
             self.pass_by(mover, &mut moved);
