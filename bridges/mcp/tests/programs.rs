@@ -2,19 +2,15 @@
 
 #![cfg(unix)]
 
+#[path = "support/programs.rs"]
+mod programs;
+
+use programs::program;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
-
-/// Returns the path of an example of this crate, which cargo builds with the tests.
-fn program(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.join("examples").join(name)
-}
 
 fn run(name: &str, arguments: &[&str]) -> Output {
     Command::new(program(name))

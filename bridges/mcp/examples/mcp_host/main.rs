@@ -4,6 +4,7 @@
 mod common;
 mod plan;
 mod process;
+mod say;
 mod servers;
 
 use common::program::{run, told_to_end};
@@ -13,14 +14,16 @@ use plan::Plan;
 use process::Process;
 use rmcp::RoleClient;
 use rmcp::service::RunningService;
+use say::{note, say, visible};
 use servers::{Progress, Server};
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use toolmeter::Registry;
+use tokio::time::timeout;
 use toolmeter::auto_run::{AutoRun, StopReason};
+use toolmeter::{Registry, ToolSpec};
 use toolmeter_mcp::MeteredClient;
 
 const HELP: &str = "\
@@ -37,13 +40,17 @@ Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
   --attempts N     the most attempts of a call; default 1
   --grace SECONDS  the time that a server has to end after its input is closed, and again after
                    SIGTERM, before it is killed; default 2
-  --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
+  --snapshot FILE  rewrite FILE with the metrics, as JSON; looked at twice a second, and written
+                   if they have changed
   --events         write each event to stderr, as a line of JSON
   --help           show this
 
 Each `--` begins the command of a server; the servers are named server_1, server_2 and so on.
 The table of metrics is written to stderr at the end, also after SIGTERM, but not if a server
 does not start or answer.";
+
+/// The longest wait for the reason why a list was not read.
+const REASON: Duration = Duration::from_secs(2);
 
 struct Options {
     servers: Vec<Server>,
@@ -149,7 +156,7 @@ impl Started {
         }
         for (name, process) in self.processes.drain(..) {
             if process.kill().await {
-                eprintln!("{name} did not end, and was killed");
+                note(format_args!("{name} did not end, and was killed"));
             }
         }
     }
@@ -168,10 +175,11 @@ async fn follow_plan(
         let (process, transport) = server.start()?;
         started.processes.push((server.name.clone(), process));
         let client = MeteredClient::new(Progress::of(&server.name), registry).server(&server.name);
-        let client = tokio::time::timeout(options.limit, client.serve(transport)).await;
+        let client = timeout(options.limit, client.serve(transport)).await;
         let client = client
             .map_err(|_| format!("{} does not answer", server.name))?
             .map_err(|error| format!("{} is no MCP server: {error}", server.name))?;
+        say_if_unlisted(&server.name, &client, registry).await;
         started.clients.push(client);
     }
     let run = AutoRun::new(registry)
@@ -180,16 +188,37 @@ async fn follow_plan(
         .time_limit(options.limit)
         .max_attempts(options.attempts);
     let outcome = run.run(plan).await;
-    println!(
+    say(format_args!(
         "{} turns, {} attempts, {} retries",
         outcome.turns, outcome.attempts, outcome.retries
-    );
+    ));
     if let StopReason::Model(why) = outcome.stop {
-        eprintln!("the plan ended: {why}");
+        note(format_args!("the plan ended: {why}"));
     }
     Ok(())
 }
 
+/// Says why the list of a server's tools could not be read, if none of them is registered.
+async fn say_if_unlisted(name: &str, client: &Client, registry: &Registry) {
+    // The name as it is registered.
+    let prefix = ToolSpec::lossy(name).name().replace('/', "\\u{2f}") + "/";
+    let metrics = registry.metrics();
+    if metrics.tools.keys().any(|tool| tool.starts_with(&prefix)) {
+        return;
+    }
+    let why = match timeout(REASON, client.service().peer().refresh()).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "there is no answer".to_owned(),
+    };
+    note(format_args!(
+        "the list of tools of {name} cannot be read: {why}"
+    ));
+}
+
 fn main() -> ExitCode {
-    run("mcp_host", HELP, options(), host)
+    let options = options().map_err(|error| visible(error).into());
+    run("mcp_host", HELP, options, async |options| {
+        host(options).await.map_err(|error| visible(error).into())
+    })
 }

@@ -1,5 +1,6 @@
 //! A plan: the turns of calls that a model would ask for.
 
+use crate::say::note;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -50,14 +51,6 @@ impl From<Step> for ToolCall {
     }
 }
 
-/// One line: a call, or several at once.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    One(Step),
-    Some(Vec<Step>),
-}
-
 /// The turns that are still to be made.
 #[derive(Default)]
 pub(crate) struct Plan(VecDeque<Vec<Step>>);
@@ -65,21 +58,29 @@ pub(crate) struct Plan(VecDeque<Vec<Step>>);
 impl Plan {
     pub(crate) fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {shown}: {error}"))?;
+        let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let lines = lines.enumerate().filter(|(_, line)| !line.is_empty());
         let mut turns = VecDeque::new();
-        for (number, line) in text.lines().enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let line: Line = serde_json::from_str(line)
-                .map_err(|error| format!("line {} of {shown}: {error}", number + 1))?;
-            turns.push_back(match line {
-                Line::One(step) => vec![step],
-                Line::Some(steps) => steps,
-            });
+        for (number, line) in lines.map(|(number, line)| (number + 1, line)) {
+            let steps = steps(line).map_err(|error| {
+                let column = error.column();
+                let text = error.to_string();
+                let why = text.rsplit_once(" at line ").map_or(&*text, |(why, _)| why);
+                format!("line {number} of {shown}, column {column}: {why}")
+            })?;
+            turns.push_back(steps);
         }
         Ok(Self(turns))
+    }
+}
+
+/// Reads a line: a call, or several at once.
+fn steps(line: &[u8]) -> serde_json::Result<Vec<Step>> {
+    match line.first() {
+        Some(b'[') => serde_json::from_slice(line),
+        _ => serde_json::from_slice(line).map(|step| vec![step]),
     }
 }
 
@@ -89,7 +90,7 @@ impl Model for Plan {
     async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, Infallible> {
         for result in results {
             if let Err(error) = result.answer {
-                eprintln!("{error}");
+                note(error);
             }
         }
         let Some(steps) = self.0.pop_front() else {

@@ -1,6 +1,7 @@
 //! The servers to start, and the progress that they report.
 
 use crate::process::Process;
+use crate::say::note;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::NotificationContext;
 use rmcp::{ClientHandler, RoleClient};
@@ -45,7 +46,9 @@ pub(crate) fn configured(path: &Path) -> Result<Vec<Server>, Box<dyn Error>> {
     let mut servers = Vec::new();
     for (name, server) in configuration.servers {
         match server.command {
-            None => eprintln!("{name} is left out: it is not started by a command"),
+            None => note(format_args!(
+                "{name} is left out: it is not started by a command"
+            )),
             Some(command) => servers.push(Server {
                 name,
                 command: command.into(),
@@ -98,11 +101,13 @@ impl ClientHandler for Progress {
         progress: ProgressNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        // The server's text may contain anything, so it is printed as a string of JSON.
         let message = serde_json::json!(progress.message);
         let of = progress
             .total
             .map_or(String::new(), |total| format!(" of {total}"));
-        eprintln!("{}: {}{of} {message}", self.0, progress.progress);
+        note(format_args!(
+            "{}: {}{of} {message}",
+            self.0, progress.progress
+        ));
     }
 }
