@@ -6,7 +6,7 @@
 mod programs;
 
 use programs::program;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -50,6 +50,17 @@ impl Setting {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// Returns the entry of a server of the folder.
+    fn entry(&self) -> Value {
+        json!({ "command": self.server, "args": [self.path()] })
+    }
+
+    /// Returns the entry of a server that leaves a mark when it is started, and where that is.
+    fn marking(&self) -> (Value, PathBuf) {
+        let mark = self.path().join("started");
+        (json!({ "command": "touch", "args": [mark] }), mark)
     }
 
     /// Returns a host that writes its snapshot into the folder.
@@ -96,6 +107,272 @@ fn told(output: &Output) -> String {
 fn lines(told: &str) -> Vec<&str> {
     let is_table = |line: &&str| line.contains(" calls of unknown tools; ");
     told.lines().take_while(|line| !is_table(line)).collect()
+}
+
+#[test]
+fn servers_of_one_name_are_refused() {
+    let setting = Setting::new();
+    let config = json!({ "mcpServers": { "server_1": setting.entry() } }).to_string();
+    let config = setting.file("config.json", config);
+    let folder = setting.path();
+    let folder = folder.to_str().unwrap();
+    let told = setting.refused(&["--config", &config, "--", &setting.server, folder]);
+    assert!(
+        told.contains("two servers have the name server_1"),
+        "{told}"
+    );
+    let told = setting.refused(&["--config", &config, "--config", &config]);
+    assert!(
+        told.contains("two servers have the name server_1"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_command_may_hold_two_hyphens() {
+    let setting = Setting::new();
+    let plan = r#"{"tool":"files/read","arguments":{"path":"a.txt"}}"#;
+    let plan = setting.file("plan", plan);
+    let folder = setting.path();
+    let proxied = format!(
+        "files='{}' -- '{}' '{}'",
+        program("mcp_proxy").display(),
+        setting.server,
+        folder.display()
+    );
+    setting.hosted(&["--server", &proxied, "--plan", &plan]);
+    assert_eq!(setting.ends("files/read"), (1, 0));
+    for (server, said) in [
+        ("files", "NAME=COMMAND"),
+        ("=true", "NAME=COMMAND"),
+        ("files=", "there is no command"),
+        ("files='true", "quote"),
+    ] {
+        let told = setting.refused(&["--server", server]);
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+/// A server of the folder that first writes its arguments and some of its environment to a file.
+fn noting(setting: &Setting, arguments: &[&str]) -> Value {
+    let script = r#"printf '%s\n' "$@" "$PORT" "${GONE-none}" > "$OUT"; exec "$SERVER" "$FOLDER""#;
+    let mut all = vec!["-c", script, "sh"];
+    all.extend(arguments);
+    json!({
+        "command": "${SHELL_UNSET:-sh}",
+        "args": all,
+        "env": {
+            "PORT": 3000,
+            "GONE": null,
+            "OUT": "${OUT_FOLDER}/noted",
+            "SERVER": setting.server,
+            "FOLDER": setting.path(),
+        },
+    })
+}
+
+#[test]
+fn variables_of_a_configuration_are_replaced() {
+    let setting = Setting::new();
+    let project = setting.path().join("project");
+    let entry = noting(
+        &setting,
+        &[
+            "${SET}, ${SET:-unused}, ${env:SET}, $SET, ${SET:+, ${#SET}, ${}, ${",
+            "${UNSET:-a default}${UNSET:-}",
+            "${userHome}",
+            "${workspaceFolder}${/}x${pathSeparator}${workspaceFolderBasename}",
+        ],
+    );
+    let text = json!({ "servers": { "files": entry } }).to_string();
+    for (file, folder) in [
+        ("project/.vscode/mcp.json", &project),
+        ("project/.cursor/mcp.json", &project),
+        ("project/.mcp.json", &project),
+    ] {
+        let config = setting.file(file, &text);
+        let mut host = setting.host(&["--config", &config]);
+        host.env("SET", "${once}").env("HOME", "/a home");
+        host.env("OUT_FOLDER", setting.path()).env("GONE", "here");
+        host.env_remove("UNSET").env_remove("SHELL_UNSET");
+        let output = host.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let noted = fs::read_to_string(setting.path().join("noted")).unwrap();
+        let folder = folder.display();
+        let expected = [
+            "${once}, ${once}, ${once}, $SET, ${SET:+, ${#SET}, ${}, ${",
+            "a default",
+            "/a home",
+            &format!("{folder}/x/project"),
+            "3000",
+            "none",
+        ];
+        assert_eq!(noted.lines().collect::<Vec<_>>(), expected, "{file}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_started_as_configured_is_left_out() {
+    let setting = Setting::new();
+    let (marking, mark) = setting.marking();
+    let with = |field: &str, value: Value| {
+        let mut entry = marking.clone();
+        entry[field] = value;
+        entry
+    };
+    let all = [
+        ("a", with("disabled", json!(true)), "it is disabled"),
+        ("b", with("enabled", json!(false)), "it is disabled"),
+        ("c", with("args", json!("secret")), "`args`"),
+        ("d", with("args", json!(["secret", 1])), "`args`"),
+        ("e", with("env", json!("secret")), "`env`"),
+        ("f", with("env", json!({"A": ["secret"]})), "`env`"),
+        ("g", with("command", json!(["secret"])), "`command`"),
+        ("h", with("cwd", json!(1)), "`cwd`"),
+        (
+            "i",
+            with("args", json!(["${NOT_SET_HERE}"])),
+            "${NOT_SET_HERE}",
+        ),
+        (
+            "j",
+            with("env", json!({"A": "${env:NOT_SET_HERE}"})),
+            "${env:NOT_SET_HERE}",
+        ),
+        ("k", with("command", json!("${input:key}")), "${input:key}"),
+        ("l", with("envFile", json!(".env")), "`envFile`"),
+        (
+            "m",
+            json!({ "type": "http", "url": "https://secret" }),
+            "not started by a command",
+        ),
+        ("n", json!("secret"), "not an object"),
+        (
+            "o\n\u{1b}[2J",
+            json!({ "url": "" }),
+            "not started by a command",
+        ),
+    ];
+    let mut servers = json!({});
+    for (name, entry, _) in &all {
+        servers[name] = entry.clone();
+    }
+    let write = |servers: &Value| {
+        let text = json!({ "mcpServers": servers }).to_string();
+        setting.file("config.json", text)
+    };
+    let config = write(&servers);
+    let told = setting.refused(&["--config", &config]);
+    assert!(
+        told.contains("config.json names no server that can be started: "),
+        "{told}"
+    );
+    assert!(told.contains("a: it is disabled; b: "), "{told}");
+    servers["z"] = setting.entry();
+    servers["z"]["env"] = json!(null);
+    servers["z"]["disabled"] = json!(false);
+    write(&servers);
+    let told = setting.hosted(&["--config", &config]);
+    let lines = lines(&told);
+    assert_eq!(lines.len(), all.len(), "{told}");
+    for ((name, _, said), line) in all.iter().zip(lines) {
+        let name = name.escape_debug();
+        assert!(line.starts_with(&format!("{name} is left out: ")), "{line}");
+        assert!(line.contains(said) && !line.contains("secret"), "{line}");
+    }
+    assert!(told.contains("z/read"), "{told}");
+    assert!(!mark.exists());
+    let none = setting.file("none.json", r#"{"mcpServers":{}}"#);
+    let told = setting.refused(&["--config", &none]);
+    assert!(told.contains("none.json names no server"), "{told}");
+    for text in [
+        r#"{"other":{}}"#,
+        "[]",
+        "",
+        r#"{"mcpServers":[]}"#,
+        &"[".repeat(100_000),
+    ] {
+        let other = setting.file("other.json", text);
+        let told = setting.refused(&["--config", &other]);
+        assert!(
+            told.contains("other.json is not a configuration of MCP servers"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn comments_commas_and_a_mark_in_a_configuration_are_read_over() {
+    let setting = Setting::new();
+    let entry = setting.entry();
+    let text = format!(
+        "\u{feff}// of a team\n{{ \"mcpServers\": {{ \"files\": {entry}, /* last */ }}, }}"
+    );
+    let config = setting.file("config.json", text);
+    let told = setting.hosted(&["--config", &config]);
+    assert!(told.contains("files/read"), "{told}");
+}
+
+#[test]
+fn a_server_is_started_in_its_folder() {
+    let setting = Setting::new();
+    let entry = json!({ "command": setting.server, "args": ["."], "cwd": "${FOLDER}" });
+    let config = json!({ "mcpServers": { "files": entry } }).to_string();
+    let config = setting.file("config.json", config);
+    let plan = r#"{"tool":"files/read","arguments":{"path":"a.txt"}}"#;
+    let plan = setting.file("plan", plan);
+    let mut host = setting.host(&["--config", &config, "--plan", &plan]);
+    let output = host.env("FOLDER", setting.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(setting.ends("files/read"), (1, 0));
+    let missing = setting.path().join("none");
+    let output = host.env("FOLDER", &missing).output().unwrap();
+    let said = format!(" in {}): ", missing.display());
+    assert!(told(&output).contains(&said), "{output:?}");
+}
+
+#[test]
+fn servers_of_the_project_of_the_current_folder_are_started() {
+    let setting = Setting::new();
+    let (marking, mark) = setting.marking();
+    let here = setting.path();
+    let here = here.to_str().unwrap();
+    let text = json!({
+        "mcpServers": { "files": marking },
+        "projects": {
+            here: { "mcpServers": { "files": setting.entry() } },
+            "/another": { "mcpServers": { "other": marking } },
+        },
+    });
+    let config = setting.file("claude.json", text.to_string());
+    let mut host = setting.host(&["--config", &config]);
+    let output = host.current_dir(here).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        told(&output).contains("files/read") && !mark.exists(),
+        "{output:?}"
+    );
+    let text = json!({ "projects": { "/another": { "mcpServers": { "other": marking } } } });
+    setting.file("claude.json", text.to_string());
+    let output = host.output().unwrap();
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("claude.json names no server") && told.contains(here),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_plan_gives_the_names_of_the_configuration() {
+    let setting = Setting::new();
+    let config = json!({ "mcpServers": { "@acme/files": setting.entry() } }).to_string();
+    let config = setting.file("config.json", config);
+    let plan = r#"{"tool":"@acme/files/read","arguments":{"path":"a.txt"}}"#;
+    let plan = setting.file("plan", plan);
+    setting.hosted(&["--config", &config, "--plan", &plan]);
+    assert_eq!(setting.ends("@acme\\u{2f}files/read"), (1, 0));
+    assert_eq!(setting.snapshot().unknown_tool_calls, 0);
 }
 
 #[test]
@@ -161,4 +438,22 @@ fn a_wrong_line_of_a_plan_is_explained() {
         assert!(told.contains(said) && told.contains("line 2 of "), "{told}");
         assert!(!told.contains("line 1"), "{told}");
     }
+}
+
+#[test]
+fn the_help_says_what_is_read() {
+    let output = Command::new(program("mcp_host"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        "--server NAME=COMMAND",
+        "${VAR:-default}",
+        "${userHome}",
+        "`servers`",
+    ] {
+        assert!(help.contains(said), "{said}");
+    }
+    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
 }

@@ -1,12 +1,17 @@
 //! A small host of MCP servers: starts them, calls their tools by a plan, and prints the metrics.
 
+mod args;
 #[path = "../common/mod.rs"]
 mod common;
+mod configuration;
+mod names;
 mod plan;
 mod process;
 mod say;
 mod servers;
+mod variables;
 
+use args::{HELP, Options};
 use common::program::{run, told_to_end};
 use common::report::Report;
 use futures_util::future::{join, join_all};
@@ -15,105 +20,22 @@ use process::Process;
 use rmcp::RoleClient;
 use rmcp::service::RunningService;
 use say::{note, say, visible};
-use servers::{Progress, Server};
+use servers::Progress;
 use std::error::Error;
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::timeout;
+use toolmeter::Registry;
 use toolmeter::auto_run::{AutoRun, StopReason};
-use toolmeter::{Registry, ToolSpec};
 use toolmeter_mcp::MeteredClient;
-
-const HELP: &str = "\
-Starts MCP servers and calls their tools by a plan, metered.
-
-Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
-
-  --config FILE    start the servers in the `mcpServers` of a host's configuration
-  --plan FILE      the calls; each line is a turn, an object or an array of objects of the form
-                   {\"tool\": \"server/tool\", \"arguments\": {...}}, with the optional fields
-                     \"limit\": SECONDS         the time limit of this call
-                     \"cancel_after\": SECONDS  cancel this call after this time of its turn
-  --limit SECONDS  the time limit of a call, and of a server's first answer; default 60
-  --attempts N     the most attempts of a call; default 1
-  --grace SECONDS  the time that a server has to end after its input is closed, and again after
-                   SIGTERM, before it is killed; default 2
-  --snapshot FILE  rewrite FILE with the metrics, as JSON; looked at twice a second, and written
-                   if they have changed
-  --events         write each event to stderr, as a line of JSON
-  --help           show this
-
-Each `--` begins the command of a server; the servers are named server_1, server_2 and so on.
-The table of metrics is written to stderr at the end, also after SIGTERM, but not if a server
-does not start or answer.";
 
 /// The longest wait for the reason why a list was not read.
 const REASON: Duration = Duration::from_secs(2);
 
-struct Options {
-    servers: Vec<Server>,
-    plan: Option<PathBuf>,
-    limit: Duration,
-    attempts: u16,
-    grace: Duration,
-    snapshot: Option<PathBuf>,
-    events: bool,
-}
-
-/// Reads the command line; `None` if it asks for help.
-fn options() -> Result<Option<Options>, Box<dyn Error>> {
-    use lexopt::prelude::*;
-    let mut options = Options {
-        servers: Vec::new(),
-        plan: None,
-        limit: Duration::from_secs(60),
-        attempts: 1,
-        grace: Duration::from_secs(2),
-        snapshot: None,
-        events: false,
-    };
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut parts = arguments.split(|argument| argument == "--");
-    let own = parts.next().unwrap_or_default();
-    let mut parser = lexopt::Parser::from_args(own);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("config") => {
-                let path: PathBuf = parser.value()?.into();
-                options.servers.extend(servers::configured(&path)?);
-            }
-            Long("plan") => options.plan = Some(parser.value()?.into()),
-            Long("limit") => options.limit = seconds(&mut parser)?,
-            Long("grace") => options.grace = seconds(&mut parser)?,
-            Long("attempts") => options.attempts = parser.value()?.parse()?,
-            Long("snapshot") => options.snapshot = Some(parser.value()?.into()),
-            Long("events") => options.events = true,
-            Long("help") | Short('h') => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    for (place, command) in parts.enumerate() {
-        let name = format!("server_{}", place + 1);
-        options.servers.push(Server::of_command(name, command)?);
-    }
-    if options.servers.is_empty() {
-        return Err("say which servers to start; see --help".into());
-    }
-    Ok(Some(options))
-}
-
-/// Reads a number of seconds.
-fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, Box<dyn Error>> {
-    use lexopt::ValueExt;
-    Ok(Duration::try_from_secs_f64(parser.value()?.parse()?)?)
-}
-
 async fn host(options: Options) -> Result<(), Box<dyn Error>> {
     let mut plan = match &options.plan {
         None => Plan::default(),
-        Some(path) => Plan::read(path)?,
+        Some(path) => Plan::read(path, &options.names)?,
     };
     let registry = Registry::new();
     let report = Report::begin(&registry, options.snapshot.clone(), options.events)?;
@@ -174,7 +96,8 @@ async fn follow_plan(
     for server in &options.servers {
         let (process, transport) = server.start()?;
         started.processes.push((server.name.clone(), process));
-        let client = MeteredClient::new(Progress::of(&server.name), registry).server(&server.name);
+        let client = MeteredClient::new(Progress::of(&server.name), registry);
+        let client = client.server(&names::registered(&server.name));
         let client = timeout(options.limit, client.serve(transport)).await;
         let client = client
             .map_err(|_| format!("{} does not answer", server.name))?
@@ -200,8 +123,7 @@ async fn follow_plan(
 
 /// Says why the list of a server's tools could not be read, if none of them is registered.
 async fn say_if_unlisted(name: &str, client: &Client, registry: &Registry) {
-    // The name as it is registered.
-    let prefix = ToolSpec::lossy(name).name().replace('/', "\\u{2f}") + "/";
+    let prefix = format!("{}/", names::registered(name));
     let metrics = registry.metrics();
     if metrics.tools.keys().any(|tool| tool.starts_with(&prefix)) {
         return;
@@ -217,7 +139,7 @@ async fn say_if_unlisted(name: &str, client: &Client, registry: &Registry) {
 }
 
 fn main() -> ExitCode {
-    let options = options().map_err(|error| visible(error).into());
+    let options = args::read().map_err(|error| visible(error).into());
     run("mcp_host", HELP, options, async |options| {
         host(options).await.map_err(|error| visible(error).into())
     })

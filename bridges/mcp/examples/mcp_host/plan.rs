@@ -1,5 +1,6 @@
 //! A plan: the turns of calls that a model would ask for.
 
+use crate::names::Names;
 use crate::say::note;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -56,7 +57,12 @@ impl From<Step> for ToolCall {
 pub(crate) struct Plan(VecDeque<Vec<Step>>);
 
 impl Plan {
-    pub(crate) fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
+    /// Reads a plan. A tool's name is replaced by the registered one.
+    ///
+    /// # Errors
+    ///
+    /// A message of one line, if it cannot be read.
+    pub(crate) fn read(path: &Path, names: &Names) -> Result<Self, Box<dyn Error>> {
         let shown = path.display();
         let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
@@ -64,12 +70,17 @@ impl Plan {
         let lines = lines.enumerate().filter(|(_, line)| !line.is_empty());
         let mut turns = VecDeque::new();
         for (number, line) in lines.map(|(number, line)| (number + 1, line)) {
-            let steps = steps(line).map_err(|error| {
+            let mut steps = steps(line).map_err(|error| {
                 let column = error.column();
                 let text = error.to_string();
                 let why = text.rsplit_once(" at line ").map_or(&*text, |(why, _)| why);
                 format!("line {number} of {shown}, column {column}: {why}")
             })?;
+            for step in &mut steps {
+                if let Some(tool) = names.given(&step.tool) {
+                    step.tool = tool;
+                }
+            }
             turns.push_back(steps);
         }
         Ok(Self(turns))

@@ -5,81 +5,56 @@ use crate::say::note;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::NotificationContext;
 use rmcp::{ClientHandler, RoleClient};
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use tokio::process::{ChildStdin, ChildStdout, Command};
 
 /// A server, and the command that starts it.
 pub(crate) struct Server {
     pub(crate) name: String,
-    command: OsString,
-    arguments: Vec<OsString>,
-    environment: BTreeMap<String, String>,
-}
-
-/// The part of a host's configuration that is used.
-#[derive(Deserialize)]
-struct Configuration {
-    #[serde(rename = "mcpServers")]
-    servers: BTreeMap<String, Configured>,
-}
-
-#[derive(Deserialize)]
-struct Configured {
-    command: Option<String>,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-}
-
-/// Returns the servers of a configuration that are started by a command.
-pub(crate) fn configured(path: &Path) -> Result<Vec<Server>, Box<dyn Error>> {
-    let shown = path.display();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let configuration: Configuration = serde_json::from_str(&text)
-        .map_err(|error| format!("{shown} is not a configuration of MCP servers: {error}"))?;
-    let mut servers = Vec::new();
-    for (name, server) in configuration.servers {
-        match server.command {
-            None => note(format_args!(
-                "{name} is left out: it is not started by a command"
-            )),
-            Some(command) => servers.push(Server {
-                name,
-                command: command.into(),
-                arguments: server.args.into_iter().map(Into::into).collect(),
-                environment: server.env,
-            }),
-        }
-    }
-    Ok(servers)
+    pub(crate) command: OsString,
+    pub(crate) arguments: Vec<OsString>,
+    /// What is set, and, with `None`, what is removed.
+    pub(crate) environment: Vec<(String, Option<String>)>,
+    /// The folder that it is started in, unless it is the host's.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl Server {
-    pub(crate) fn of_command(name: String, command: &[OsString]) -> Result<Self, Box<dyn Error>> {
-        let Some((command, arguments)) = command.split_first() else {
-            return Err("there is no command after `--`".into());
-        };
-        Ok(Self {
-            name,
-            command: command.clone(),
-            arguments: arguments.to_vec(),
-            environment: BTreeMap::new(),
+    /// Makes a server of a command and its arguments. `None` if there is no command.
+    pub(crate) fn of_command(
+        name: &str,
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Option<Self> {
+        let mut words = words.into_iter();
+        Some(Self {
+            name: name.to_owned(),
+            command: words.next()?,
+            arguments: words.collect(),
+            environment: Vec::new(),
+            folder: None,
         })
     }
 
     /// Starts the server. Also returns its output and its input.
     pub(crate) fn start(&self) -> Result<(Process, (ChildStdout, ChildStdin)), Box<dyn Error>> {
         let mut command = Command::new(&self.command);
-        command.args(&self.arguments).envs(&self.environment);
+        command.args(&self.arguments);
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut place = String::new();
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+            place = format!(" in {}", folder.display());
+        }
         let started = Process::start(command).map_err(|error| {
             let command = self.command.display();
-            format!("cannot start {} ({command}): {error}", self.name)
+            format!("cannot start {} ({command}{place}): {error}", self.name)
         })?;
         Ok(started)
     }
