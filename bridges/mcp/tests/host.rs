@@ -440,6 +440,113 @@ fn a_wrong_line_of_a_plan_is_explained() {
     }
 }
 
+/// Plays a recording on two servers of the folder. Returns what was written to stderr.
+fn played(setting: &Setting, recording: &str) -> String {
+    let entry = setting.entry();
+    let config = json!({ "mcpServers": { "my-files": entry, "other": entry } }).to_string();
+    let config = setting.file("config.json", config);
+    let recording = setting.file("recording.jsonl", recording);
+    setting.hosted(&["--config", &config, "--plan", &recording])
+}
+
+#[test]
+fn a_session_of_claude_code_is_played() {
+    let setting = Setting::new();
+    let block = |id: &str, name: &str, path: &str| json!({ "type": "tool_use", "id": id, "name": name, "input": { "path": path } });
+    let message =
+        |id: &str, block: Value| json!({ "role": "assistant", "id": id, "content": [block] });
+    let line = |message: Value| json!({ "type": "assistant", "uuid": "u", "message": message });
+    let read = "mcp__my-files__read";
+    let first = line(message("m1", block("1", read, "a.txt")));
+    let lines = [
+        json!({ "type": "summary", "summary": "mcp__my-files__read" }),
+        first.clone(),
+        json!({ "type": "user", "message": { "content": [{ "type": "tool_result", "tool_use_id": "1" }] } }),
+        line(message("m1", block("2", "mcp__other__hash", "a.txt"))),
+        line(message("m2", block("3", "Read", "a.txt"))),
+        line(message("m2", block("4", "mcp__third__read", "a.txt"))),
+        first,
+        json!({ "type": "progress", "data": { "message": line(message("m3", block("5", read, "none"))) } }),
+    ];
+    let text: Vec<_> = lines.iter().map(Value::to_string).collect();
+    let told = played(&setting, &format!("{}\n{{\"type\":", text.join("\n")));
+    assert_eq!(setting.ends("my-files/read"), (1, 1));
+    assert_eq!(setting.ends("other/hash"), (1, 0));
+    let said = "3 of 5 recorded calls are played, those of the servers that are started";
+    assert!(
+        told.contains(said) && told.contains("1 line is not JSON"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_session_of_codex_is_played() {
+    let setting = Setting::new();
+    let call = |id: &str, name: &str, space: Option<&str>| {
+        let mut item = json!({
+            "type": "function_call", "name": name, "call_id": id,
+            "arguments": "{\"path\":\"a.txt\"}",
+        });
+        if let Some(space) = space {
+            item["namespace"] = json!(space);
+        }
+        item
+    };
+    let line = |item: Value| json!({ "type": "response_item", "payload": item });
+    let output = json!({ "type": "function_call_output", "call_id": "1", "output": "x" });
+    let mut unread = call("5", "mcp__other__read", None);
+    unread["arguments"] = json!("{");
+    let lines = [
+        json!({ "type": "session_meta", "payload": { "id": "s" } }),
+        line(call("1", "read", Some("mcp__my_files"))),
+        line(call("2", "mcp__other__read", None)),
+        json!({ "type": "event_msg", "payload": { "type": "item_completed", "item": { "type": "McpToolCall",
+            "id": "1", "server": "my-files", "tool": "read", "arguments": { "path": "a.txt" } } } }),
+        line(output),
+        // The first versions wrote the items bare, and the names without a prefix.
+        call("3", "other__read", None),
+        line(call("4", "shell", None)),
+        line(unread),
+        line(call("1", "read", Some("mcp__my_files"))),
+    ];
+    let text: Vec<_> = lines.iter().map(Value::to_string).collect();
+    let told = played(&setting, &text.join("\n"));
+    assert_eq!(setting.ends("my-files/read"), (1, 0));
+    assert_eq!(setting.ends("other/read"), (2, 0));
+    assert!(told.contains("3 of 5 recorded calls are played"), "{told}");
+}
+
+#[test]
+fn a_reduced_recording_is_played_if_it_holds_the_arguments() {
+    let setting = Setting::new();
+    let line = |turn: u32, tool: &str| {
+        json!({ "turn": turn, "tool": tool, "args": { "path": "a.txt" }, "start_ms": 5 })
+            .to_string()
+    };
+    let lines = [
+        line(0, "my-files/read"),
+        line(0, "mcp__other__read"),
+        line(1, "shell"),
+    ];
+    let told = played(&setting, &lines.join("\n"));
+    assert_eq!(setting.ends("my-files/read"), (1, 0));
+    assert_eq!(setting.ends("other/read"), (1, 0));
+    assert!(told.contains("2 of 3 recorded calls are played"), "{told}");
+
+    let server = ["--", "true"];
+    for (text, said) in [
+        (
+            r#"{"turn":0,"tool":"server_1/read","args_bytes":3}"#,
+            "without its arguments",
+        ),
+        (&*line(0, "shell"), "no call of a server that is started"),
+    ] {
+        let recording = setting.file("recording.jsonl", text);
+        let told = setting.refused(&["--plan", &recording, server[0], server[1]]);
+        assert!(told.contains(said), "{told}");
+    }
+}
+
 #[test]
 fn the_help_says_what_is_read() {
     let output = Command::new(program("mcp_host"))
@@ -452,6 +559,7 @@ fn the_help_says_what_is_read() {
         "${VAR:-default}",
         "${userHome}",
         "`servers`",
+        "Codex",
     ] {
         assert!(help.contains(said), "{said}");
     }

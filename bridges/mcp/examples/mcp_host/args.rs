@@ -19,7 +19,7 @@ Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
   --server NAME=COMMAND
                    start a server; COMMAND is one argument, split into words as a shell does,
                    and may hold `--`
-  --plan FILE      make the calls of FILE, see below
+  --plan FILE      make the calls of FILE, a plan or a recorded session, see below
   --limit SECONDS  the time limit of a call, and of a server's first answer; default 60
   --attempts N     the most attempts of a call; default 1
   --grace SECONDS  the time that a server has to end after its input is closed, and again after
@@ -51,6 +51,10 @@ Each line of a plan is a turn, an object or an array of objects of the form
   {\"tool\": \"server/tool\", \"arguments\": {...}}, with the optional fields
   \"limit\": SECONDS              the time limit of this call
   \"cancel_after\": SECONDS       cancel this call after this time of its turn
+A recorded session is a Claude Code session, a Codex rollout, or lines of the form
+  {\"turn\": N, \"tool\": \"server/tool\", \"args\": {...}}
+Its calls of the servers that are started (also as `mcp__server__tool`) are made with the arguments
+and in the turns that were recorded. The others are left out and counted.
 
 The table of metrics is written to stderr at the end, also after SIGTERM, but not if a server
 does not start or answer.";

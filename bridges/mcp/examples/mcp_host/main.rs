@@ -7,6 +7,7 @@ mod configuration;
 mod names;
 mod plan;
 mod process;
+mod recording;
 mod say;
 mod servers;
 mod variables;

@@ -1,6 +1,7 @@
 //! A plan: the turns of calls that a model would ask for.
 
 use crate::names::Names;
+use crate::recording::{self, Recording};
 use crate::say::note;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +18,7 @@ use toolmeter::auto_run::{CallResult, Model, ToolCall, Turn};
 /// A call of the plan.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+pub(crate) struct Step {
     tool: String,
     #[serde(default)]
     arguments: Value,
@@ -31,6 +33,18 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     let seconds = f64::deserialize(deserializer)?;
     let time = Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)?;
     Ok(Some(time))
+}
+
+impl Step {
+    /// Makes a call without limits of its own.
+    pub(crate) fn new(tool: String, arguments: Value) -> Self {
+        Self {
+            tool,
+            arguments,
+            limit: None,
+            cancel_after: None,
+        }
+    }
 }
 
 impl From<Step> for ToolCall {
@@ -57,7 +71,7 @@ impl From<Step> for ToolCall {
 pub(crate) struct Plan(VecDeque<Vec<Step>>);
 
 impl Plan {
-    /// Reads a plan. A tool's name is replaced by the registered one.
+    /// Reads a plan or a recording. A tool's name is replaced by the registered one.
     ///
     /// # Errors
     ///
@@ -68,8 +82,15 @@ impl Plan {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
         let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let lines = lines.enumerate().filter(|(_, line)| !line.is_empty());
+        let mut lines = lines.map(|(number, line)| (number + 1, line)).peekable();
+        let first = lines.peek().map(|(_, line)| serde_json::from_slice(line));
+        if let Some(Ok(first)) = first
+            && recording::is_recorded(&first)
+        {
+            return recorded(lines, &shown, names);
+        }
         let mut turns = VecDeque::new();
-        for (number, line) in lines.map(|(number, line)| (number + 1, line)) {
+        for (number, line) in lines {
             let mut steps = steps(line).map_err(|error| {
                 let column = error.column();
                 let text = error.to_string();
@@ -93,6 +114,39 @@ fn steps(line: &[u8]) -> serde_json::Result<Vec<Step>> {
         Some(b'[') => serde_json::from_slice(line),
         _ => serde_json::from_slice(line).map(|step| vec![step]),
     }
+}
+
+/// Reads the lines of a recording, and says how many of its calls are played.
+fn recorded<'a>(
+    lines: impl Iterator<Item = (usize, &'a [u8])>,
+    shown: &impl Display,
+    names: &Names,
+) -> Result<Plan, Box<dyn Error>> {
+    let mut recording = Recording::new(names);
+    let mut unread = 0;
+    for (number, line) in lines {
+        match serde_json::from_slice(line) {
+            Ok(line) => recording
+                .read(&line)
+                .map_err(|error| format!("line {number} of {shown}: {error}"))?,
+            Err(_) => unread += 1,
+        }
+    }
+    let (kept, calls) = (recording.kept, recording.calls);
+    let unread = match unread {
+        0 => String::new(),
+        1 => "; 1 line is not JSON".to_owned(),
+        _ => format!("; {unread} lines are not JSON"),
+    };
+    if kept == 0 {
+        let none = "no call of a server that is started";
+        return Err(format!("{shown} holds {none}, and {calls} others{unread}").into());
+    }
+    note(format_args!(
+        "{shown}: {kept} of {calls} recorded calls are played, those of the servers that are \
+         started{unread}"
+    ));
+    Ok(Plan(recording.turns.into()))
 }
 
 impl Model for Plan {
