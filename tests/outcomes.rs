@@ -530,7 +530,21 @@ fn errors_that_an_sdk_words_inside_an_answer_keep_their_meaning() {
             "failed to deserialize parameters: missing field `path`",
             ErrorKind::InvalidArgs,
         ),
+        (
+            "Error executing tool add: 1 validation error for addArguments\nb\n  Field required [type=missing",
+            ErrorKind::InvalidArgs,
+        ),
         ("MCP error -32602: Tool raed not found", ErrorKind::NotFound),
+        ("MCP error -32602: Tool off disabled", ErrorKind::NotFound),
+        ("Unknown tool: raed", ErrorKind::NotFound),
+        (
+            "MCP error -32602: Output validation error: Invalid structured content for tool read",
+            ErrorKind::ToolError,
+        ),
+        (
+            "Error executing tool add: no such row",
+            ErrorKind::ToolError,
+        ),
         ("MCP error -32601: Method not found", ErrorKind::NotFound),
         ("MCP error -32603: Internal error", ErrorKind::Provider),
         ("MCP error -32001: Request timed out", ErrorKind::Timeout),

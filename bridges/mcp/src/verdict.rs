@@ -3,13 +3,12 @@
 //! [`verdict`] is the rule for [`CallBuilder::classify`](toolmeter::CallBuilder::classify), and
 //! [`ByMcp`] is the same for functions that judge by type. Servers, clients and the host's own
 //! calls are judged by these rules only, so that both ends of a connection count an answer in the
-//! same way.
+//! same way. [`Verdict::mcp`] and [`Verdict::json_rpc_error`] know the texts of the SDKs.
 
 use rmcp::ErrorData;
 use rmcp::ServiceError;
-use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ErrorCode};
-use serde_json::Value;
-use toolmeter::{Classify, ErrorKind, Verdict, classify_mcp};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock};
+use toolmeter::{Classify, ErrorKind, Verdict};
 
 mod sealed {
     pub trait Sealed {}
@@ -20,8 +19,8 @@ mod sealed {
 /// | | outcome |
 /// | --- | --- |
 /// | an answer without `isError`, a request for input, a task | success |
-/// | an answer with `isError` | `tool_error`; `invalid_args` or `not_found` if its text is that of an SDK |
-/// | an error of JSON-RPC | by its code, as [`Verdict::json_rpc_error`]; -32602 that names an unknown tool is `not_found` |
+/// | an answer with `isError` | by the text, as [`Verdict::mcp`] |
+/// | an error of JSON-RPC | by its code and message, as [`Verdict::json_rpc_error`] |
 /// | no answer within the limit | `timeout` |
 /// | the connection is lost, or nothing could be sent | `network` |
 /// | cancelled | cancelled |
@@ -125,7 +124,7 @@ impl McpResult for CallToolResult {
             ContentBlock::Text(text) => Some(&*text.text),
             _ => None,
         });
-        reported(text.unwrap_or_default())
+        Verdict::mcp(true, text.unwrap_or_default())
     }
 
     fn is_plain_success(&self) -> bool {
@@ -155,9 +154,6 @@ impl sealed::Sealed for ErrorData {}
 
 impl McpResult for ErrorData {
     fn verdict(&self) -> Verdict {
-        if self.code == ErrorCode::INVALID_PARAMS && is_unknown_tool(&self.message) {
-            return Verdict::failure(ErrorKind::NotFound).because(&*self.message);
-        }
         Verdict::json_rpc_error(self.code.0.into(), &*self.message)
     }
 }
@@ -177,53 +173,12 @@ impl McpResult for ServiceError {
     }
 }
 
-/// Judges an answer with `isError` by its text.
-fn reported(text: &str) -> Verdict {
-    if is_unknown_tool(text) {
-        return Verdict::failure(ErrorKind::NotFound).because(text);
-    }
-    // The Python SDK writes this if the arguments do not fit the tool's schema.
-    if text.starts_with("Input validation error:") {
-        return Verdict::failure(ErrorKind::InvalidArgs).because(text);
-    }
-    Verdict::mcp(true, text)
-}
-
-/// Judges an answer in JSON by the same rules.
-pub(crate) fn of_json(answer: &Value) -> Verdict {
-    if answer.get("isError").and_then(Value::as_bool) != Some(true) {
-        return Verdict::success();
-    }
-    let content = answer.get("content").and_then(Value::as_array);
-    let text = content
-        .into_iter()
-        .flatten()
-        .find_map(|part| part.get("text").and_then(Value::as_str));
-    match text {
-        Some(text) => reported(text),
-        None => classify_mcp(answer),
-    }
-}
-
-/// Returns whether a text is the message of an SDK or of the specification for a tool that the
-/// server does not have.
-fn is_unknown_tool(text: &str) -> bool {
-    let text = text
-        .strip_prefix("MCP error -32602:")
-        .unwrap_or(text)
-        .trim();
-    // The texts of the TypeScript SDK, of rmcp, and of the specification and the Python SDK.
-    (text.starts_with("Tool ") && text.ends_with(" not found"))
-        || text == "tool not found"
-        || text.starts_with("Unknown tool: ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use rmcp::model::ErrorCode;
     use std::time::Duration;
-    use toolmeter::Outcome;
+    use toolmeter::{Outcome, classify_mcp};
 
     fn failed(kind: ErrorKind) -> Outcome {
         Outcome::Failure(kind)
@@ -233,57 +188,41 @@ mod tests {
         CallToolResult::error(vec![ContentBlock::text(text)])
     }
 
-    /// Checks real answers of servers, as values of rmcp and as JSON.
+    /// The texts themselves are tested with [`Verdict::mcp`].
     #[test]
-    fn answers_are_judged_by_how_sdks_word_them() {
+    fn answers_are_judged_alike_in_both_forms() {
         for (text, kind) in [
             ("no such repo", ErrorKind::ToolError),
             ("", ErrorKind::ToolError),
-            ("MCP error -32602: Tool nope not found", ErrorKind::NotFound),
             ("Unknown tool: nope", ErrorKind::NotFound),
             (
-                "MCP error -32602: Input validation error: Invalid arguments for tool read",
-                ErrorKind::InvalidArgs,
+                "MCP error -32602: Output validation error: no structured content",
+                ErrorKind::ToolError,
             ),
             (
-                "failed to deserialize parameters: missing field `path`",
-                ErrorKind::InvalidArgs,
-            ),
-            (
-                "Input validation error: 'path' is a required property",
+                "Error executing tool add: 1 validation error for addArguments\nb\n",
                 ErrorKind::InvalidArgs,
             ),
         ] {
-            assert_eq!(error(text).verdict().outcome(), failed(kind), "{text}");
-            let answer = json!({ "isError": true, "content": [{ "type": "text", "text": text }] });
-            assert_eq!(of_json(&answer).outcome(), failed(kind), "{text}");
-            assert!(!error(text).is_plain_success());
+            let answer = error(text);
+            assert_eq!(answer.verdict().outcome(), failed(kind), "{text}");
+            assert!(!answer.is_plain_success());
+            let json = serde_json::to_value(answer).unwrap();
+            assert_eq!(classify_mcp(&json).outcome(), failed(kind), "{text}");
         }
         let plain = CallToolResult::success(vec![ContentBlock::text("Unknown tool: nope")]);
         assert_eq!(plain.verdict().outcome(), Outcome::Success);
-        assert_eq!(
-            of_json(&json!({ "content": [] })).outcome(),
-            Outcome::Success
-        );
-        let untold = of_json(&json!({ "isError": true, "content": [{ "type": "image" }] }));
-        assert_eq!(untold.outcome(), failed(ErrorKind::ToolError));
+        let untold = CallToolResult::error(vec![]);
+        assert_eq!(untold.verdict().outcome(), failed(ErrorKind::ToolError));
     }
 
     #[test]
     fn errors_of_the_protocol_are_judged_by_code_and_wording() {
         for (code, text, kind) in [
             (-32_602, "tool not found", ErrorKind::NotFound),
-            (
-                -32_602,
-                "MCP error -32602: Tool x not found",
-                ErrorKind::NotFound,
-            ),
-            (-32_602, "Unknown tool: x", ErrorKind::NotFound),
+            (-32_602, "Tool off disabled", ErrorKind::NotFound),
             (-32_602, "missing field `path`", ErrorKind::InvalidArgs),
-            (-32_601, "tools/call", ErrorKind::NotFound),
             (-32_603, "internal", ErrorKind::Provider),
-            (-32_001, "Request timed out", ErrorKind::Timeout),
-            (7, "whatever", ErrorKind::Provider),
         ] {
             let error = ErrorData::new(ErrorCode(code), text, None);
             assert_eq!(error.verdict().outcome(), failed(kind), "{code} {text}");

@@ -7,7 +7,7 @@ use rmcp::service::ServiceError;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{NAMES, Server, Tools, call, counts, registry, until};
-use toolmeter::{CallContext, ErrorKind, Registry};
+use toolmeter::{CallContext, ErrorKind, InvokeError, Registry};
 use toolmeter_mcp::{MeteredClient, MeteredPeer};
 
 type Client = support::Client<MeteredClient<()>>;
@@ -27,6 +27,11 @@ async fn connect(
     let client = client.serve(far).await.unwrap();
     let peer = client.service().peer().clone();
     (server.await.unwrap().unwrap(), client, peer)
+}
+
+/// Calls a tool by name.
+async fn invoke(registry: &Registry, name: &str) -> Result<serde_json::Value, InvokeError> {
+    registry.invoke(name, serde_json::json!({})).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +173,21 @@ async fn tools_are_called_by_name_and_judged_alike() {
             .is_err()
     );
     assert_eq!(kinds("a/ok")[&ErrorKind::Network], 1);
+}
+
+#[tokio::test]
+async fn the_wording_of_an_sdk_is_judged_alike_by_name_and_through_the_peer() {
+    let registry = registry();
+    let tools = Tools::new();
+    tools.set_names(["python"]);
+    let (_server, _client, peer) = connect(tools, &registry, None).await;
+    invoke(&registry, "python").await.unwrap();
+    peer.call_tool(call("python")).await.unwrap();
+    let metrics = registry.metrics();
+    assert_eq!(
+        metrics.tools["python"].failures_by_kind[&ErrorKind::InvalidArgs],
+        2
+    );
 }
 
 #[tokio::test]

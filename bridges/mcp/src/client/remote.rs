@@ -1,12 +1,12 @@
 //! The tools of a server as tools of the registry, for calls by name.
 
 use super::Inner;
-use crate::verdict::{McpResult, of_json};
+use crate::verdict::McpResult;
 use rmcp::ServiceError;
 use rmcp::model::CallToolRequestParams;
 use serde_json::Value;
 use std::sync::Weak;
-use toolmeter::{ErrorKind, Invocation, Outcome, Tool, ToolError, ToolFuture, ToolSpec, Verdict};
+use toolmeter::{ErrorKind, Invocation, Outcome, Tool, ToolError, ToolFuture, ToolSpec};
 
 /// A tool of a server that is called by name.
 pub(super) struct Remote {
@@ -43,10 +43,6 @@ impl Tool for Remote {
                 Err(error) => Err(tool_error(&error)),
             }
         })
-    }
-
-    fn classify(&self, answer: &Value) -> Verdict {
-        of_json(answer)
     }
 }
 

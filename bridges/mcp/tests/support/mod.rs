@@ -90,6 +90,11 @@ impl ServerHandler for Tools {
         match &*request.name {
             "fails" => Ok(CallToolResult::error(vec![ContentBlock::text("no such repo")]).into()),
             "refuses" => Err(ErrorData::internal_error("no disk", None)),
+            // In the words of the Python SDK.
+            "python" => {
+                let text = "Error executing tool add: 1 validation error for addArguments\nb\n";
+                Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into())
+            }
             "args" => Err(ErrorData::invalid_params("missing field `path`", None)),
             "hang" => {
                 self.0.begun.notify_one();
