@@ -16,7 +16,7 @@ use toolmeter::{RegisterError, Registry, ToolHandle, ToolSpec};
 /// The most tools of one server.
 pub(crate) const MAX_TOOLS: usize = 10_000;
 /// The longest name, in bytes. MCP recommends 128 at most.
-const MAX_NAME: usize = 1_024;
+pub(crate) const MAX_NAME: usize = 1_024;
 
 /// A function that registers a tool, given the server's name for it and a spec with its name in the
 /// registry.

@@ -13,6 +13,7 @@
 //! - Texts of the client are kept escaped and cut.
 
 mod handler;
+mod paging;
 
 use crate::contain::{Contained, contained};
 use crate::live::Connection;
@@ -20,6 +21,7 @@ use crate::names::Names;
 use crate::text::{request_id, visible, with_trace};
 use crate::transport::MeteredTransport;
 use crate::verdict::McpResult;
+use paging::Paging;
 use rmcp::model::*;
 use rmcp::service::{RequestContext, RunningService, ServerInitializeError};
 use rmcp::transport::{IntoTransport, Transport};
@@ -93,6 +95,8 @@ pub struct Metered<H> {
     handler: H,
     registry: Registry,
     names: Mutex<Names>,
+    /// The list that the client is reading.
+    paging: Mutex<Paging>,
     /// The time of the last reading of the handler's list.
     listed: tokio::sync::Mutex<Option<Instant>>,
     connection: Arc<Connection>,
@@ -128,6 +132,7 @@ impl<H: ServerHandler> Metered<H> {
             handler,
             registry: registry.clone(),
             names: Mutex::new(Names::new(registry, None, register)),
+            paging: Mutex::default(),
             listed: tokio::sync::Mutex::default(),
             connection: Arc::default(),
             number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
@@ -185,6 +190,10 @@ impl<H: ServerHandler> Metered<H> {
 
     fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn paging(&self) -> MutexGuard<'_, Paging> {
+        self.paging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the tool of this name, if the server has it and the registry has room for it.

@@ -412,6 +412,32 @@ async fn a_list_that_changes_is_followed() {
     assert_eq!(metrics.unknown_tool_calls, 1);
 }
 
+/// Three tools to a page.
+#[tokio::test]
+async fn a_list_of_many_pages_is_followed_when_the_last_page_is_read() {
+    let registry = registry();
+    let tools = Tools::new();
+    let (_server, client) = connect(Metered::new(tools.clone(), &registry), ()).await;
+    client.list_all_tools().await.unwrap();
+    assert!(registry.get("panics").is_some());
+    tools.set_names(["ok", "fails", "args", "hang", "slow", "new"]);
+    let page = |cursor: Option<&str>| {
+        let page = PaginatedRequestParams::default().with_cursor(cursor.map(str::to_owned));
+        client.list_tools(Some(page))
+    };
+    page(None).await.unwrap();
+    // A page out of turn ends no list.
+    page(Some("6")).await.unwrap();
+    assert!(registry.get("panics").is_some() && registry.get("new").is_none());
+    page(Some("3")).await.unwrap();
+    assert!(registry.get("panics").is_none() && registry.get("new").is_some());
+    for name in ["ok", "fails", "args", "hang", "slow"] {
+        assert!(registry.get(name).is_some(), "{name}");
+    }
+    assert!(client.call_tool(call("refuses")).await.is_err());
+    assert_eq!(registry.metrics().unknown_tool_calls, 1);
+}
+
 #[tokio::test]
 async fn without_room_for_a_tool_its_calls_are_unknown_and_answered() {
     let registry = Registry::builder().tool_limit(1).build().unwrap();

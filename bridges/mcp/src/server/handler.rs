@@ -25,14 +25,19 @@ impl<H: ServerHandler> ServerHandler for Metered<H> {
     }
 
     async fn list_tools(&self, request: Page, context: Request) -> Answer<ListToolsResult> {
-        let is_first = request.as_ref().is_none_or(|page| page.cursor.is_none());
+        let asked = request.as_ref().and_then(|page| page.cursor.clone());
         let page = self.handler.list_tools(request, context).await?;
+        let next = page.next_cursor.as_deref();
+        let all = self.paging().page(asked.as_deref(), &page.tools, next);
         let mut names = self.names();
-        if is_first && page.next_cursor.is_none() {
-            names.follow(page.tools.iter().map(|tool| &*tool.name));
-        } else {
-            for tool in &page.tools {
-                names.get_or_add(&tool.name);
+        match all {
+            Some(all) => {
+                names.follow(all.iter().map(|name| &**name));
+            }
+            None => {
+                for tool in &page.tools {
+                    names.get_or_add(&tool.name);
+                }
             }
         }
         drop(names);
