@@ -6,7 +6,8 @@
 //!   `timeout`, as `network` if the server is gone, or as cancelled if it is dropped. A call by
 //!   another name is sent, too, and is one unknown call.
 //! - The registered tools follow the server's list, and are deregistered when the client is
-//!   dropped. Their counts stay.
+//!   dropped. Their counts stay. A server that is connected again keeps its tools, and calls by name
+//!   go to its newest open connection (`held.rs`).
 //! - A list is read up to a limit, whatever the server sends. Any number of changes during a
 //!   reading cost one more reading.
 //!
@@ -18,23 +19,24 @@
 
 mod call;
 mod handler;
+mod link;
 mod remote;
 
 pub use call::PeerCall;
+pub(crate) use link::Link;
+pub(crate) use remote::Remote;
 
 use crate::names::{Listed, MAX_TOOLS, Names};
-use crate::trace;
-use remote::Remote;
 use rmcp::model::*;
 use rmcp::service::{ClientInitializeError, Peer, RunningService};
 use rmcp::transport::IntoTransport;
 use rmcp::{ClientHandler, RoleClient, ServiceError, serve_client};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
-use toolmeter::{Registry, ToolSpec};
+use toolmeter::Registry;
 
 /// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
@@ -93,6 +95,9 @@ impl<H: ClientHandler> MeteredClient<H> {
 
     /// Sets the server's name, for hosts with several servers. Its tools are registered as
     /// `name/tool`.
+    ///
+    /// If a host connects to a server again under the same name, the tools stay registered, and
+    /// calls by name go to the newest open connection.
     #[must_use]
     pub fn server(mut self, name: &str) -> Self {
         self.peer = MeteredPeer::new(&self.registry, Some(name));
@@ -143,7 +148,7 @@ pub struct MeteredPeer(Arc<Inner>);
 struct Inner {
     registry: Registry,
     server: Option<Box<str>>,
-    peer: OnceLock<Peer<RoleClient>>,
+    link: Arc<Link>,
     names: Mutex<Names>,
     /// Held while a list is read.
     reading: tokio::sync::Mutex<()>,
@@ -156,13 +161,9 @@ impl Inner {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn peer(&self) -> Result<&Peer<RoleClient>, ServiceError> {
-        self.peer.get().ok_or(ServiceError::TransportClosed)
-    }
-
     /// Reads all pages of the list.
     async fn list(&self) -> Result<Vec<Tool>, ServiceError> {
-        let peer = self.peer()?;
+        let peer = self.link.open_peer()?;
         let mut tools = Vec::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
@@ -178,50 +179,23 @@ impl Inner {
         }
         Ok(tools)
     }
-
-    /// Sends one call.
-    async fn send(
-        &self,
-        mut params: CallToolRequestParams,
-    ) -> Result<CallToolResult, ServiceError> {
-        trace::inject(&mut params);
-        self.peer()?.call_tool(params).await
-    }
-}
-
-impl Drop for Inner {
-    /// Deregisters the server's tools.
-    fn drop(&mut self) {
-        let names = self.names.get_mut();
-        names.unwrap_or_else(PoisonError::into_inner).follow([]);
-    }
 }
 
 impl MeteredPeer {
     fn new(registry: &Registry, server: Option<&str>) -> Self {
-        Self(Arc::new_cyclic(|inner: &Weak<Inner>| {
-            let remote = inner.clone();
-            let register = move |registry: &Registry, name: &str, spec: ToolSpec| {
-                registry.register_tool(Remote {
-                    name: name.into(),
-                    spec,
-                    server: remote.clone(),
-                })
-            };
-            Inner {
-                registry: registry.clone(),
-                server: server.map(Into::into),
-                peer: OnceLock::new(),
-                names: Mutex::new(Names::new(registry, server, Box::new(register))),
-                reading: tokio::sync::Mutex::default(),
-                is_stale: AtomicBool::new(false),
-            }
+        let link = Arc::<Link>::default();
+        Self(Arc::new(Inner {
+            registry: registry.clone(),
+            server: server.map(Into::into),
+            names: Mutex::new(Names::new(registry, server, Some(&link))),
+            link,
+            reading: tokio::sync::Mutex::default(),
+            is_stale: AtomicBool::new(false),
         }))
     }
 
     fn attach(&self, peer: &Peer<RoleClient>) {
-        // A client serves one connection.
-        let _ = self.0.peer.set(peer.clone());
+        self.0.link.attach(peer);
     }
 
     /// Returns a call of a tool by the server's own name. It is sent when it is awaited.
@@ -260,7 +234,7 @@ impl MeteredPeer {
     /// Returns rmcp's peer, for everything but tool calls. `None` before the connection is open.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer<RoleClient>> {
-        self.0.peer.get()
+        self.0.link.peer()
     }
 }
 

@@ -12,6 +12,7 @@ mod attribute;
 mod client;
 mod contain;
 mod hand_on;
+mod held;
 mod live;
 mod names;
 mod server;

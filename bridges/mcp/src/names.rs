@@ -2,26 +2,27 @@
 //!
 //! Guarantees of [`Names`]:
 //!
-//! - The registered tools follow the list: a tool that is no longer in it is deregistered, and one
-//!   that comes back continues its counts. Tools that the host has registered itself stay.
+//! - The registered tools follow the list: a tool that is no longer in it is deregistered, unless
+//!   another connection has it, and one that comes back continues its counts. Tools that the host
+//!   has registered itself stay.
+//! - The tools of a client are deregistered when it is dropped. Those of a server stay registered
+//!   for its later connections.
 //! - A name that is not a valid name of a tool is escaped and cut. Names that are the same then
 //!   share their counts.
 //! - At most [`MAX_TOOLS`] names of at most [`MAX_NAME`] bytes are kept, and no more than the
 //!   registry has room for. Calls of others are unknown calls.
 
+use crate::client::Link;
+use crate::held::{self, Held, Tool};
 use crate::text::visible;
 use std::collections::{HashMap, HashSet};
-use toolmeter::{RegisterError, Registry, ToolHandle, ToolSpec};
+use std::sync::Arc;
+use toolmeter::{Registry, ToolHandle, ToolSpec};
 
 /// The most tools of one server.
 pub(crate) const MAX_TOOLS: usize = 10_000;
 /// The longest name, in bytes. MCP recommends 128 at most.
 pub(crate) const MAX_NAME: usize = 1_024;
-
-/// A function that registers a tool, given the server's name for it and a spec with its name in the
-/// registry.
-type Register =
-    dyn Fn(&Registry, &str, ToolSpec) -> Result<ToolHandle, RegisterError> + Send + Sync;
 
 /// The result of registering a list of tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,29 +36,28 @@ pub struct Listed {
     pub left_out: usize,
 }
 
-/// A tool of a server.
-struct Entry {
-    handle: ToolHandle,
-    /// Set if this adapter registered it.
-    is_ours: bool,
-}
-
-/// The tools of a server.
+/// The tools of a server, on one connection.
 pub(crate) struct Names {
     registry: Registry,
+    held: Arc<Held>,
+    /// The number of the connection.
+    connection: u64,
     /// The server's name, if it is a part of the registered names.
     prefix: Option<Box<str>>,
-    register: Box<Register>,
-    tools: HashMap<Box<str>, Entry>,
+    /// The link by which the tools are called. A server has none.
+    link: Option<Arc<Link>>,
+    tools: HashMap<Box<str>, Tool>,
 }
 
 impl Names {
-    pub(crate) fn new(registry: &Registry, prefix: Option<&str>, register: Box<Register>) -> Self {
+    pub(crate) fn new(registry: &Registry, prefix: Option<&str>, link: Option<&Arc<Link>>) -> Self {
         Self {
             registry: registry.clone(),
+            held: Held::of(registry),
+            connection: held::next_number(),
             // Slashes are escaped, so that the first slash always ends the server's name.
             prefix: prefix.map(|name| visible(name).replace('/', "\\u{2f}").into()),
-            register,
+            link: link.cloned(),
             tools: HashMap::new(),
         }
     }
@@ -84,35 +84,30 @@ impl Names {
             return None;
         }
         let spec = self.registered(name);
-        let (handle, is_ours) = match (self.register)(&self.registry, name, spec.clone()) {
-            Ok(handle) => (handle, true),
-            Err(RegisterError::Duplicate { .. }) => {
-                let shares = self
-                    .tools
-                    .values()
-                    .any(|entry| entry.is_ours && entry.handle.name() == spec.name());
-                (self.registry.get(spec.name())?, shares)
-            }
-            Err(_) => return None,
-        };
-        let entry = Entry {
-            handle: handle.clone(),
-            is_ours,
-        };
-        self.tools.insert(name.into(), entry);
+        let holder = (self.connection, name.into());
+        let link = self.link.as_ref();
+        let tool = self.held.hold(&self.registry, &spec, holder, link)?;
+        let handle = tool.handle.clone();
+        self.tools.insert(name.into(), tool);
         Some(handle)
     }
 
     /// Follows a list of all tools.
     pub(crate) fn follow<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Listed {
         let listed: HashSet<&str> = names.into_iter().collect();
-        // Removed tools make room for new ones.
+        // Removed tools make room for new ones. A tool that the host deregistered is registered
+        // again.
+        let registry = &self.registry;
+        let is_gone = |name: &str, tool: &Tool| {
+            !listed.contains(name) || registry.tool(tool.handle.name()).is_none()
+        };
         let gone: Vec<_> = self
             .tools
-            .extract_if(|name, _| !listed.contains(&**name))
-            .map(|(_, entry)| entry)
+            .extract_if(|name, tool| is_gone(name, tool))
             .collect();
-        self.gone(gone);
+        for (name, tool) in gone {
+            self.release(name, &tool);
+        }
         let mut report = Listed::default();
         for name in listed {
             match self.get_or_add(name) {
@@ -120,23 +115,34 @@ impl Names {
                 None => report.left_out += 1,
             }
         }
+        if let (Some(prefix), Some(_)) = (&self.prefix, &self.link) {
+            // The tools that only a lost connection to the same server had. This is last, so that
+            // the tools that both have stay registered.
+            self.held
+                .release_closed(&self.registry, &format!("{prefix}/"));
+        }
         report
     }
 
-    /// Deregisters the tools of these entries, unless another entry of this server shares them.
-    fn gone(&self, entries: Vec<Entry>) {
-        if entries.is_empty() {
-            return;
+    /// Releases a tool that was removed from `tools`.
+    fn release(&self, name: Box<str>, tool: &Tool) {
+        if tool.is_held {
+            let holder = (self.connection, name);
+            self.held
+                .release(&self.registry, tool.handle.name(), &holder);
         }
-        let kept: HashSet<&str> = self
-            .tools
-            .values()
-            .map(|entry| entry.handle.name())
-            .collect();
-        for entry in entries {
-            if entry.is_ours && !kept.contains(entry.handle.name()) {
-                // The host may have deregistered it before.
-                let _ = self.registry.deregister(entry.handle.name());
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        let tools = std::mem::take(&mut self.tools);
+        for (name, tool) in tools.into_iter().filter(|(_, tool)| tool.is_held) {
+            let holder = (self.connection, name);
+            let registered = tool.handle.name();
+            match self.link {
+                Some(_) => self.held.release(&self.registry, registered, &holder),
+                None => self.held.leave(&self.registry, registered, &holder),
             }
         }
     }
@@ -146,14 +152,10 @@ impl Names {
 mod tests {
     use super::*;
 
-    fn plain() -> Box<Register> {
-        Box::new(|registry, _, spec| registry.register(spec))
-    }
-
     #[test]
     fn tools_that_go_and_come_keep_their_counts() {
         let registry = Registry::new();
-        let mut names = Names::new(&registry, None, plain());
+        let mut names = Names::new(&registry, None, None);
         assert_eq!(
             names.follow(["read", "list"]),
             Listed {
@@ -176,7 +178,7 @@ mod tests {
     fn what_the_host_registered_stays() {
         let registry = Registry::new();
         let own = registry.register("read").unwrap();
-        let mut names = Names::new(&registry, None, plain());
+        let mut names = Names::new(&registry, None, None);
         names.follow(["read"]);
         names.get("read").unwrap().start().succeed();
         names.follow([]);
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn hostile_names_are_bounded_and_share_what_they_become() {
         let registry = Registry::new();
-        let mut names = Names::new(&registry, Some("a/b"), plain());
+        let mut names = Names::new(&registry, Some("a/b"), None);
         let long = |end: &str| format!("{}{end}", "x".repeat(400));
         let (one, two, three) = (long("1"), long("2"), "y".repeat(2_000));
         let listed = names.follow(["", "\u{1b}[2J", &*one, &*two, &*three]);
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn no_more_tools_than_there_is_room_for() {
         let registry = Registry::builder().tool_limit(3).build().unwrap();
-        let mut names = Names::new(&registry, None, plain());
+        let mut names = Names::new(&registry, None, None);
         let all: Vec<_> = (0..10).map(|n| format!("tool_{n}")).collect();
         let listed = names.follow(all.iter().map(|name| &**name));
         assert_eq!(

@@ -127,11 +127,10 @@ impl<H: ServerHandler> Metered<H> {
     /// A tool is registered when its name is first seen, in the handler's list or in a call that
     /// [`ServerHandler::get_tool`] knows.
     pub fn new(handler: H, registry: &Registry) -> Self {
-        let register = Box::new(|registry: &Registry, _: &str, spec| registry.register(spec));
         Self {
             handler,
             registry: registry.clone(),
-            names: Mutex::new(Names::new(registry, None, register)),
+            names: Mutex::new(Names::new(registry, None, None)),
             paging: Mutex::default(),
             listed: tokio::sync::Mutex::default(),
             connection: Arc::default(),

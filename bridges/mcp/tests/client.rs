@@ -5,6 +5,7 @@ mod support;
 use rmcp::ServiceExt;
 use rmcp::service::ServiceError;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::{NAMES, Server, Tools, call, counts, registry, until};
 use toolmeter::{CallContext, ErrorKind, InvokeError, Registry};
@@ -173,6 +174,82 @@ async fn tools_are_called_by_name_and_judged_alike() {
             .is_err()
     );
     assert_eq!(kinds("a/ok")[&ErrorKind::Network], 1);
+}
+
+/// A host that connects again before it drops the connection that was lost.
+#[tokio::test]
+async fn a_server_that_is_connected_again_keeps_its_tools() {
+    let registry = registry();
+    let (server, lost, lost_peer) = connect(Tools::new(), &registry, Some("files")).await;
+    server.cancel().await.unwrap();
+    let (_server, client, peer) = connect(Tools::new(), &registry, Some("files")).await;
+    // Calls by name go to the connection that is open, while the other is still held.
+    invoke(&registry, "files/ok").await.unwrap();
+    lost.cancel().await.unwrap();
+    drop(lost_peer);
+    invoke(&registry, "files/ok").await.unwrap();
+    assert_eq!(peer.refresh().await.unwrap().tools, NAMES.len());
+    peer.call_tool(call("ok")).await.unwrap();
+    let metrics = registry.metrics();
+    assert_eq!(counts(&metrics, "files/ok"), (3, 0, 0, 0));
+    assert!(!metrics.tools["files/ok"].retired);
+    client.cancel().await.unwrap();
+    drop(peer);
+    assert!(registry.get("files/ok").is_none());
+}
+
+#[tokio::test]
+async fn what_only_a_lost_connection_had_goes_when_its_server_is_connected_again() {
+    let registry = registry();
+    let (server, lost, _lost_peer) = connect(Tools::new(), &registry, Some("files")).await;
+    let (other, _other, _other_peer) = connect(Tools::new(), &registry, Some("files2")).await;
+    server.cancel().await.unwrap();
+    other.cancel().await.unwrap();
+    until(|| lost.is_transport_closed()).await;
+    let tools = Tools::new();
+    tools.set_names(["ok"]);
+    let (_server, _client, _peer) = connect(tools, &registry, Some("files")).await;
+    assert!(registry.get("files/ok").is_some());
+    assert!(registry.get("files/fails").is_none());
+    // Another server's stay until it is connected again or its client is dropped.
+    assert!(registry.get("files2/fails").is_some());
+}
+
+#[tokio::test]
+async fn of_two_connections_to_a_server_the_newest_that_is_open_is_called_by_name() {
+    let registry = registry();
+    let (old_tools, new_tools) = (Tools::new(), Tools::new());
+    let (_server, old, old_peer) = connect(old_tools.clone(), &registry, Some("files")).await;
+    let (server, new, new_peer) = connect(new_tools.clone(), &registry, Some("files")).await;
+    let calls = || [&old_tools, &new_tools].map(|tools| tools.0.calls.load(Ordering::Relaxed));
+    invoke(&registry, "files/ok").await.unwrap();
+    assert_eq!(calls(), [0, 1]);
+    server.cancel().await.unwrap();
+    until(|| new.is_transport_closed()).await;
+    invoke(&registry, "files/ok").await.unwrap();
+    assert_eq!(calls(), [1, 1]);
+    // The tools stay as long as one of the two is held.
+    new.cancel().await.unwrap();
+    drop(new_peer);
+    invoke(&registry, "files/ok").await.unwrap();
+    assert_eq!(calls(), [2, 1]);
+    old.cancel().await.unwrap();
+    let error = invoke(&registry, "files/ok").await.unwrap_err();
+    assert_eq!(error.kind(), Some(ErrorKind::Network));
+    drop(old_peer);
+    assert!(registry.get("files/ok").is_none());
+    assert_eq!(counts(&registry.metrics(), "files/ok"), (3, 1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_refresh_registers_again_what_the_host_deregistered() {
+    let registry = registry();
+    let (_server, _client, peer) = connect(Tools::new(), &registry, Some("files")).await;
+    registry.deregister("files/ok").unwrap();
+    assert_eq!(peer.refresh().await.unwrap().tools, NAMES.len());
+    invoke(&registry, "files/ok").await.unwrap();
+    peer.call_tool(call("ok")).await.unwrap();
+    assert_eq!(counts(&registry.metrics(), "files/ok"), (2, 0, 0, 0));
 }
 
 #[tokio::test]

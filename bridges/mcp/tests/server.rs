@@ -439,6 +439,49 @@ async fn a_list_of_many_pages_is_followed_when_the_last_page_is_read() {
 }
 
 #[tokio::test]
+async fn a_tool_that_one_connection_has_no_more_stays_while_another_has_it() {
+    let registry = registry();
+    let (one, two) = (Tools::new(), Tools::new());
+    for tools in [&one, &two] {
+        tools.set_names(["ok"]);
+    }
+    let (_one, one_client) = connect(Metered::new(one.clone(), &registry), ()).await;
+    let (_two, two_client) = connect(Metered::new(two.clone(), &registry), ()).await;
+    for client in [&one_client, &two_client] {
+        client.list_all_tools().await.unwrap();
+    }
+    one.set_names(["other"]);
+    one_client.list_all_tools().await.unwrap();
+    assert!(registry.get("ok").is_some());
+    two_client.call_tool(call("ok")).await.unwrap();
+    let metrics = registry.metrics();
+    assert_eq!(counts(&metrics, "ok"), (1, 0, 0, 0));
+    assert!(!metrics.tools["ok"].retired);
+    two.set_names(["other"]);
+    two_client.list_all_tools().await.unwrap();
+    assert!(registry.metrics().tools["ok"].retired);
+}
+
+/// Clients of one server come and go.
+#[tokio::test]
+async fn a_tool_stays_when_its_connection_ends_and_goes_with_the_list_of_a_later_one() {
+    let registry = registry();
+    let tools = Tools::new();
+    tools.set_names(["ok"]);
+    let metered = Metered::new(tools.clone(), &registry);
+    let (one, one_client) = connect(metered.clone(), ()).await;
+    one_client.list_all_tools().await.unwrap();
+    one_client.cancel().await.unwrap();
+    one.waiting().await.unwrap();
+    assert!(registry.get("ok").is_some());
+    let (_two, two_client) = connect(metered, ()).await;
+    two_client.list_all_tools().await.unwrap();
+    tools.set_names(["other"]);
+    two_client.list_all_tools().await.unwrap();
+    assert!(registry.get("ok").is_none());
+}
+
+#[tokio::test]
 async fn without_room_for_a_tool_its_calls_are_unknown_and_answered() {
     let registry = Registry::builder().tool_limit(1).build().unwrap();
     let tools = Tools::new();

@@ -73,7 +73,7 @@ impl<'a> IntoFuture for PeerCall<'a> {
             let Some(tool) = tool else {
                 let asked = inner.registry.unknown_call(&self.params.name);
                 asked.attempt(self.attempt).context(context).count();
-                let sent = inner.send(self.params);
+                let sent = inner.link.send(self.params);
                 return match self.limit {
                     None => sent.await,
                     Some(limit) => match timeout(limit, sent).await {
@@ -84,7 +84,7 @@ impl<'a> IntoFuture for PeerCall<'a> {
             };
             let call = tool.call().attempt(self.attempt).context(context);
             let call = call.classify(verdict);
-            let sent = inner.send(self.params);
+            let sent = inner.link.send(self.params);
             match self.limit {
                 None => call.run_async(sent).await,
                 Some(limit) => match call.within(limit).run_async(sent).await {

@@ -1,20 +1,27 @@
 //! The tools of a server as tools of the registry, for calls by name.
 
-use super::Inner;
+use crate::held::Held;
 use crate::verdict::McpResult;
 use rmcp::ServiceError;
 use rmcp::model::CallToolRequestParams;
 use serde_json::Value;
-use std::sync::Weak;
+use std::sync::Arc;
 use toolmeter::{ErrorKind, Invocation, Outcome, Tool, ToolError, ToolFuture, ToolSpec};
 
 /// A tool of a server that is called by name.
-pub(super) struct Remote {
-    /// The server's name for the tool.
-    pub(super) name: Box<str>,
-    pub(super) spec: ToolSpec,
-    /// A weak reference, since the registry owns the tool.
-    pub(super) server: Weak<Inner>,
+pub(crate) struct Remote {
+    spec: ToolSpec,
+    /// The table of the connections that have the tool.
+    held: Arc<Held>,
+}
+
+impl Remote {
+    pub(crate) fn new(spec: ToolSpec, held: &Arc<Held>) -> Self {
+        Self {
+            spec,
+            held: Arc::clone(held),
+        }
+    }
 }
 
 impl Tool for Remote {
@@ -23,10 +30,9 @@ impl Tool for Remote {
     }
 
     fn call(&self, invocation: Invocation) -> ToolFuture {
-        let server = self.server.upgrade();
-        let name = self.name.clone();
+        let route = self.held.route(self.spec.name());
         Box::pin(async move {
-            let Some(server) = server else {
+            let Some((link, name)) = route else {
                 return Err(ToolError::new(ErrorKind::Network, "the server is gone"));
             };
             let mut params = CallToolRequestParams::new(String::from(name));
@@ -38,7 +44,7 @@ impl Tool for Remote {
                     return Err(ToolError::new(ErrorKind::InvalidArgs, why));
                 }
             };
-            match server.send(params).await {
+            match link.send(params).await {
                 Ok(answer) => Ok(serde_json::to_value(answer)?),
                 Err(error) => Err(tool_error(&error)),
             }

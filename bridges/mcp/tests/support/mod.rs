@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) names: Mutex<Vec<String>>,
     /// The number of pages of the list that were read.
     pub(crate) listings: AtomicUsize,
+    /// The number of calls.
+    pub(crate) calls: AtomicUsize,
     /// Signalled by calls of `hang` and `stubborn` that have begun.
     pub(crate) begun: Notify,
     /// Signalled by a test to let a call of `stubborn` end.
@@ -86,6 +88,7 @@ impl ServerHandler for Tools {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
         *self.0.meta.lock().unwrap() = context.meta.clone();
         match &*request.name {
             "fails" => Ok(CallToolResult::error(vec![ContentBlock::text("no such repo")]).into()),
