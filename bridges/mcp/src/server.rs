@@ -2,9 +2,12 @@
 //!
 //! Guarantees:
 //!
-//! - Each `tools/call` by a name that the server has is one call of that tool. It ends once: by its
+//! - Each `tools/call` by a name that is known is one call of that tool. It ends once: by its
 //!   answer, as `panic`, or as cancelled by the protocol, a lost connection or
 //!   [`OpenCalls::end_all`]. A call by another name is one unknown call.
+//! - A name is known if the handler's `get_tool` returns it, if it was on a list that the client
+//!   read, or if it is on the handler's list, which is read for a name that is not known. A list is
+//!   read at most once in `LIST_EVERY`, so a new tool may begin with unknown calls.
 //! - The handler gets the same requests as without metering, and in addition requests for its list.
 //!   The client gets the handler's answers, with three exceptions: after a panic of the handler it
 //!   gets an error of JSON-RPC; the call of a tool that still runs when the grace period after a
