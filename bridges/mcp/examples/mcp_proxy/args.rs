@@ -23,7 +23,7 @@ are cancelled, and the table is written even if the server runs on. Signals (SIG
 SIGHUP) are passed on; one second later the same is done.
 
 A line may be of any length, but of a batch only the first 4 MiB of calls are followed. Lines that
-are not JSON are passed on and counted.
+are not JSON are passed on and counted; NaN and Infinity, which Python writes, are read as numbers.
 
 Exit status: that of the server; 128 plus the number of the signal that ended it; 2 if it cannot be
 started, or the command line is wrong.

@@ -334,6 +334,20 @@ fn names_that_no_whole_list_has_are_unknown() {
 }
 
 #[test]
+fn an_answer_with_numbers_as_python_writes_them_is_an_answer() {
+    let mut wire = Wire::new();
+    for number in ["NaN", "Infinity", "-Infinity"] {
+        wire.call("1", "mean");
+        wire.server(&format!(
+            r#"{{"id":1,"result":{{"content":[],"structuredContent":{{"mean":[{number}]}}}}}}"#
+        ));
+    }
+    wire.server("-NaN");
+    assert_eq!(wire.counts("mean"), (3, 0, 0, 0));
+    assert_eq!(wire.tally().server.not_json, 1);
+}
+
+#[test]
 fn no_more_calls_are_followed_than_the_limit() {
     let mut wire = Wire::new();
     for id in 0..CALL_LIMIT + 10 {

@@ -65,7 +65,7 @@ pub(super) enum State {
     /// Within a string, with this many digits of `\u` to come.
     Hex(u8),
     Number(Number),
-    /// Within `true`, `false` or `null`, with these bytes to come.
+    /// Within `true`, `false`, `null`, `NaN` or `Infinity`, with these bytes to come.
     Literal(&'static [u8]),
     /// White space only.
     Done,

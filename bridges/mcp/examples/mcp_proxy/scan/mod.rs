@@ -6,8 +6,9 @@
 //! not depend on the pieces; a line that is not JSON has no messages; for any input, it keeps no
 //! more than [`LINE_BUDGET`] and the one message that it is reading, spare capacity not counted.
 //!
-//! JSON is a text of the grammar of RFC 8259 that is nested at most [`MAX_DEPTH`] deep. Text that
-//! is not UTF-8 is read as replacement characters, as most programs do.
+//! JSON is a text of the grammar of RFC 8259 that is nested at most [`MAX_DEPTH`] deep. The numbers
+//! `NaN`, `Infinity` and `-Infinity`, which Python writes and reads, are JSON as well. Text that is
+//! not UTF-8 is read as replacement characters, as most programs do.
 
 mod grammar;
 mod message;
@@ -218,6 +219,7 @@ impl Scanner {
                     self.state = self.after_value();
                     return self.step(byte);
                 }
+                None if number == Number::Sign && byte == b'I' => State::Literal(b"nfinity"),
                 None => State::Broken,
             },
             State::Literal([first, rest @ ..]) if *first == byte => match rest {
@@ -368,7 +370,11 @@ impl Scanner {
                     self.keep(&[byte]);
                     State::Number(number)
                 }
-                None => State::Broken,
+                None => match byte {
+                    b'N' => State::Literal(b"aN"),
+                    b'I' => State::Literal(b"nfinity"),
+                    _ => State::Broken,
+                },
             },
         }
     }
