@@ -8,17 +8,19 @@
 //! - Ids are those of the client's requests. The server numbers its own requests. The client's
 //!   answers to them, and the server's cancellations of them, do not end a call, even one of the same
 //!   id.
-//! - At most [`CALL_LIMIT`] calls are followed at a time.
+//! - At most [`CALL_LIMIT`] calls are followed at a time, and at most [`LIST_LIMIT`] requests for
+//!   lists of tools.
 //!
 //! # Names
 //!
-//! Until the server has listed its tools, a call registers its tool. From then on a call of a name
+//! The answers to `tools/list` requests are the server's lists. Until it has listed its tools, a call
+//! registers its tool. From then on a call of a name
 //! that is in none of its lists is counted as unknown, because models invent names. A list that is
 //! continued (`nextCursor`), or that the server has reported as changed, is not complete, so calls
 //! register their tools again until the last page of a list has been seen.
 
 use crate::scan::{Answer, Id, Line, LineKind, Message, Scanner};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use toolmeter::{CallContext, OwnedCall, Registry, ToolHandle, ToolSpec, Verdict};
 use toolmeter_mcp::rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
@@ -28,6 +30,9 @@ use toolmeter_mcp::verdict;
 /// The limit of calls that are followed at a time. It is more than any client makes, and bounds the memory
 /// that a client can take by calls that are never answered.
 pub(crate) const CALL_LIMIT: usize = 1 << 16;
+
+/// The limit of requests for lists of tools that are followed at a time.
+const LIST_LIMIT: usize = 1 << 10;
 
 /// The sender of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +79,8 @@ pub(crate) struct Follower {
     /// The ids of cancelled calls, whose answers may still arrive; at most [`CALL_LIMIT`] until the
     /// client has gone.
     cancelled: HashMap<Id, ()>,
+    /// The ids of requests for a list of tools that were not answered; at most [`LIST_LIMIT`].
+    lists: HashSet<Id>,
     is_listed: bool,
     is_closed: bool,
     tally: Tally,
@@ -87,6 +94,7 @@ impl Follower {
             calls: HashMap::new(),
             tokens: HashMap::new(),
             cancelled: HashMap::new(),
+            lists: HashSet::new(),
             is_listed: false,
             is_closed: false,
             tally: Tally::default(),
@@ -149,6 +157,13 @@ impl Follower {
                     call.cancel();
                 }
             }
+            Some("tools/list") => {
+                if let Some(id) = message.id
+                    && self.lists.len() < LIST_LIMIT
+                {
+                    self.lists.insert(id);
+                }
+            }
             // Answers of the client are answers to requests of the server.
             _ => {}
         }
@@ -164,6 +179,9 @@ impl Follower {
             self.tally.not_followed += 1;
             return;
         };
+        if !self.lists.is_empty() {
+            self.lists.remove(&id);
+        }
         // The id is used again while its call is in flight, so its answer could not be assigned.
         if let Some(call) = self.end(&id, false) {
             call.cancel();
@@ -225,7 +243,12 @@ impl Follower {
             // A request of the server, or another notification.
             (Some(_), _) | (None, None) => {}
             (None, Some(answer)) => {
-                if let Some(names) = message.tools {
+                let Some(id) = message.id else { return };
+                // Mostly there are none. What a tool answers may have such a field, too.
+                if !self.lists.is_empty()
+                    && self.lists.remove(&id)
+                    && let Some(names) = message.tools
+                {
                     let specs = names.iter().map(|name| ToolSpec::lossy(name));
                     for spec in specs {
                         // Beyond the limit of tools, its calls are unknown.
@@ -233,7 +256,6 @@ impl Follower {
                     }
                     self.is_listed = !message.is_continued;
                 }
-                let Some(id) = message.id else { return };
                 if self.cancelled.remove(&id).is_some() {
                     self.tally.late += 1;
                 } else if let Some(call) = self.end(&id, false) {

@@ -298,6 +298,7 @@ fn an_id_that_is_used_twice_is_two_calls_and_notifications_are_none() {
 fn names_that_no_whole_list_has_are_unknown() {
     let mut wire = Wire::new();
     let list = |wire: &mut Wire, names: &str, rest: &str| {
+        wire.client(r#"{"id":90,"method":"tools/list"}"#);
         wire.server(&format!(
             r#"{{"id":90,"result":{{"tools":[{names}]{rest}}}}}"#
         ));
@@ -331,6 +332,37 @@ fn names_that_no_whole_list_has_are_unknown() {
     // A list in an answer of the client is ignored.
     wire.client(r#"{"id":1,"result":{"tools":[{"name":"roots"}]}}"#);
     assert!(!wire.registry.metrics().tools.contains_key("roots"));
+}
+
+#[test]
+fn tools_in_an_answer_that_is_not_to_a_request_for_them_are_no_list() {
+    let mut wire = Wire::new();
+    let tools = r#""result":{"content":[],"tools":[{"name":"hammer"}]}"#;
+    wire.call("1", "shop");
+    wire.server(&format!(r#"{{"id":1,{tools}}}"#));
+    // To no request at all, and to one that has become a call.
+    wire.server(&format!(r#"{{"id":2,{tools}}}"#));
+    wire.client(r#"{"id":3,"method":"tools/list"}"#);
+    wire.call("3", "shop");
+    wire.server(&format!(r#"{{"id":3,{tools}}}"#));
+    // A request whose answer is an error is answered.
+    wire.client(r#"{"id":4,"method":"tools/list"}"#);
+    wire.server(r#"{"id":4,"error":{"code":-32603,"message":"no"}}"#);
+    wire.server(&format!(r#"{{"id":4,{tools}}}"#));
+    wire.call("5", "new");
+    assert_eq!(wire.counts("shop"), (2, 0, 0, 0));
+    assert_eq!(wire.counts("new"), (0, 0, 0, 1));
+    assert!(!wire.registry.metrics().tools.contains_key("hammer"));
+    assert_eq!(wire.registry.metrics().unknown_tool_calls, 0);
+}
+
+#[test]
+fn requests_for_lists_take_bounded_memory() {
+    let mut wire = Wire::new();
+    for id in 0..LIST_LIMIT + 10 {
+        wire.client(&format!(r#"{{"id":{id},"method":"tools/list"}}"#));
+    }
+    assert_eq!(wire.session.lock().lists.len(), LIST_LIMIT);
 }
 
 #[test]
