@@ -148,6 +148,67 @@ fn a_server_sums_up_at_sigterm() {
     check(server, snapshot.to_str().unwrap());
 }
 
+/// Serves a folder, makes calls until their events fill a pipe, and closes the input. Returns the
+/// exit status and the snapshot.
+fn flooded(stderr: impl Into<Stdio>, calls: u32) -> (ExitStatus, toolmeter::Snapshot) {
+    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+    let snapshot = beside.path().join("snapshot.json");
+    let mut server = Command::new(program("mcp_server"))
+        .args(["--events", "--snapshot"])
+        .args([&snapshot, folder.path()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let mut input = server.stdin.take().unwrap();
+    let mut output = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    input.write_all(OPENING.as_bytes()).unwrap();
+    output.read_line(&mut line).unwrap();
+    for id in 1..=calls {
+        let call = request(id, "fail", "{}");
+        input.write_all(call.as_bytes()).unwrap();
+        output.read_line(&mut line).unwrap();
+    }
+    // It is replaced even if it says the same.
+    std::fs::remove_file(&snapshot).unwrap();
+    drop(input);
+    let mut status = None;
+    until("the end of the server", || {
+        status = server.try_wait().unwrap();
+        status.is_some()
+    });
+    let snapshot = serde_json::from_slice(&std::fs::read(snapshot).unwrap()).unwrap();
+    (status.unwrap(), snapshot)
+}
+
+#[test]
+fn a_server_ends_if_its_stderr_is_not_read_or_closed() {
+    for is_open in [true, false] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let reader = is_open.then_some(reader);
+        let (status, snapshot) = flooded(writer, 400);
+        assert!(status.success(), "{status}");
+        assert_eq!(snapshot.tools["fail"].failure(), 400);
+        drop(reader);
+    }
+}
+
+#[test]
+fn closed_outputs_are_no_panic() {
+    for (words, code) in [(&["--help"][..], 0), (&["--nope"], 2)] {
+        let closed = || std::io::pipe().unwrap().1;
+        let status = Command::new(program("mcp_server"))
+            .args(words)
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{words:?}");
+    }
+}
+
 #[test]
 fn a_host_calls_the_tools_of_several_servers_by_a_plan() {
     let folder = folder();
@@ -205,7 +266,7 @@ fn a_host_calls_the_tools_of_several_servers_by_a_plan() {
 }
 
 /// Waits until `holds` returns true, at most for a minute.
-fn until(what: &str, holds: impl Fn() -> bool) {
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");

@@ -3,3 +3,4 @@
 pub(crate) mod output;
 pub(crate) mod program;
 pub(crate) mod report;
+pub(crate) mod stderr;

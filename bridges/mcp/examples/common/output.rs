@@ -1,23 +1,35 @@
 //! The metrics in a file, and events as lines of JSON on stderr.
 
+use super::stderr;
 use serde::Serialize;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use toolmeter::{Batch, Event, Snapshot, Subscription};
 
-/// A file that always holds one whole snapshot.
+/// A regular file that always holds one whole snapshot.
 pub(crate) struct SnapshotFile {
     path: PathBuf,
-    /// The snapshot that it holds.
+    /// The snapshot that it holds, unless another program has changed it.
     written: Option<Snapshot>,
+    /// The error that was returned last, until it is written again.
+    refused: Option<String>,
 }
 
 impl SnapshotFile {
-    /// Returns a file that is written later.
+    /// Returns a file that is written later. `{pid}` in its name is replaced by the id of the
+    /// process; a name that is not UTF-8 is left as it is.
     pub(crate) fn new(path: &Path) -> Self {
+        let path = match path.to_str() {
+            Some(path) => path
+                .replace("{pid}", &std::process::id().to_string())
+                .into(),
+            None => path.into(),
+        };
         Self {
-            path: path.into(),
+            path,
             written: None,
+            refused: None,
         }
     }
 
@@ -25,23 +37,52 @@ impl SnapshotFile {
     ///
     /// # Errors
     ///
-    /// A message of one line, if the operating system refuses.
+    /// A message of one line, if the file is not a regular one, or the operating system refuses. It
+    /// is returned once, until the file has been written again.
     pub(crate) fn write(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         // The times are not compared: they differ in every snapshot.
         let is_written = self.written.as_ref().is_some_and(|written| {
             written.tools == snapshot.tools
                 && written.unknown_tool_calls == snapshot.unknown_tool_calls
         });
-        if is_written {
+        // Another program may have removed it.
+        if is_written && self.path.exists() {
             return Ok(());
         }
-        self.replace(snapshot)
-            .map_err(|error| format!("cannot write {}: {error}", self.path.display()))?;
-        self.written = Some(snapshot.clone());
-        Ok(())
+        match self.replace(snapshot) {
+            Ok(()) => {
+                self.written = Some(snapshot.clone());
+                self.refused = None;
+                Ok(())
+            }
+            Err(error) => {
+                let error = format!("cannot write {}: {error}", self.path.display());
+                if self.refused.as_ref() == Some(&error) {
+                    return Ok(());
+                }
+                self.refused = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Replaces the snapshot in the file, whatever the file holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`SnapshotFile::write`].
+    pub(crate) fn write_anew(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        self.written = None;
+        self.write(snapshot)
     }
 
     fn replace(&self, snapshot: &Snapshot) -> io::Result<()> {
+        // A rename would put a file in the place of a device or a link.
+        let permissions = match fs::symlink_metadata(&self.path) {
+            Ok(present) if present.is_file() => Some(present.permissions()),
+            Ok(_) => return Err(io::Error::other("not a regular file")),
+            Err(_) => None,
+        };
         let folder = match self.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -51,10 +92,13 @@ impl SnapshotFile {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            beside.permissions(std::fs::Permissions::from_mode(0o666));
+            beside.permissions(fs::Permissions::from_mode(0o666));
         }
         let mut file = beside.tempfile_in(folder)?;
         file.write_all(&serde_json::to_vec(snapshot)?)?;
+        if let Some(permissions) = permissions {
+            file.as_file().set_permissions(permissions)?;
+        }
         file.persist(&self.path)?;
         Ok(())
     }
@@ -85,10 +129,10 @@ fn lines(batch: &Batch) -> String {
     lines
 }
 
-/// Writes events until there are no more, or stderr cannot be written.
+/// Writes events until there are no more, or stderr is closed.
 pub(crate) fn write_events(subscription: &Subscription) {
     for batch in subscription.iter() {
-        if io::stderr().write_all(lines(&batch).as_bytes()).is_err() {
+        if stderr::write(lines(&batch).as_bytes()).is_err() {
             return;
         }
     }

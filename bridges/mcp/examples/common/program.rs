@@ -1,8 +1,9 @@
 //! The main function of a program on tokio, and the signals that end it.
 
+use super::stderr::say_line;
 use std::error::Error;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Prints the help if there are no options, and otherwise does the work. An error is written to
@@ -18,7 +19,7 @@ where
 {
     let done = match options {
         Ok(None) => {
-            println!("{help}");
+            let _closed = writeln!(io::stdout(), "{help}");
             Ok(())
         }
         Ok(Some(options)) => block_on(work(options)),
@@ -27,7 +28,7 @@ where
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {error}");
+            say_line(&format!("{name}: {error}"));
             ExitCode::from(2)
         }
     }

@@ -2,12 +2,11 @@
 //! as lines of JSON on stderr.
 
 use super::output::{SnapshotFile, write_events};
-use std::io::{self, Write};
+use super::stderr::{self, say, say_line};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use toolmeter::Registry;
+use toolmeter::{Registry, Snapshot};
 
 /// The time between two snapshots.
 const EVERY: Duration = Duration::from_millis(500);
@@ -16,7 +15,7 @@ const EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct Report {
     registry: Registry,
     snapshot: Option<Arc<Mutex<SnapshotFile>>>,
-    events: Option<JoinHandle<()>>,
+    events: Option<stderr::Writer>,
 }
 
 impl Report {
@@ -32,7 +31,7 @@ impl Report {
     ) -> Result<Self, String> {
         let snapshot = snapshot.map(|path| Arc::new(Mutex::new(SnapshotFile::new(&path))));
         if let Some(file) = &snapshot {
-            write(file, registry)?;
+            write(file, registry, SnapshotFile::write)?;
             let (registry, file) = (registry.downgrade(), Arc::clone(file));
             tokio::spawn(async move {
                 loop {
@@ -40,15 +39,15 @@ impl Report {
                     let Some(registry) = registry.upgrade() else {
                         return;
                     };
-                    if let Err(error) = write(&file, &registry) {
-                        eprintln!("{error}");
+                    if let Err(error) = write(&file, &registry, SnapshotFile::write) {
+                        say_line(&error);
                     }
                 }
             });
         }
         let events = events.then(|| {
             let events = registry.subscribe();
-            std::thread::spawn(move || write_events(&events))
+            stderr::Writer::start(move || write_events(&events))
         });
         Ok(Self {
             registry: registry.clone(),
@@ -57,21 +56,29 @@ impl Report {
         })
     }
 
-    /// Writes the events that are left, the last snapshot, and the table.
+    /// Writes the last snapshot, the events that are left, and the table. If stderr is not read,
+    /// events and table are left out.
     pub(crate) fn end(self) {
         self.registry.shutdown();
+        // First, because the rest may wait for a reader of stderr.
+        if let Some(file) = self.snapshot
+            && let Err(error) = write(&file, &self.registry, SnapshotFile::write_anew)
+        {
+            say_line(&error);
+        }
         if let Some(events) = self.events {
-            let _ = events.join();
+            events.wait();
         }
-        if let Some(Err(error)) = self.snapshot.map(|file| write(&file, &self.registry)) {
-            eprintln!("{error}");
-        }
-        let _ = writeln!(io::stderr().lock(), "{}", self.registry.metrics());
+        say(format!("{}\n", self.registry.metrics()));
     }
 }
 
 /// Writes a snapshot. It is taken under the lock, so that it cannot replace a later one.
-fn write(file: &Mutex<SnapshotFile>, registry: &Registry) -> Result<(), String> {
+fn write(
+    file: &Mutex<SnapshotFile>,
+    registry: &Registry,
+    write: fn(&mut SnapshotFile, &Snapshot) -> Result<(), String>,
+) -> Result<(), String> {
     let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-    file.write(&registry.metrics())
+    write(&mut file, &registry.metrics())
 }

@@ -13,7 +13,8 @@ It is put in front of the command of any server, and changes neither the bytes t
 server's standard error. When the server ends, a table of its tools is written to standard error.
 
   --snapshot FILE  keep a snapshot of the counts in FILE, as JSON, which is replaced once a second
-                   if the counts have changed
+                   if the counts have changed, and at the end; `{pid}` in FILE stands for the id of
+                   the proxy's process, so that each of several has a file of its own
   --events         write each start and each end of a call to standard error, as a line of JSON
   --help           print this
 
@@ -24,6 +25,7 @@ SIGHUP) are passed on; one second later the same is done.
 
 A line may be of any length, but of a batch only the first 4 MiB of calls are followed. Lines that
 are not JSON are passed on and counted; NaN and Infinity, which Python writes, are read as numbers.
+If standard error is not read, events and the table are left out at the end.
 
 Exit status: that of the server; 128 plus the number of the signal that ended it; 2 if it cannot be
 started, or the command line is wrong.

@@ -16,6 +16,7 @@
 //! | `forward.rs` | copying the bytes |
 //! | `proxy.rs` | the server's process, and the order of the end |
 //! | `../common/output.rs` | the snapshot's file, and events |
+//! | `../common/stderr.rs` | writing to stderr while it is read |
 //! | `summary.rs` | the table at the end |
 
 #[cfg(unix)]
@@ -32,6 +33,9 @@ mod proxy;
 #[cfg(unix)]
 mod scan;
 #[cfg(unix)]
+#[path = "../common/stderr.rs"]
+mod stderr;
+#[cfg(unix)]
 mod summary;
 
 #[cfg(unix)]
@@ -39,7 +43,7 @@ fn main() -> std::process::ExitCode {
     let done = match args::parse(std::env::args_os().skip(1)) {
         Ok(Some(args)) => proxy::run(&args),
         Ok(None) => {
-            print!("{}", args::HELP);
+            let _closed = std::io::Write::write_all(&mut std::io::stdout(), args::HELP.as_bytes());
             return std::process::ExitCode::SUCCESS;
         }
         Err(error) => Err(error),
@@ -48,7 +52,7 @@ fn main() -> std::process::ExitCode {
         // The server's status is an `i32`, which no `ExitCode` is made from.
         Ok(status) => std::process::exit(status),
         Err(error) => {
-            eprintln!("mcp_proxy: {error}");
+            stderr::say_line(&format!("mcp_proxy: {error}"));
             std::process::ExitCode::from(2)
         }
     }

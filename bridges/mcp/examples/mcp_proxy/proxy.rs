@@ -7,7 +7,7 @@
 //! | the client reads no more | calls in flight are cancelled, and the server's end is closed |
 //! | the server reads no more | the client's end is closed |
 //! | a signal | it is passed on; after [`GRACE`], calls in flight are cancelled and the table is written |
-//! | the server has ended, and its output has been passed on, or a signal arrives | the table is written, and the proxy ends with the server's status |
+//! | the server has ended, and its output has been passed on, or a signal arrives | the snapshot, the events and the table are written, and the proxy ends with the server's status |
 //!
 //! # Orderings
 //!
@@ -18,12 +18,13 @@ use crate::args::Args;
 use crate::follow::{Follower, From, Session};
 use crate::forward::{End, forward};
 use crate::output::{SnapshotFile, write_events};
+use crate::stderr::{self, say, say_line};
 use crate::summary::summary;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
-use toolmeter::Registry;
+use toolmeter::{Registry, Snapshot};
 
 /// The longest time that the server may run on after its client has left until the table is written.
 /// It is less than the two seconds after which clients kill a server.
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<i32, String> {
         .map_err(|error| format!("cannot start {command}: {error}"))?;
     let events = args.events.then(|| {
         let subscription = registry.subscribe();
-        thread::spawn(move || write_events(&subscription))
+        stderr::Writer::start(move || write_events(&subscription))
     });
     let shared = Arc::new(Shared {
         session: Session::new(Follower::new(registry.clone(), args.events)),
@@ -96,14 +97,13 @@ pub(crate) fn run(args: &Args) -> Result<i32, String> {
     };
     let status = watch.until_it_ends(&news, pid);
     watch.registry.shutdown();
+    // First, because the rest may wait for a reader of standard error.
+    watch.write_snapshot(SnapshotFile::write_anew);
     if let Some(events) = events {
         // All of them are written before the table.
-        let _ended = events.join();
+        events.wait();
     }
-    watch.write_summary(&match &status {
-        Some(status) => status.to_string(),
-        None => "still running".into(),
-    });
+    watch.write_summary(status);
     Ok(status.map_or(0, |status| {
         let signal = status.signal().map(|signal| 128 + signal);
         status.code().or(signal).unwrap_or(1)
@@ -226,11 +226,12 @@ impl Watch {
             if grace_ends.is_some_and(|end| end <= now) {
                 grace_ends = None;
                 self.shared.session.lock().client_gone();
-                self.write_summary("still running");
+                self.write_snapshot(SnapshotFile::write_anew);
+                self.write_summary(status);
             }
             if snapshot_at <= now {
                 snapshot_at = now + SNAPSHOT_EVERY;
-                self.write_snapshot();
+                self.write_snapshot(SnapshotFile::write);
             }
         }
         let client_left = self.shared.client_left.load(Ordering::Relaxed);
@@ -238,18 +239,17 @@ impl Watch {
         status
     }
 
-    fn write_snapshot(&mut self) {
+    fn write_snapshot(&mut self, write: fn(&mut SnapshotFile, &Snapshot) -> Result<(), String>) {
         if let Some(file) = &mut self.file
-            && let Err(error) = file.write(&self.registry.totals())
+            && let Err(error) = write(file, &self.registry.totals())
         {
             // It is not fatal: passing on is more important than counting.
-            let _unread = writeln!(io::stderr(), "mcp_proxy: {error}");
+            say_line(&format!("mcp_proxy: {error}"));
         }
     }
 
-    /// Writes the snapshot, and the table unless it is the same as the last one.
-    fn write_summary(&mut self, state: &str) {
-        self.write_snapshot();
+    /// Writes the table unless it is the same as the last one.
+    fn write_summary(&mut self, status: Option<ExitStatus>) {
         let snapshot = self.registry.totals();
         let tally = self.shared.session.lock().tally();
         let counts = format!(
@@ -259,8 +259,11 @@ impl Watch {
         if self.written.as_ref() == Some(&counts) {
             return;
         }
-        let text = summary(&self.command, state, &snapshot, &tally);
-        let _unread = io::stderr().write_all(text.as_bytes());
+        let state = match status {
+            Some(status) => status.to_string(),
+            None => "still running".into(),
+        };
+        say(summary(&self.command, &state, &snapshot, &tally));
         self.written = Some(counts);
     }
 }

@@ -6,6 +6,7 @@ mod files;
 
 use common::program::{run, told_to_end};
 use common::report::Report;
+use common::stderr::say_line;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,12 +18,14 @@ Serves the files of a folder over MCP on stdin and stdout, metered.
 
 Usage: mcp_server [--snapshot FILE] [--events] FOLDER
 
-  --snapshot FILE  rewrite FILE with the metrics, as JSON, twice a second
+  --snapshot FILE  keep the metrics in FILE, as JSON, which is replaced twice a second if they have
+                   changed, and at the end; `{pid}` in FILE stands for the process id
   --events         write each event to stderr, as a line of JSON
   --help           show this
 
 The tools are list, read, search, hash, and slow, fail and panic, which do what their names say.
-The table of metrics is written to stderr at the end, also after SIGTERM.";
+The table of metrics is written to stderr at the end, also after SIGTERM. If stderr is not
+read, the server ends without it.";
 
 #[derive(Default)]
 struct Options {
@@ -61,7 +64,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let serving = async {
         match metered.serve(rmcp::transport::stdio()).await {
             Ok(server) => drop(server.waiting().await),
-            Err(error) => eprintln!("no client: {error}"),
+            Err(error) => say_line(&format!("mcp_server: no client: {error}")),
         }
     };
     tokio::select! {

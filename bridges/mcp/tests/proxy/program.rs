@@ -3,6 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -340,6 +341,122 @@ fn signals_reach_the_server_and_the_summary_is_written() {
         (9, (0, 0, 1, 0))
     );
     assert!(ended.errors.contains("slow"), "{}", ended.errors);
+}
+
+/// Calls whose events are more than a pipe holds.
+const FLOOD: u32 = 600;
+
+#[test]
+fn events_that_are_not_read_keep_the_proxy_neither_from_its_last_snapshot_nor_from_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot.json");
+    let script = r#"while read line; do echo '{"id":1,"result":{"content":[]}}'; done; exit 5"#;
+    let mut proxy = Command::new(program())
+        .args(["--events", "--snapshot"])
+        .arg(&file)
+        .args(SHELL)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = proxy.stdin.take().unwrap();
+    let mut output = BufReader::new(proxy.stdout.take().unwrap());
+    let mut line = String::new();
+    for _ in 0..FLOOD {
+        input
+            .write_all(format!("{}\n", call(1, "read")).as_bytes())
+            .unwrap();
+        output.read_line(&mut line).unwrap();
+    }
+    drop(input);
+    // Its standard error is open, and not read.
+    assert_eq!(proxy.wait().unwrap().code(), Some(5));
+    let snapshot = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(counts(&snapshot, "read"), (u64::from(FLOOD), 0, 0, 0));
+}
+
+#[test]
+fn closed_outputs_are_no_panic() {
+    for (words, code) in [(&["--help"][..], 0), (&["--nope"], 2), (&["--", "true"], 0)] {
+        let closed = || std::io::pipe().unwrap().1;
+        let status = Command::new(program())
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{words:?}");
+    }
+}
+
+#[test]
+fn only_a_regular_file_is_replaced_by_the_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = |name: &str| folder.path().join(name);
+    fs::write(in_folder("kept"), "mine").unwrap();
+    std::os::unix::fs::symlink(in_folder("kept"), in_folder("link")).unwrap();
+    let _socket = UnixListener::bind(in_folder("socket")).unwrap();
+    for name in ["link", "socket", ""] {
+        let file = in_folder(name);
+        let output = Command::new(program())
+            .arg("--snapshot")
+            .arg(&file)
+            .args(["--", "true"])
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let said = format!(
+            "mcp_proxy: cannot write {}: not a regular file\n",
+            file.display()
+        );
+        assert_eq!((output.status.code(), told), (Some(2), said));
+    }
+    assert_eq!(fs::read(in_folder("kept")).unwrap(), b"mine");
+    assert!(
+        fs::symlink_metadata(in_folder("link"))
+            .unwrap()
+            .is_symlink()
+    );
+}
+
+#[test]
+fn a_snapshot_that_was_removed_or_changed_is_there_at_the_end() {
+    for change in [fs::remove_file, |file: PathBuf| fs::write(file, "theirs")] {
+        let mut proxy = Proxy::start(&[], "echo ready; cat");
+        assert_eq!(proxy.hear(), "ready\n");
+        change(proxy.file.clone()).unwrap();
+        assert_eq!(proxy.end().snapshot.unknown_tool_calls, 0);
+    }
+}
+
+#[test]
+fn the_snapshots_file_may_be_named_by_the_process_and_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "umask 077; echo mine > '{0}'/$$.json; umask 022; exec '{1}' --snapshot '{0}/{{pid}}.json' -- true",
+        folder.path().display(),
+        program().display()
+    );
+    let proxy = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let file = folder.path().join(format!("{}.json", proxy.id()));
+    assert!(proxy.wait_with_output().unwrap().status.success());
+    let snapshot: Snapshot = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert!(snapshot.tools.is_empty());
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]

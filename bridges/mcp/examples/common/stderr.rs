@@ -1,0 +1,125 @@
+//! Standard error, whose reader may have stopped reading.
+//!
+//! A full pipe makes its writer wait, for ever if no process reads it. So each text is written by a
+//! thread of its own, and the others wait for it only as long as standard error takes bytes.
+//!
+//! # Invariant
+//!
+//! A text is written as a whole before the next one: its thread holds the lock of standard error.
+//! At most one text of [`say`] waits for a reader after its caller has given up.
+//!
+//! # Orderings
+//!
+//! | what | ordering |
+//! | --- | --- |
+//! | [`TAKEN`] | relaxed: it is only compared with its own earlier value |
+//! | [`LEFT`] | a lock, held while a text is waited for |
+//! | the end of a thread | that of its channel |
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The time without a byte taken until a thread is no longer waited for.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The most bytes of one write, so that a slow reader is told from one that has stopped.
+const PART: usize = 4 << 10;
+
+/// The number of bytes that standard error has taken.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// The thread whose text was not taken in time.
+static LEFT: Mutex<Option<Writer>> = Mutex::new(None);
+
+/// A thread that writes to standard error.
+pub(crate) struct Writer(Receiver<Infallible>);
+
+impl Writer {
+    /// Starts a thread.
+    pub(crate) fn start(work: impl FnOnce() + Send + 'static) -> Self {
+        let (running, ended) = mpsc::channel();
+        thread::spawn(move || {
+            let _until_the_end = running;
+            work();
+        });
+        Self(ended)
+    }
+
+    /// Waits until the thread has ended, or standard error takes no bytes.
+    pub(crate) fn wait(&self) {
+        let mut before = TAKEN.load(Ordering::Relaxed);
+        while self.0.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let taken = TAKEN.load(Ordering::Relaxed);
+            // If it takes bytes, the thread has only not run yet.
+            if taken == before && is_full() {
+                return;
+            }
+            before = taken;
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.try_recv() == Err(TryRecvError::Disconnected)
+    }
+}
+
+/// Returns whether standard error takes no bytes now.
+#[cfg(unix)]
+fn is_full() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stderr = io::stderr();
+    let mut ends = [PollFd::new(&stderr, PollFlags::OUT)];
+    poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
+}
+
+/// Returns whether standard error takes no bytes, which cannot be told.
+#[cfg(not(unix))]
+fn is_full() -> bool {
+    true
+}
+
+/// Writes bytes, however long this takes.
+///
+/// # Errors
+///
+/// If standard error is closed.
+pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    for part in bytes.chunks(PART) {
+        stderr.write_all(part)?;
+        TAKEN.fetch_add(part.len() as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Writes a text. It is dropped if standard error is closed, or has not taken the text before.
+pub(crate) fn say(text: String) {
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    if left.as_ref().is_some_and(|writer| !writer.has_ended()) {
+        return;
+    }
+    let writer = Writer::start(move || {
+        let _closed = write(text.as_bytes());
+    });
+    writer.wait();
+    *left = Some(writer);
+}
+
+/// Writes a line. Control characters in it are made visible, so that it stays one line.
+pub(crate) fn say_line(line: &str) {
+    let mut text = String::with_capacity(line.len() + 1);
+    for character in line.chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text.push('\n');
+    say(text);
+}
