@@ -4,9 +4,12 @@
 
 #[path = "support/programs.rs"]
 mod programs;
+#[path = "../examples/common/signals.rs"]
+mod signals;
 
 use programs::program;
 use serde_json::Value;
+use signals::is_ignored;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -136,16 +139,21 @@ fn a_server_sums_up_when_its_input_is_closed() {
 }
 
 #[test]
-fn a_server_sums_up_at_sigterm() {
-    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
-    let snapshot = beside.path().join("snapshot.json");
-    let server = served(folder.path().to_str().unwrap(), snapshot.to_str().unwrap());
-    let kill = Command::new("kill")
-        .arg(server.id().to_string())
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    check(server, snapshot.to_str().unwrap());
+fn a_server_sums_up_at_signals() {
+    // As under `nohup`: the server inherits it.
+    let signals = ["-TERM", "-HUP"];
+    let signals = signals.iter().take(if is_ignored(1) { 1 } else { 2 });
+    for signal in signals {
+        let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+        let snapshot = beside.path().join("snapshot.json");
+        let server = served(folder.path().to_str().unwrap(), snapshot.to_str().unwrap());
+        let kill = Command::new("kill")
+            .args([signal, server.id().to_string().as_str()])
+            .status()
+            .unwrap();
+        assert!(kill.success());
+        check(server, snapshot.to_str().unwrap());
+    }
 }
 
 /// Serves a folder, makes calls until their events fill a pipe, and closes the input. Returns the

@@ -45,7 +45,8 @@ where
     done
 }
 
-/// Waits for SIGTERM or an interrupt. From the first poll on, neither ends the process by itself.
+/// Waits for SIGTERM, an interrupt, a hangup or a quit. From the first poll on, none of them ends
+/// the process by itself. One that the program was started to ignore stays ignored.
 ///
 /// # Errors
 ///
@@ -53,12 +54,27 @@ where
 pub(crate) async fn told_to_end() -> io::Result<()> {
     #[cfg(unix)]
     {
+        use super::signals::is_ignored;
+        use std::task::Poll;
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-        }
+        let kinds = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+            SignalKind::quit(),
+        ];
+        let kinds = kinds.into_iter();
+        let kinds = kinds.filter(|kind| !is_ignored(kind.as_raw_value()));
+        let mut signals = kinds.map(signal).collect::<io::Result<Vec<_>>>()?;
+        std::future::poll_fn(|context| {
+            let mut signals = signals.iter_mut();
+            if signals.any(|signal| signal.poll_recv(context).is_ready()) {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await

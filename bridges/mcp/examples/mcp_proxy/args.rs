@@ -20,8 +20,10 @@ server's standard error. When the server ends, a table of its tools is written t
 
 A call ends with its answer, is cancelled when the client cancels it, and fails (network) when the
 server ends. One second after the client has closed the connection, calls that were not answered
-are cancelled, and the table is written even if the server runs on. Signals (SIGTERM, SIGINT,
-SIGHUP) are passed on; one second later the same is done.
+are cancelled, and the table is written even if the server runs on. The signals SIGTERM, SIGINT,
+SIGHUP and SIGQUIT are passed on; one second later the same is done, and calls that follow are
+counted. SIGUSR1 and SIGUSR2 are only passed on. SIGKILL of the proxy does not reach the server: its
+standard input ends, and a server that does not end then runs on.
 
 A line may be of any length, but of a batch only the first 4 MiB of calls are followed. Lines that
 are not JSON are passed on and counted; NaN and Infinity, which Python writes, are read as numbers.

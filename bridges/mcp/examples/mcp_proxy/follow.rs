@@ -14,10 +14,10 @@
 //! # Names
 //!
 //! The answers to `tools/list` requests are the server's lists. Until it has listed its tools, a call
-//! registers its tool. From then on a call of a name
-//! that is in none of its lists is counted as unknown, because models invent names. A list that is
-//! continued (`nextCursor`), or that the server has reported as changed, is not complete, so calls
-//! register their tools again until the last page of a list has been seen.
+//! registers its tool. From then on a call of a name that is in none of its lists is counted as
+//! unknown, because models invent names. A list that is continued (`nextCursor`), or that the server
+//! has reported as changed, is not complete, so calls register their tools again until the last page
+//! of a list has been seen.
 
 use crate::scan::{Answer, Id, Line, LineKind, Message, Scanner};
 use std::collections::{HashMap, HashSet};
@@ -82,7 +82,8 @@ pub(crate) struct Follower {
     /// The ids of requests for a list of tools that were not answered; at most [`LIST_LIMIT`].
     lists: HashSet<Id>,
     is_listed: bool,
-    is_closed: bool,
+    /// The side that is gone.
+    gone: Option<From>,
     tally: Tally,
 }
 
@@ -96,7 +97,7 @@ impl Follower {
             cancelled: HashMap::new(),
             lists: HashSet::new(),
             is_listed: false,
-            is_closed: false,
+            gone: None,
             tally: Tally::default(),
         }
     }
@@ -124,15 +125,20 @@ impl Follower {
         }
     }
 
-    /// Cancels the calls in flight, because the client reads no more answers, or does not wait for
-    /// them.
-    pub(crate) fn client_gone(&mut self) {
-        self.is_closed = true;
+    /// Cancels the calls in flight, because the client does not wait for them. Later calls are
+    /// followed.
+    pub(crate) fn cancel_all(&mut self) {
         self.tokens.clear();
         for (id, in_flight) in self.calls.drain() {
             in_flight.call.cancel();
             self.cancelled.insert(id, ());
         }
+    }
+
+    /// Cancels the calls in flight, and later ones, because the client reads no more answers.
+    pub(crate) fn client_gone(&mut self) {
+        self.gone = Some(From::Client);
+        self.cancel_all();
     }
 
     /// Ends the calls in flight, because the server answers no more: they have failed, unless the
@@ -141,7 +147,7 @@ impl Follower {
         if client_left {
             return self.client_gone();
         }
-        self.is_closed = true;
+        self.gone = Some(From::Server);
         self.tokens.clear();
         for (_, in_flight) in self.calls.drain() {
             in_flight.call.finish(lost());
@@ -197,8 +203,11 @@ impl Follower {
             builder = builder.context(context.call(id.to_string()));
         }
         let call = builder.start_owned();
-        if self.is_closed {
-            call.finish(lost());
+        if let Some(gone) = self.gone {
+            match gone {
+                From::Client => call.cancel(),
+                From::Server => call.finish(lost()),
+            };
             return;
         }
         if let Some(token) = &message.token {

@@ -366,6 +366,22 @@ fn requests_for_lists_take_bounded_memory() {
 }
 
 #[test]
+fn calls_are_cancelled_at_once_and_later_ones_are_followed_while_both_sides_are_there() {
+    let mut wire = Wire::new();
+    wire.call("1", "a");
+    wire.session.lock().cancel_all();
+    assert_eq!(wire.counts("a"), (0, 0, 1, 0));
+    wire.answer("1");
+    wire.call("2", "a");
+    wire.answer("2");
+    assert_eq!((wire.counts("a"), wire.tally().late), ((1, 0, 1, 0), 1));
+    // A client that reads no answers does not wait for one.
+    wire.session.lock().client_gone();
+    wire.call("3", "a");
+    assert_eq!(wire.counts("a"), (1, 0, 2, 0));
+}
+
+#[test]
 fn an_answer_with_numbers_as_python_writes_them_is_an_answer() {
     let mut wire = Wire::new();
     for number in ["NaN", "Infinity", "-Infinity"] {

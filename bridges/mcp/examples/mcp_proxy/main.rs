@@ -17,6 +17,7 @@
 //! | `proxy.rs` | the server's process, and the order of the end |
 //! | `../common/output.rs` | the snapshot's file, and events |
 //! | `../common/stderr.rs` | writing to stderr while it is read |
+//! | `../common/signals.rs` | the signals that are ignored |
 //! | `summary.rs` | the table at the end |
 
 #[cfg(unix)]
@@ -32,6 +33,9 @@ mod output;
 mod proxy;
 #[cfg(unix)]
 mod scan;
+#[cfg(unix)]
+#[path = "../common/signals.rs"]
+mod signals;
 #[cfg(unix)]
 #[path = "../common/stderr.rs"]
 mod stderr;

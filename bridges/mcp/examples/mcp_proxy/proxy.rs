@@ -6,8 +6,10 @@
 //! | the server closes its standard output | calls in flight end, and the client's end is closed |
 //! | the client reads no more | calls in flight are cancelled, and the server's end is closed |
 //! | the server reads no more | the client's end is closed |
-//! | a signal | it is passed on; after [`GRACE`], calls in flight are cancelled and the table is written |
-//! | the server has ended, and its output has been passed on, or a signal arrives | the snapshot, the events and the table are written, and the proxy ends with the server's status |
+//! | SIGTERM, SIGINT, SIGHUP, SIGQUIT | it is passed on; after [`GRACE`], calls in flight are cancelled and the table is written; later calls are followed |
+//! | SIGUSR1, SIGUSR2 | it is passed on |
+//! | the server has ended, and its output has been passed on, or one of the first four signals arrives | the snapshot, the events and the table are written, and the proxy ends with the server's status |
+//! | the server has ended, the client has left, and after [`GRACE`] the server's output is still open in another process, but nothing is on its way | the same |
 //!
 //! # Orderings
 //!
@@ -18,18 +20,20 @@ use crate::args::Args;
 use crate::follow::{Follower, From, Session};
 use crate::forward::{End, forward};
 use crate::output::{SnapshotFile, write_events};
+use crate::signals::is_ignored;
 use crate::stderr::{self, say, say_line};
 use crate::summary::summary;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 use toolmeter::{Registry, Snapshot};
@@ -38,7 +42,16 @@ use toolmeter::{Registry, Snapshot};
 /// It is less than the two seconds after which clients kill a server.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The time between two looks at whether anything is on its way from a server that has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+
+/// The signals that ask for the end.
+const ENDING: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT];
+
+/// The signals that a server may have a meaning of its own for.
+const OTHERS: [i32; 2] = [SIGUSR1, SIGUSR2];
 
 /// A message to the thread that waits.
 enum News {
@@ -53,9 +66,39 @@ enum News {
 /// The state that the threads share.
 struct Shared {
     session: Session,
-    /// Set if the client left before the server did. Relaxed ordering suffices: the threads that
-    /// read it also take the session's lock, or only write the table.
+    /// Set if the client left before the server did. Relaxed ordering suffices for this flag and the
+    /// next: the threads that read them also take the session's lock, or only write the table.
     client_left: AtomicBool,
+    /// Set from a signal that asks for the end until the server has survived it.
+    is_ending: AtomicBool,
+    /// The server's standard output, while it is read.
+    output: OnceLock<Weak<ChildStdout>>,
+}
+
+impl Shared {
+    /// Returns whether the calls in flight are the client's to cancel, should the server end now.
+    fn has_left(&self) -> bool {
+        self.client_left.load(Ordering::Relaxed) || self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether nothing is on its way from the server to the client. It is not exact for
+    /// bytes that were read and are not yet being written.
+    fn is_idle(&self) -> bool {
+        let Some(output) = self.output.get().and_then(Weak::upgrade) else {
+            return true;
+        };
+        let client = rustix::stdio::stdout();
+        let mut ends = [
+            PollFd::new(&*output, PollFlags::IN),
+            PollFd::new(&client, PollFlags::OUT),
+        ];
+        if poll(&mut ends, Some(&Timespec::default())).is_err() {
+            return false;
+        }
+        let [source, sink] = ends.map(|end| end.revents());
+        // Something to read, or the end of it. Where nothing can be written, a thread may be waiting.
+        source.is_empty() && !sink.is_empty()
+    }
 }
 
 /// Runs the server, and returns the exit status of the proxy.
@@ -70,7 +113,8 @@ pub(crate) fn run(args: &Args) -> Result<i32, String> {
         file.write(&registry.totals())?;
     }
     let command = args.command[0].to_string_lossy().into_owned();
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+    let watched = ENDING.into_iter().chain(OTHERS);
+    let signals = Signals::new(watched.filter(|&signal| !is_ignored(signal)))
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let server = Command::new(&args.command[0])
         .args(&args.command[1..])
@@ -85,6 +129,8 @@ pub(crate) fn run(args: &Args) -> Result<i32, String> {
     let shared = Arc::new(Shared {
         session: Session::new(Follower::new(registry.clone(), args.events)),
         client_left: AtomicBool::new(false),
+        is_ending: AtomicBool::new(false),
+        output: OnceLock::new(),
     });
     let pid = Pid::from_child(&server);
     let news = start(server, signals, &shared)?;
@@ -141,18 +187,20 @@ fn start(
             }
         }
     });
+    let output = Arc::new(output);
+    // No other thread sets it.
+    let _set = shared.output.set(Arc::downgrade(&output));
     let from_server = (Arc::clone(shared), tell.clone());
     thread::spawn(move || {
         let (shared, tell) = from_server;
         let mut direction = shared.session.direction(From::Server);
-        let end = forward(&output, rustix::stdio::stdout(), |bytes| {
+        let end = forward(&*output, rustix::stdio::stdout(), |bytes| {
             direction.see(bytes);
         });
         direction.finish();
         match end {
             End::Source => {
-                let client_left = shared.client_left.load(Ordering::Relaxed);
-                shared.session.lock().server_gone(client_left);
+                shared.session.lock().server_gone(shared.has_left());
                 let _kept = rustix::stdio::dup2_stdout(&no_output);
             }
             End::Sink => {
@@ -191,15 +239,12 @@ impl Watch {
     fn until_it_ends(&mut self, news: &Receiver<News>, pid: Pid) -> Option<ExitStatus> {
         let mut status = None;
         let (mut is_done, mut has_exited) = (false, false);
-        let mut grace_ends = None;
-        let mut snapshot_at = Instant::now() + SNAPSHOT_EVERY;
+        let mut was_idle = false;
+        let (mut grace_ends, mut look_at) = (None, None);
+        let mut snapshot_at = self.file.as_ref().map(|_| Instant::now() + SNAPSHOT_EVERY);
         while !(is_done && has_exited) {
-            let next = match (&self.file, grace_ends) {
-                (Some(_), Some(end)) => Some(snapshot_at.min(end)),
-                (Some(_), None) => Some(snapshot_at),
-                (None, end) => end,
-            };
-            let arrived = match next {
+            let next = [snapshot_at, grace_ends, look_at].into_iter().flatten();
+            let arrived = match next.min() {
                 Some(at) => news.recv_timeout(at.saturating_duration_since(Instant::now())),
                 None => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
@@ -210,14 +255,21 @@ impl Watch {
                     has_exited = true;
                     status = result.ok();
                 }
-                // The server's output may stay open in another process.
-                Ok(News::Signal(_)) if has_exited => break,
                 Ok(News::Signal(signal)) => {
-                    if let Some(signal) = Signal::from_named_raw(signal) {
+                    let is_end = ENDING.contains(&signal);
+                    // The server's output may stay open in another process.
+                    if has_exited && is_end {
+                        break;
+                    }
+                    if let Some(signal) = Signal::from_named_raw(signal)
+                        && !has_exited
+                    {
                         let _gone = kill_process(pid, signal);
                     }
-                    self.shared.client_left.store(true, Ordering::Relaxed);
-                    grace_ends = Some(Instant::now() + GRACE);
+                    if is_end {
+                        self.shared.is_ending.store(true, Ordering::Relaxed);
+                        grace_ends = Some(Instant::now() + GRACE);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -225,17 +277,33 @@ impl Watch {
             let now = Instant::now();
             if grace_ends.is_some_and(|end| end <= now) {
                 grace_ends = None;
-                self.shared.session.lock().client_gone();
+                self.shared.session.lock().cancel_all();
+                if !has_exited {
+                    // It need not end at a signal, and the client may go on.
+                    self.shared.is_ending.store(false, Ordering::Relaxed);
+                }
                 self.write_snapshot(SnapshotFile::write_anew);
                 self.write_summary(status);
             }
-            if snapshot_at <= now {
-                snapshot_at = now + SNAPSHOT_EVERY;
+            if has_exited && grace_ends.is_none() && self.shared.has_left() {
+                if look_at.is_some_and(|at| at <= now) {
+                    let is_idle = self.shared.is_idle();
+                    if was_idle && is_idle {
+                        break;
+                    }
+                    (was_idle, look_at) = (is_idle, None);
+                }
+                look_at.get_or_insert(now + LOOK_EVERY);
+            } else {
+                look_at = None;
+            }
+            if snapshot_at.is_some_and(|at| at <= now) {
+                snapshot_at = Some(now + SNAPSHOT_EVERY);
                 self.write_snapshot(SnapshotFile::write);
             }
         }
-        let client_left = self.shared.client_left.load(Ordering::Relaxed);
-        self.shared.session.lock().server_gone(client_left);
+        let has_left = self.shared.has_left();
+        self.shared.session.lock().server_gone(has_left);
         status
     }
 

@@ -24,8 +24,8 @@ Usage: mcp_server [--snapshot FILE] [--events] FOLDER
   --help           show this
 
 The tools are list, read, search, hash, and slow, fail and panic, which do what their names say.
-The table of metrics is written to stderr at the end, also after SIGTERM. If stderr is not
-read, the server ends without it.";
+The table of metrics is written to stderr at the end, also after SIGTERM, SIGINT, SIGHUP and
+SIGQUIT. If stderr is not read, the server ends without it.";
 
 #[derive(Default)]
 struct Options {

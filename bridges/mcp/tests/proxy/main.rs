@@ -8,6 +8,8 @@ mod args;
 mod follow;
 #[path = "../../examples/mcp_proxy/scan/mod.rs"]
 mod scan;
+#[path = "../../examples/common/signals.rs"]
+mod signals;
 
 mod pressure;
 mod program;

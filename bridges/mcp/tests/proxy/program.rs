@@ -1,10 +1,11 @@
 //! Tests of the program, between a test as the client and servers that are a few words of shell.
 
+use crate::signals::is_ignored;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -341,6 +342,116 @@ fn signals_reach_the_server_and_the_summary_is_written() {
         (9, (0, 0, 1, 0))
     );
     assert!(ended.errors.contains("slow"), "{}", ended.errors);
+}
+
+#[test]
+fn signals_that_a_server_handles_reach_it_and_the_calls_go_on() {
+    let script = "for name in HUP QUIT USR1 USR2; do trap \"echo $name\" $name; done; \
+        trap 'exit 9' TERM; echo ready; while :; do sleep 0.02; done";
+    let mut proxy = Proxy::start(&[], script);
+    assert_eq!(proxy.hear(), "ready\n");
+    for (signal, name) in [
+        (Signal::USR1, "USR1\n"),
+        (Signal::USR2, "USR2\n"),
+        (Signal::QUIT, "QUIT\n"),
+        (Signal::HUP, "HUP\n"),
+    ] {
+        // As under `nohup`: the programs inherit it.
+        if is_ignored(signal.as_raw()) {
+            continue;
+        }
+        proxy.signal(signal);
+        assert_eq!(proxy.hear(), name);
+    }
+    proxy.signal(Signal::TERM);
+    let ended = proxy.end();
+    assert_eq!(ended.code, 9);
+    assert!(ended.errors.contains("mcp_proxy: sh: exit status: 9\n"));
+}
+
+#[test]
+fn calls_after_a_signal_that_the_server_survives_are_counted_as_before_it() {
+    let script = format!("trap '' TERM; echo ready; {} read line; exit 4", answer(1));
+    let mut proxy = Proxy::start(&[], &script);
+    assert_eq!(proxy.hear(), "ready\n");
+    proxy.signal(Signal::TERM);
+    // The time of grace is over, and the table was written.
+    assert_eq!(
+        proxy.errors.recv().unwrap(),
+        "mcp_proxy: sh: still running\n"
+    );
+    proxy.call(1, "read");
+    assert!(proxy.hear().contains("\"id\":1"));
+    proxy.call(2, "read");
+    assert_eq!(proxy.hear(), "");
+    let ended = proxy.end();
+    assert_eq!(ended.code, 4);
+    // The client waited for the second when the server ended.
+    assert_eq!(counts(&ended.snapshot, "read"), (1, 1, 0, 0));
+    let kinds = &ended.snapshot.tools["read"].failures_by_kind;
+    assert_eq!(kinds[&ErrorKind::Network], 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    let script = format!(
+        "trap '' HUP; exec '{}' -- sh -c 'echo ready; read line'",
+        program().display()
+    );
+    let mut proxy = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(proxy.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let status = fs::read_to_string(format!("/proc/{}/status", proxy.id())).unwrap();
+    let mask = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(mask.unwrap().trim(), 16).unwrap()
+    };
+    let bit = |signal: Signal| 1 << (signal.as_raw() - 1);
+    drop(proxy.stdin.take());
+    proxy.wait().unwrap();
+    assert_eq!(mask("SigIgn:") & bit(Signal::HUP), bit(Signal::HUP));
+    assert_eq!(mask("SigCgt:") & bit(Signal::TERM), bit(Signal::TERM));
+}
+
+/// A line of shell that keeps the standard output open until the folder is gone.
+fn held_open(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("(while [ -d '{folder}' ]; do sleep 0.05; done) 2>/dev/null & ")
+}
+
+#[test]
+fn what_a_server_leaves_running_does_not_keep_the_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = held_open(folder.path()) + "read line; exit 3";
+    let mut proxy = Proxy::start(&[], &script);
+    proxy.call(1, "read");
+    let ended = proxy.end();
+    assert_eq!(ended.code, 3);
+    assert_eq!(counts(&ended.snapshot, "read"), (0, 0, 1, 0));
+}
+
+#[test]
+fn what_a_server_wrote_before_its_end_passes_however_late_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    // More than a pipe holds, so that a part is in the proxy or before it.
+    let length = 150_000;
+    let script = held_open(folder.path()) + &format!("head -c {length} /dev/zero; exit 3");
+    let mut proxy = Proxy::start(&[], &script);
+    drop(proxy.input.take());
+    // The time of grace is over.
+    let state = proxy.errors.recv().unwrap();
+    assert!(state.starts_with("mcp_proxy: sh: "), "{state}");
+    let ended = proxy.end();
+    assert_eq!((ended.code, ended.output.len()), (3, length));
 }
 
 /// Calls whose events are more than a pipe holds.
