@@ -4,7 +4,8 @@
 //! does no I/O, and takes the time from the registry's clock. Guarantees:
 //!
 //! - Each `tools/call` request with an id is one call, and ends exactly once: with the answer of this
-//!   id from the server, with the client's `notifications/cancelled`, or with the connection.
+//!   id from the server, with the client's `notifications/cancelled`, when the client no longer waits
+//!   for it, or when the server is gone.
 //! - Ids are those of the client's requests. The server numbers its own requests. The client's
 //!   answers to them, and the server's cancellations of them, do not end a call, even one of the same
 //!   id.
@@ -76,8 +77,7 @@ pub(crate) struct Follower {
     calls: HashMap<Id, InFlight>,
     /// The progress tokens of calls in flight.
     tokens: HashMap<Id, Id>,
-    /// The ids of cancelled calls, whose answers may still arrive; at most [`CALL_LIMIT`] until the
-    /// client has gone.
+    /// The ids of cancelled calls, whose answers may still arrive; at most [`CALL_LIMIT`].
     cancelled: HashMap<Id, ()>,
     /// The ids of requests for a list of tools that were not answered; at most [`LIST_LIMIT`].
     lists: HashSet<Id>,
@@ -131,7 +131,9 @@ impl Follower {
         self.tokens.clear();
         for (id, in_flight) in self.calls.drain() {
             in_flight.call.cancel();
-            self.cancelled.insert(id, ());
+            if self.cancelled.len() < CALL_LIMIT {
+                self.cancelled.insert(id, ());
+            }
         }
     }
 

@@ -412,7 +412,15 @@ fn no_more_calls_are_followed_than_the_limit() {
     }
     let follower = wire.session.lock();
     assert_eq!((follower.calls.len(), follower.tokens.len()), (0, 0));
-    assert!(follower.cancelled.len() <= CALL_LIMIT);
+    assert_eq!(follower.cancelled.len(), CALL_LIMIT);
+    drop(follower);
+    // Calls that are cancelled together add none.
+    for id in ["\"a\"", "\"b\""] {
+        wire.call(id, "flood");
+    }
+    wire.session.lock().cancel_all();
+    assert_eq!(wire.counts("flood").3, 0);
+    assert!(wire.session.lock().cancelled.len() <= CALL_LIMIT);
 }
 
 #[test]
