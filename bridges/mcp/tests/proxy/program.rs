@@ -442,14 +442,30 @@ fn what_a_server_leaves_running_does_not_keep_the_proxy() {
 #[test]
 fn what_a_server_wrote_before_its_end_passes_however_late_it_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    // More than a pipe holds, so that a part is in the proxy or before it.
-    let length = 150_000;
-    let script = held_open(folder.path()) + &format!("head -c {length} /dev/zero; exit 3");
+    let written = folder.path().join("written");
+    // On Linux more than the client's pipe holds, and less than that and the server's.
+    let length = 100_000;
+    let script = format!(
+        "{} head -c {length} /dev/zero; : > '{}'; exit 3",
+        held_open(folder.path()),
+        written.display()
+    );
     let mut proxy = Proxy::start(&[], &script);
+    while cfg!(target_os = "linux") && !written.exists() {
+        thread::yield_now();
+    }
     drop(proxy.input.take());
     // The time of grace is over.
     let state = proxy.errors.recv().unwrap();
     assert!(state.starts_with("mcp_proxy: sh: "), "{state}");
+    // The proxy goes on: it puts the file in place again, and not only as the last thing it does.
+    for _ in 0..2 {
+        fs::remove_file(&proxy.file).unwrap();
+        while !proxy.file.exists() {
+            assert_eq!(proxy.child.try_wait().unwrap(), None);
+            thread::yield_now();
+        }
+    }
     let ended = proxy.end();
     assert_eq!((ended.code, ended.output.len()), (3, length));
 }
@@ -606,13 +622,17 @@ fn the_servers_standard_error_is_its_own() {
 
 #[test]
 fn what_cannot_be_started_is_one_line_and_status_2() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&[], "no command to start; see --help"),
         (&["--", "/no/such/server"], "cannot start /no/such/server: "),
         (&["--", "/"], "cannot start /: "),
         (
             &["--snapshot", "/no/such/folder/a.json", "--", "cat"],
             "cannot write /no/such/folder/a.json: ",
+        ),
+        (
+            &["--snapshot", "/no/such\nfolder/a", "--", "cat"],
+            "cannot write /no/such\\nfolder/a: ",
         ),
         (&["--colour", "--", "cat"], "see --help"),
     ];
