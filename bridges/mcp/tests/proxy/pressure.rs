@@ -16,7 +16,8 @@ const BLOCKS: usize = 3_200;
 const ON_THE_WAY: usize = 2 << 20;
 
 /// Writes one line of 210 MB on a thread, and sends the length of each block that has been written.
-fn flood(mut input: ChildStdin) -> (JoinHandle<()>, Receiver<usize>) {
+/// The thread returns the input, so that the proxy does not end meanwhile.
+fn flood(mut input: ChildStdin) -> (JoinHandle<ChildStdin>, Receiver<usize>) {
     let (tell, told) = mpsc::channel();
     let writer = thread::spawn(move || {
         for _ in 0..BLOCKS {
@@ -24,6 +25,7 @@ fn flood(mut input: ChildStdin) -> (JoinHandle<()>, Receiver<usize>) {
             tell.send(BLOCK).unwrap();
         }
         input.write_all(b"\n").unwrap();
+        input
     });
     (writer, told)
 }
@@ -66,7 +68,7 @@ fn a_client_that_does_not_read_stops_the_server() {
             check_memory(&proxy);
         }
     }
-    writer.join().unwrap();
+    drop(writer.join().unwrap());
     drop(output);
     let ended = proxy.end();
     let longest = format!("the longest {};", BLOCKS * BLOCK);
@@ -98,7 +100,7 @@ fn a_server_that_does_not_read_stops_the_client() {
         thread::yield_now();
     }
     check_memory(&proxy);
-    writer.join().unwrap();
+    drop(writer.join().unwrap());
     let ended = proxy.end();
     assert_eq!(ended.code, 6);
     let longest = format!("the longest {};", BLOCKS * BLOCK);
