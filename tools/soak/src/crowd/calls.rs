@@ -32,11 +32,11 @@ impl Stage {
     /// Registers and deregisters recurring and unique names in turn.
     pub(super) fn move_names(&self, mover: usize) -> Moved {
         let mut moved = Moved::default();
-        // A handle of a recurring name, which is registered again while this is held.
-        let mut held: Option<ToolHandle> = None;
         let mut step = 0_usize;
         while !self.is_over() {
             let recurring = step % RECURRING;
+            // A handle of a recurring name, which is registered again while this is held.
+            let mut held: Option<ToolHandle> = None;
             if let Some(handle) = self.register(&recurring_name(mover, recurring)) {
                 if moved.last_ids[recurring].replace(handle.id()) != Some(handle.id()) {
                     moved.ids += 1;
@@ -48,8 +48,6 @@ impl Stage {
                 call(&handle, tally, step as u64 + 1);
                 // Every third handle is held.
                 held = step.is_multiple_of(3).then_some(handle);
-            } else {
-                held = None;
             }
             self.wait_for_the_pump();
             self.pass_by(mover, &mut moved);
