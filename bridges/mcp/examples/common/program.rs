@@ -28,7 +28,7 @@ where
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say_line(&format!("{name}: {error}"));
+            say_line(format_args!("{name}: {error}"));
             ExitCode::from(2)
         }
     }

@@ -40,7 +40,7 @@ impl Report {
                         return;
                     };
                     if let Err(error) = write(&file, &registry, SnapshotFile::write) {
-                        say_line(&error);
+                        say_line(error);
                     }
                 }
             });
@@ -64,7 +64,7 @@ impl Report {
         if let Some(file) = self.snapshot
             && let Err(error) = write(&file, &self.registry, SnapshotFile::write_anew)
         {
-            say_line(&error);
+            say_line(error);
         }
         if let Some(events) = self.events {
             events.wait();

@@ -17,6 +17,7 @@
 //! | the end of a thread | that of its channel |
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
@@ -29,6 +30,9 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The most bytes of one write, so that a slow reader is told from one that has stopped.
 const PART: usize = 4 << 10;
+
+/// The most characters of a line, before they are escaped.
+const LONGEST: usize = 1_000;
 
 /// The number of bytes that standard error has taken.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -110,16 +114,26 @@ pub(crate) fn say(text: String) {
     *left = Some(writer);
 }
 
-/// Writes a line. Control characters in it are made visible, so that it stays one line.
-pub(crate) fn say_line(line: &str) {
-    let mut text = String::with_capacity(line.len() + 1);
-    for character in line.chars() {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
+/// Writes a line, made [`visible`].
+pub(crate) fn say_line(line: impl Display) {
+    let mut line = visible(line);
+    line.push('\n');
+    say(line);
+}
+
+/// Returns the text as one line: what cannot be seen is escaped, and what is too long is cut.
+pub(crate) fn visible(text: impl Display) -> String {
+    let text = text.to_string();
+    let mut line = String::new();
+    let mut rest = text.chars();
+    for character in rest.by_ref().take(LONGEST) {
+        match character {
+            '"' | '\'' | '\\' => line.push(character),
+            _ => line.extend(character.escape_debug()),
         }
     }
-    text.push('\n');
-    say(text);
+    if rest.next().is_some() {
+        line.push('…');
+    }
+    line
 }

@@ -1,8 +1,8 @@
 //! The command line.
 
+use crate::common::stderr::say_line;
 use crate::configuration::Configuration;
 use crate::names::Names;
-use crate::say::note;
 use crate::servers::Server;
 use lexopt::prelude::*;
 use std::error::Error;
@@ -24,8 +24,8 @@ Usage: mcp_host [OPTIONS] [-- COMMAND [ARGUMENT]...]...
   --attempts N     the most attempts of a call; default 1
   --grace SECONDS  the time that a server has to end after its input is closed, and again after
                    SIGTERM, before it is killed; default 2
-  --snapshot FILE  rewrite FILE with the metrics, as JSON; looked at twice a second, and written
-                   if they have changed
+  --snapshot FILE  keep the metrics in FILE, as JSON, which is replaced twice a second if they have
+                   changed, and at the end; `{pid}` in FILE stands for the process id
   --events         write each event to stderr, as a line of JSON
   --help           show this
 
@@ -56,8 +56,8 @@ A recorded session is a Claude Code session, a Codex rollout, or lines of the fo
 Its calls of the servers that are started (also as `mcp__server__tool`) are made with the arguments
 and in the turns that were recorded. The others are left out and counted.
 
-The table of metrics is written to stderr at the end, also after SIGTERM, but not if a server
-does not start or answer.";
+The table of metrics is written to stderr at the end, also after SIGTERM, SIGINT, SIGHUP and
+SIGQUIT, but not if a server does not start or answer.";
 
 /// The parsed command line.
 pub(crate) struct Options {
@@ -123,7 +123,7 @@ pub(crate) fn read() -> Result<Option<Options>, Box<dyn Error>> {
     }
     options.names = Names::of(&options.servers)?;
     for (name, reason) in left_out {
-        note(format_args!("{name} is left out: {reason}"));
+        say_line(format_args!("{name} is left out: {reason}"));
     }
     Ok(Some(options))
 }

@@ -15,12 +15,13 @@ mod variables;
 use args::{HELP, Options};
 use common::program::{run, told_to_end};
 use common::report::Report;
+use common::stderr::say_line;
 use futures_util::future::{join, join_all};
 use plan::Plan;
 use process::Process;
 use rmcp::RoleClient;
 use rmcp::service::RunningService;
-use say::{note, say, visible};
+use say::say;
 use servers::Progress;
 use std::error::Error;
 use std::process::ExitCode;
@@ -79,7 +80,7 @@ impl Started {
         }
         for (name, process) in self.processes.drain(..) {
             if process.kill().await {
-                note(format_args!("{name} did not end, and was killed"));
+                say_line(format_args!("{name} did not end, and was killed"));
             }
         }
     }
@@ -117,7 +118,7 @@ async fn follow_plan(
         outcome.turns, outcome.attempts, outcome.retries
     ));
     if let StopReason::Model(why) = outcome.stop {
-        note(format_args!("the plan ended: {why}"));
+        say_line(format_args!("the plan ended: {why}"));
     }
     Ok(())
 }
@@ -134,14 +135,11 @@ async fn say_if_unlisted(name: &str, client: &Client, registry: &Registry) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "there is no answer".to_owned(),
     };
-    note(format_args!(
+    say_line(format_args!(
         "the list of tools of {name} cannot be read: {why}"
     ));
 }
 
 fn main() -> ExitCode {
-    let options = args::read().map_err(|error| visible(error).into());
-    run("mcp_host", HELP, options, async |options| {
-        host(options).await.map_err(|error| visible(error).into())
-    })
+    run("mcp_host", HELP, args::read(), host)
 }

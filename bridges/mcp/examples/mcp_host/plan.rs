@@ -1,8 +1,8 @@
 //! A plan: the turns of calls that a model would ask for.
 
+use crate::common::stderr::say_line;
 use crate::names::Names;
 use crate::recording::{self, Recording};
-use crate::say::note;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn recorded<'a>(
         let none = "no call of a server that is started";
         return Err(format!("{shown} holds {none}, and {calls} others{unread}").into());
     }
-    note(format_args!(
+    say_line(format_args!(
         "{shown}: {kept} of {calls} recorded calls are played, those of the servers that are \
          started{unread}"
     ));
@@ -155,7 +155,7 @@ impl Model for Plan {
     async fn next_turn(&mut self, results: Vec<CallResult>) -> Result<Turn, Infallible> {
         for result in results {
             if let Err(error) = result.answer {
-                note(error);
+                say_line(error);
             }
         }
         let Some(steps) = self.0.pop_front() else {

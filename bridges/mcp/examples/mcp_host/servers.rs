@@ -1,7 +1,7 @@
 //! The servers to start, and the progress that they report.
 
+use crate::common::stderr::say_line;
 use crate::process::Process;
-use crate::say::note;
 use rmcp::model::ProgressNotificationParam;
 use rmcp::service::NotificationContext;
 use rmcp::{ClientHandler, RoleClient};
@@ -80,7 +80,7 @@ impl ClientHandler for Progress {
         let of = progress
             .total
             .map_or(String::new(), |total| format!(" of {total}"));
-        note(format_args!(
+        say_line(format_args!(
             "{}: {}{of} {message}",
             self.0, progress.progress
         ));

@@ -56,7 +56,7 @@ fn main() -> std::process::ExitCode {
         // The server's status is an `i32`, which no `ExitCode` is made from.
         Ok(status) => std::process::exit(status),
         Err(error) => {
-            stderr::say_line(&format!("mcp_proxy: {error}"));
+            stderr::say_line(format_args!("mcp_proxy: {error}"));
             std::process::ExitCode::from(2)
         }
     }

@@ -312,7 +312,7 @@ impl Watch {
             && let Err(error) = write(file, &self.registry.totals())
         {
             // It is not fatal: passing on is more important than counting.
-            say_line(&format!("mcp_proxy: {error}"));
+            say_line(format_args!("mcp_proxy: {error}"));
         }
     }
 

@@ -64,7 +64,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let serving = async {
         match metered.serve(rmcp::transport::stdio()).await {
             Ok(server) => drop(server.waiting().await),
-            Err(error) => say_line(&format!("mcp_server: no client: {error}")),
+            Err(error) => say_line(format_args!("mcp_server: no client: {error}")),
         }
     };
     tokio::select! {
