@@ -120,6 +120,22 @@ impl Registry {
         &self.0.worker
     }
 
+    /// Returns whether both are clones of one registry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use toolmeter::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// assert!(registry.ptr_eq(&registry.clone()));
+    /// assert!(!registry.ptr_eq(&Registry::new()));
+    /// ```
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Returns a reference that does not keep the registry alive.
     ///
     /// A registry owns its tools. If a tool owned its registry, neither would ever be dropped. See

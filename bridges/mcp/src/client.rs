@@ -19,13 +19,10 @@
 
 mod call;
 mod handler;
-mod link;
-mod remote;
 
 pub use call::PeerCall;
-pub(crate) use link::Link;
-pub(crate) use remote::Remote;
 
+use crate::link::Link;
 use crate::names::{Listed, MAX_TOOLS, Names};
 use rmcp::model::*;
 use rmcp::service::{ClientInitializeError, Peer, RunningService};

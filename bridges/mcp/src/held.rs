@@ -19,12 +19,11 @@
 //!
 //! All else is under two locks, of which none is taken while the other is held.
 
-use crate::client::{Link, Remote};
+use crate::link::Link;
 use std::collections::{BTreeMap, HashMap};
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use toolmeter::{RegisterError, Registry, ToolHandle, ToolSpec, WeakRegistry};
+use toolmeter::{RegisterError, Registry, ToolHandle, WeakRegistry};
 
 /// The number of the next connection.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -34,11 +33,6 @@ static TABLES: Mutex<Vec<(WeakRegistry, Arc<Held>)>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns whether two registries are clones of one. Its clock has one place in memory.
-fn are_clones(one: &Registry, other: &Registry) -> bool {
-    ptr::eq(one.clock(), other.clock())
 }
 
 /// A connection, by its number, and its name for a tool.
@@ -74,7 +68,7 @@ impl Held {
         tables.retain(|(registry_of, table)| match registry_of.upgrade() {
             None => false,
             Some(other) => {
-                if are_clones(&other, registry) {
+                if other.ptr_eq(registry) {
                     found = Some(Arc::clone(table));
                 }
                 alive.push(other);
@@ -94,22 +88,19 @@ impl Held {
     /// Adds a connection to those that have a tool, and registers the tool unless it is registered.
     /// Returns `None` if the registry has no room for it.
     pub(crate) fn hold(
-        self: &Arc<Self>,
+        &self,
         registry: &Registry,
-        spec: &ToolSpec,
+        name: &str,
         holder: Holder,
         link: Option<&Arc<Link>>,
+        register: impl FnOnce() -> Result<ToolHandle, RegisterError>,
     ) -> Option<Tool> {
         let mut table = lock(&self.0);
-        let registered = match link {
-            None => registry.register(spec.clone()),
-            Some(_) => registry.register_tool(Remote::new(spec.clone(), self)),
-        };
-        let handle = match registered {
+        let handle = match register() {
             Ok(handle) => handle,
             Err(RegisterError::Duplicate { .. }) => {
-                let handle = registry.get(spec.name())?;
-                if !table.contains_key(spec.name()) {
+                let handle = registry.get(name)?;
+                if !table.contains_key(name) {
                     return Some(Tool {
                         handle,
                         is_held: false,
@@ -119,7 +110,7 @@ impl Held {
             }
             Err(_) => return None,
         };
-        let holders = table.entry(spec.name().into()).or_default();
+        let holders = table.entry(name.into()).or_default();
         holders.insert(holder, link.cloned());
         Some(Tool {
             handle,
@@ -199,6 +190,13 @@ impl Held {
 mod tests {
     use super::*;
 
+    /// Lets a connection hold the tool `read`. Returns whether it does.
+    fn hold(held: &Held, registry: &Registry, holder: &Holder) -> bool {
+        let register = || registry.register("read");
+        let tool = held.hold(registry, "read", holder.clone(), None, register);
+        tool.unwrap().is_held
+    }
+
     #[test]
     fn a_registry_has_one_table_and_its_clones_have_the_same() {
         let (one, two) = (Registry::new(), Registry::new());
@@ -223,14 +221,7 @@ mod tests {
         let registry = Registry::new();
         let held = Held::of(&registry);
         let [one, two] = [(0, "read".into()), (1, "read".into())];
-        for holder in [&one, &two] {
-            let spec = &ToolSpec::new("read");
-            assert!(
-                held.hold(&registry, spec, holder.clone(), None)
-                    .unwrap()
-                    .is_held
-            );
-        }
+        assert!(hold(&held, &registry, &one) && hold(&held, &registry, &two));
         held.release(&registry, "read", &one);
         held.release(&registry, "read", &one);
         assert!(registry.get("read").is_some());
@@ -243,21 +234,17 @@ mod tests {
     fn a_tool_that_the_last_has_left_still_is_ours() {
         let registry = Registry::new();
         let held = Held::of(&registry);
-        let hold = |holder: &Holder| {
-            let tool = held.hold(&registry, &ToolSpec::new("read"), holder.clone(), None);
-            tool.unwrap().is_held
-        };
         let [one, two] = [(0, "read".into()), (1, "read".into())];
-        assert!(hold(&one));
+        assert!(hold(&held, &registry, &one));
         held.leave(&registry, "read", &one);
         assert!(registry.get("read").is_some());
-        assert!(hold(&two));
+        assert!(hold(&held, &registry, &two));
         registry.deregister("read").unwrap();
         held.leave(&registry, "read", &two);
         assert!(lock(&held.0).is_empty());
         // From here on it is the host's own.
         registry.register("read").unwrap();
-        assert!(!hold(&one));
+        assert!(!hold(&held, &registry, &one));
         held.release(&registry, "read", &one);
         assert!(registry.get("read").is_some());
     }

@@ -12,8 +12,9 @@
 //! - At most [`MAX_TOOLS`] names of at most [`MAX_NAME`] bytes are kept, and no more than the
 //!   registry has room for. Calls of others are unknown calls.
 
-use crate::client::Link;
 use crate::held::{self, Held, Tool};
+use crate::link::Link;
+use crate::remote::Remote;
 use crate::text::visible;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -86,7 +87,12 @@ impl Names {
         let spec = self.registered(name);
         let holder = (self.connection, name.into());
         let link = self.link.as_ref();
-        let tool = self.held.hold(&self.registry, &spec, holder, link)?;
+        let register = || match link {
+            None => self.registry.register(spec.clone()),
+            Some(_) => (self.registry).register_tool(Remote::new(spec.clone(), &self.held)),
+        };
+        let registered = spec.name();
+        let tool = (self.held).hold(&self.registry, registered, holder, link, register)?;
         let handle = tool.handle.clone();
         self.tools.insert(name.into(), tool);
         Some(handle)

@@ -12,11 +12,11 @@ pub(crate) struct Link(OnceLock<Peer<RoleClient>>);
 
 impl Link {
     /// Sets rmcp's peer. A client serves one connection, so a later peer is the same.
-    pub(super) fn attach(&self, peer: &Peer<RoleClient>) {
+    pub(crate) fn attach(&self, peer: &Peer<RoleClient>) {
         let _ = self.0.set(peer.clone());
     }
 
-    pub(super) fn peer(&self) -> Option<&Peer<RoleClient>> {
+    pub(crate) fn peer(&self) -> Option<&Peer<RoleClient>> {
         self.0.get()
     }
 
@@ -25,7 +25,7 @@ impl Link {
     /// # Errors
     ///
     /// [`ServiceError::TransportClosed`] if the connection was never open.
-    pub(super) fn open_peer(&self) -> Result<&Peer<RoleClient>, ServiceError> {
+    pub(crate) fn open_peer(&self) -> Result<&Peer<RoleClient>, ServiceError> {
         self.peer().ok_or(ServiceError::TransportClosed)
     }
 
@@ -35,7 +35,7 @@ impl Link {
     }
 
     /// Sends one call.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         mut params: CallToolRequestParams,
     ) -> Result<CallToolResult, ServiceError> {
