@@ -158,7 +158,11 @@ fn a_server_sums_up_at_signals() {
 
 /// Serves a folder, makes calls until their events fill a pipe, and closes the input. Returns the
 /// exit status and the snapshot.
-fn flooded(stderr: impl Into<Stdio>, calls: u32) -> (ExitStatus, toolmeter::Snapshot) {
+fn flooded(
+    stderr: impl Into<Stdio>,
+    calls: u32,
+    before_the_end: impl FnOnce(),
+) -> (ExitStatus, toolmeter::Snapshot) {
     let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
     let snapshot = beside.path().join("snapshot.json");
     let mut server = Command::new(program("mcp_server"))
@@ -179,6 +183,7 @@ fn flooded(stderr: impl Into<Stdio>, calls: u32) -> (ExitStatus, toolmeter::Snap
         input.write_all(call.as_bytes()).unwrap();
         output.read_line(&mut line).unwrap();
     }
+    before_the_end();
     // It is replaced even if it says the same.
     std::fs::remove_file(&snapshot).unwrap();
     drop(input);
@@ -196,11 +201,41 @@ fn a_server_ends_if_its_stderr_is_not_read_or_closed() {
     for is_open in [true, false] {
         let (reader, writer) = std::io::pipe().unwrap();
         let reader = is_open.then_some(reader);
-        let (status, snapshot) = flooded(writer, 400);
+        let (status, snapshot) = flooded(writer, 400, || ());
         assert!(status.success(), "{status}");
         assert_eq!(snapshot.tools["fail"].failure(), 400);
         drop(reader);
     }
+}
+
+/// Another program that shares standard error may have set it so that it does not wait.
+#[test]
+#[cfg(unix)]
+fn a_stderr_that_is_full_for_a_while_loses_no_event() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let shared = writer.try_clone().unwrap();
+    let mut reading = None;
+    let (status, snapshot) = flooded(writer, 400, || {
+        until("a full pipe", || {
+            let mut ends = [PollFd::new(&shared, PollFlags::OUT)];
+            poll(&mut ends, Some(&Timespec::default())).unwrap() == 0
+        });
+        drop(shared);
+        reading = Some(std::thread::spawn(move || {
+            let mut told = String::new();
+            std::io::Read::read_to_string(&mut reader, &mut told).unwrap();
+            told
+        }));
+    });
+    assert!(status.success(), "{status}");
+    let told = reading.unwrap().join().unwrap();
+    let events = told.lines().filter(|line| line.starts_with('{'));
+    assert_eq!(events.count(), 800, "{told}");
+    assert_eq!(snapshot.tools["fail"].failure(), 400);
+    let (_, table) = told.rsplit_once('}').unwrap();
+    assert!(table.contains("fail"), "{table}");
 }
 
 #[test]

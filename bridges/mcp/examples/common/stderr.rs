@@ -72,13 +72,37 @@ impl Writer {
     }
 }
 
+/// Waits until standard error takes bytes or is closed, or until the limit. Returns whether it takes
+/// them.
+#[cfg(unix)]
+fn wait_until_ready(limit: Option<&rustix::event::Timespec>) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let stderr = io::stderr();
+    let mut ends = [PollFd::new(&stderr, PollFlags::OUT)];
+    Ok(poll(&mut ends, limit)? > 0)
+}
+
 /// Returns whether standard error takes no bytes now.
 #[cfg(unix)]
 fn is_full() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stderr = io::stderr();
-    let mut ends = [PollFd::new(&stderr, PollFlags::OUT)];
-    poll(&mut ends, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
+    let now = rustix::event::Timespec::default();
+    wait_until_ready(Some(&now)).is_ok_and(|is_ready| !is_ready)
+}
+
+/// Waits until standard error takes bytes or is closed.
+#[cfg(unix)]
+fn wait_for_room() -> io::Result<()> {
+    match wait_until_ready(None) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        waited => waited.map(|_| ()),
+    }
+}
+
+/// Waits a while for standard error to take bytes.
+#[cfg(not(unix))]
+fn wait_for_room() -> io::Result<()> {
+    thread::sleep(Duration::from_millis(1));
+    Ok(())
 }
 
 /// Returns whether standard error takes no bytes, which cannot be told.
@@ -94,9 +118,19 @@ fn is_full() -> bool {
 /// If standard error is closed.
 pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    for part in bytes.chunks(PART) {
-        stderr.write_all(part)?;
-        TAKEN.fetch_add(part.len() as u64, Ordering::Relaxed);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match stderr.write(&rest[..rest.len().min(PART)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => {
+                TAKEN.fetch_add(taken as u64, Ordering::Relaxed);
+                rest = &rest[taken..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A program that shares standard error may have made it return when it is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for_room()?,
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
