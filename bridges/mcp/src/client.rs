@@ -24,6 +24,7 @@ pub use call::PeerCall;
 
 use crate::link::Link;
 use crate::names::{Listed, MAX_TOOLS, Names};
+use crate::transport::LinkedTransport;
 use rmcp::model::*;
 use rmcp::service::{ClientInitializeError, Peer, RunningService};
 use rmcp::transport::IntoTransport;
@@ -38,8 +39,7 @@ use toolmeter::Registry;
 /// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
 
-/// The time limit of reading the list, when the connection is opened and after the server has
-/// announced a change.
+/// The time limit of reading the list.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// A client whose tool calls are metered: a [`ClientHandler`] around any other.
@@ -118,9 +118,10 @@ impl<H: ClientHandler> MeteredClient<H> {
         E: std::error::Error + Send + Sync + 'static,
     {
         let peer = self.peer.clone();
+        let transport = LinkedTransport::new(transport.into_transport(), &peer.0.link);
         let running = serve_client(self, transport).await?;
         peer.attach(running.peer());
-        let _ = timeout(LIST_LIMIT, peer.refresh()).await;
+        let _ = peer.refresh().await;
         Ok(running)
     }
 
@@ -139,6 +140,9 @@ impl<H: ClientHandler> MeteredClient<H> {
 ///
 /// The tools are also registered as [`Tool`](toolmeter::Tool)s, so that
 /// [`Registry::invoke`] and `AutoRun` call them by name.
+///
+/// A client and its peers keep the registry alive. So a tool of the same registry must not own one:
+/// neither would be dropped before the tool is deregistered.
 #[derive(Clone)]
 pub struct MeteredPeer(Arc<Inner>);
 
@@ -208,11 +212,15 @@ impl MeteredPeer {
     ///
     /// # Errors
     ///
-    /// [`ServiceError`] if the list cannot be read. The registered tools then stay.
+    /// [`ServiceError`] if the list cannot be read, within 30 seconds. The registered tools then
+    /// stay. rmcp may answer with a list that it has kept, for as long as the server allows.
     pub async fn refresh(&self) -> Result<Listed, ServiceError> {
         let _reading = self.0.reading.lock().await;
         self.0.is_stale.store(false, Ordering::Release);
-        let tools = self.0.list().await?;
+        let list = timeout(LIST_LIMIT, self.0.list()).await;
+        let tools = list.map_err(|_| ServiceError::Timeout {
+            timeout: LIST_LIMIT,
+        })??;
         let names = tools.iter().map(|tool| &*tool.name);
         Ok(self.0.names().follow(names))
     }
@@ -223,7 +231,7 @@ impl MeteredPeer {
         if self.0.is_stale.swap(true, Ordering::AcqRel) {
             return;
         }
-        if !matches!(timeout(LIST_LIMIT, self.refresh()).await, Ok(Ok(_))) {
+        if self.refresh().await.is_err() {
             self.0.is_stale.store(false, Ordering::Release);
         }
     }

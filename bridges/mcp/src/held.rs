@@ -1,15 +1,22 @@
-//! The tools of a registry that this crate registered, and the connections that have each of them.
+//! The tools of a registry that connections have, and which connections have each of them.
 //!
 //! Guarantees of [`Held`], of which a registry has one for all its connections:
 //!
 //! - A tool is registered when the first connection has it, and deregistered when the last one
 //!   [releases](Held::release) it.
 //! - A tool that the host has registered itself stays, unless the host first deregistered a tool of
-//!   that name which a connection had.
-//! - A call by name goes to the newest open connection, if there is one.
+//!   that name which a connection had registered. No handle of it is kept.
+//! - A call by name goes to the open connection that was made last, if there is one.
+//! - Tools that no connection has any more make room for others when the registry's limit is
+//!   reached.
 //!
-//! A table changes under its lock, together with the registry. Foreign code does not run under it:
-//! a value that may be the last reference to a value of the host is dropped after the lock.
+//! # Invariant
+//!
+//! A connection is among the holders of a tool before it registers the tool, and a tool is
+//! deregistered under the lock, after its last holder was removed. So a tool with a holder is not
+//! deregistered. Registering a tool reads the host's wall clock, so it is done outside of the lock.
+//! Under the lock, the host's code runs only if the host replaces a tool at that moment, whose last
+//! handle is then dropped.
 //!
 //! # Orderings
 //!
@@ -38,19 +45,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A connection, by its number, and its name for a tool.
 type Holder = (u64, Box<str>);
 
-/// The connections that have a tool, the oldest first. That of a client has the link by which the
-/// tool is called, that of a server has none.
-type Holders = BTreeMap<Holder, Option<Arc<Link>>>;
-
-/// The tools that this crate registered in one registry, by the names that they have there.
+/// A tool that connections have.
 #[derive(Default)]
-pub(crate) struct Held(Mutex<HashMap<Box<str>, Holders>>);
+struct Entry {
+    /// The connections that have it, the oldest first. That of a client has the link by which the
+    /// tool is called, that of a server has none.
+    holders: BTreeMap<Holder, Option<Arc<Link>>>,
+    /// Whether a connection registered the tool, so that the last one deregisters it.
+    is_ours: bool,
+}
+
+/// The tools that connections have, by the names that they have in the registry.
+#[derive(Default)]
+pub(crate) struct Held(Mutex<HashMap<Box<str>, Entry>>);
 
 /// A tool that a connection has.
-pub(crate) struct Tool {
-    pub(crate) handle: ToolHandle,
-    /// True unless the host has registered the tool itself.
-    pub(crate) is_held: bool,
+#[derive(Clone)]
+pub(crate) enum Tool {
+    /// The connection registered it.
+    Ours(ToolHandle),
+    /// It was registered before, by this name, perhaps by the host.
+    Named(Box<str>),
+}
+
+impl Tool {
+    /// Returns the name in the registry.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Ours(handle) => handle.name(),
+            Self::Named(name) => name,
+        }
+    }
+
+    /// Returns the tool's handle, unless the host has deregistered it.
+    pub(crate) fn handle(self, registry: &Registry) -> Option<ToolHandle> {
+        match self {
+            Self::Ours(handle) => Some(handle),
+            Self::Named(name) => registry.get(&name),
+        }
+    }
 }
 
 /// Returns a number that is greater than those of all connections before.
@@ -91,31 +124,41 @@ impl Held {
         &self,
         registry: &Registry,
         name: &str,
-        holder: Holder,
+        holder: &Holder,
         link: Option<&Arc<Link>>,
-        register: impl FnOnce() -> Result<ToolHandle, RegisterError>,
+        register: impl Fn() -> Result<ToolHandle, RegisterError>,
     ) -> Option<Tool> {
-        let mut table = lock(&self.0);
-        let handle = match register() {
-            Ok(handle) => handle,
-            Err(RegisterError::Duplicate { .. }) => {
-                let handle = registry.get(name)?;
-                if !table.contains_key(name) {
-                    return Some(Tool {
-                        handle,
-                        is_held: false,
-                    });
-                }
-                handle
-            }
-            Err(_) => return None,
+        {
+            let mut table = lock(&self.0);
+            let entry = table.entry(name.into()).or_default();
+            entry.holders.insert(holder.clone(), link.cloned());
+        }
+        let registered = match register() {
+            Err(RegisterError::TooManyTools { .. }) if self.make_room(registry) => register(),
+            registered => registered,
         };
-        let holders = table.entry(name.into()).or_default();
-        holders.insert(holder, link.cloned());
-        Some(Tool {
-            handle,
-            is_held: true,
-        })
+        match registered {
+            Ok(handle) => {
+                if let Some(entry) = lock(&self.0).get_mut(name) {
+                    entry.is_ours = true;
+                }
+                Some(Tool::Ours(handle))
+            }
+            Err(RegisterError::Duplicate { .. }) => Some(Tool::Named(name.into())),
+            Err(_) => {
+                self.release(registry, name, holder);
+                None
+            }
+        }
+    }
+
+    /// Deregisters the tools that no connection has. Returns whether there were any.
+    fn make_room(&self, registry: &Registry) -> bool {
+        let mut table = lock(&self.0);
+        let left = table.extract_if(|_, entry| entry.holders.is_empty());
+        left.filter(|(name, entry)| entry.is_ours && registry.deregister(name).is_ok())
+            .count()
+            > 0
     }
 
     /// Removes a connection from those that have a tool. Deregisters the tool if it was the last.
@@ -141,29 +184,34 @@ impl Held {
         name: &str,
         is_gone: impl Fn(&Holder, Option<&Link>) -> bool,
     ) {
+        // The host may have registered a tool of its own under the name. It is dropped after the lock.
+        let _tool = registry.get(name);
         let mut table = lock(&self.0);
-        let Some(holders) = table.get_mut(name) else {
+        let Some(entry) = table.get_mut(name) else {
             return;
         };
-        let before = holders.len();
-        holders.retain(|holder, link| !is_gone(holder, link.as_deref()));
-        if holders.len() == before || !holders.is_empty() {
+        let before = entry.holders.len();
+        entry
+            .holders
+            .retain(|holder, link| !is_gone(holder, link.as_deref()));
+        if entry.holders.len() == before || !entry.holders.is_empty() {
             return;
         }
+        let is_ours = entry.is_ours;
         table.remove(name);
-        // The host may have registered a tool of its own under the name. It is dropped after the lock.
-        let tool = registry.get(name);
-        let _ = registry.deregister(name);
-        drop(table);
-        drop(tool);
+        if is_ours {
+            let _ = registry.deregister(name);
+        }
     }
 
     /// Removes a connection from those that have a tool. The tool stays registered.
     pub(crate) fn leave(&self, registry: &Registry, name: &str, holder: &Holder) {
+        // Dropped after the lock, as above.
+        let tool = registry.get(name);
         let mut table = lock(&self.0);
-        if let Some(holders) = table.get_mut(name) {
-            holders.remove(holder);
-            if holders.is_empty() && registry.tool(name).is_none() {
+        if let Some(entry) = table.get_mut(name) {
+            entry.holders.remove(holder);
+            if entry.holders.is_empty() && (tool.is_none() || !entry.is_ours) {
                 table.remove(name);
             }
         }
@@ -174,6 +222,7 @@ impl Held {
         let table = lock(&self.0);
         let mut routes = table
             .get(name)?
+            .holders
             .iter()
             .rev()
             .filter_map(|((_, name), link)| Some((link.as_ref()?, name)));
@@ -190,11 +239,15 @@ impl Held {
 mod tests {
     use super::*;
 
-    /// Lets a connection hold the tool `read`. Returns whether it does.
-    fn hold(held: &Held, registry: &Registry, holder: &Holder) -> bool {
+    fn holder(number: u64) -> Holder {
+        (number, "read".into())
+    }
+
+    /// Lets a connection hold the tool `read`. Returns whether it registered the tool.
+    fn hold(held: &Held, registry: &Registry, number: u64) -> bool {
         let register = || registry.register("read");
-        let tool = held.hold(registry, "read", holder.clone(), None, register);
-        tool.unwrap().is_held
+        let tool = held.hold(registry, "read", &holder(number), None, register);
+        matches!(tool.unwrap(), Tool::Ours(_))
     }
 
     #[test]
@@ -220,12 +273,11 @@ mod tests {
     fn a_tool_goes_with_the_last_that_has_it() {
         let registry = Registry::new();
         let held = Held::of(&registry);
-        let [one, two] = [(0, "read".into()), (1, "read".into())];
-        assert!(hold(&held, &registry, &one) && hold(&held, &registry, &two));
-        held.release(&registry, "read", &one);
-        held.release(&registry, "read", &one);
+        assert!(hold(&held, &registry, 0) && !hold(&held, &registry, 1));
+        held.release(&registry, "read", &holder(0));
+        held.release(&registry, "read", &holder(0));
         assert!(registry.get("read").is_some());
-        held.release(&registry, "read", &two);
+        held.release(&registry, "read", &holder(1));
         assert!(registry.get("read").is_none());
         assert!(lock(&held.0).is_empty());
     }
@@ -234,18 +286,53 @@ mod tests {
     fn a_tool_that_the_last_has_left_still_is_ours() {
         let registry = Registry::new();
         let held = Held::of(&registry);
-        let [one, two] = [(0, "read".into()), (1, "read".into())];
-        assert!(hold(&held, &registry, &one));
-        held.leave(&registry, "read", &one);
-        assert!(registry.get("read").is_some());
-        assert!(hold(&held, &registry, &two));
+        assert!(hold(&held, &registry, 0));
+        held.leave(&registry, "read", &holder(0));
+        assert!(!hold(&held, &registry, 1));
+        held.release(&registry, "read", &holder(1));
+        assert!(registry.get("read").is_none());
+        assert!(hold(&held, &registry, 2));
         registry.deregister("read").unwrap();
-        held.leave(&registry, "read", &two);
+        held.leave(&registry, "read", &holder(2));
         assert!(lock(&held.0).is_empty());
-        // From here on it is the host's own.
+    }
+
+    #[test]
+    fn a_tool_of_the_hosts_stays_until_a_connection_registers_it_again() {
+        let registry = Registry::new();
+        let held = Held::of(&registry);
         registry.register("read").unwrap();
-        assert!(!hold(&held, &registry, &one));
-        held.release(&registry, "read", &one);
+        assert!(!hold(&held, &registry, 0));
+        held.release(&registry, "read", &holder(0));
         assert!(registry.get("read").is_some());
+        held.leave(&registry, "read", &holder(0));
+        assert!(lock(&held.0).is_empty());
+
+        // The first connection has it still when the second, which registered it, is gone.
+        assert!(!hold(&held, &registry, 0));
+        registry.deregister("read").unwrap();
+        assert!(hold(&held, &registry, 1));
+        held.release(&registry, "read", &holder(1));
+        assert!(registry.get("read").is_some());
+        held.release(&registry, "read", &holder(0));
+        assert!(registry.get("read").is_none());
+    }
+
+    #[test]
+    fn what_no_connection_has_makes_room() {
+        let registry = Registry::builder().tool_limit(2).build().unwrap();
+        let held = Held::of(&registry);
+        assert!(hold(&held, &registry, 0));
+        held.leave(&registry, "read", &holder(0));
+        registry.register("the host's").unwrap();
+        let register = || registry.register("list");
+        let tool = held.hold(&registry, "list", &(1, "list".into()), None, register);
+        assert!(tool.is_some());
+        assert!(registry.get("read").is_none());
+        // There is no more to give up.
+        let register = || registry.register("hash");
+        let tool = held.hold(&registry, "hash", &(1, "hash".into()), None, register);
+        assert!(tool.is_none());
+        assert_eq!(lock(&held.0).len(), 1);
     }
 }

@@ -18,7 +18,7 @@ use crate::remote::Remote;
 use crate::text::visible;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use toolmeter::{Registry, ToolHandle, ToolSpec};
+use toolmeter::{Registry, ToolSpec};
 
 /// The most tools of one server.
 pub(crate) const MAX_TOOLS: usize = 10_000;
@@ -72,14 +72,14 @@ impl Names {
     }
 
     /// Returns the tool of this name, if the server is known to have it.
-    pub(crate) fn get(&self, name: &str) -> Option<ToolHandle> {
-        self.tools.get(name).map(|entry| entry.handle.clone())
+    pub(crate) fn get(&self, name: &str) -> Option<Tool> {
+        self.tools.get(name).cloned()
     }
 
     /// Returns the tool of this name, and adds it if it is new. `None` if there is no room for it.
-    pub(crate) fn get_or_add(&mut self, name: &str) -> Option<ToolHandle> {
-        if let Some(entry) = self.tools.get(name) {
-            return Some(entry.handle.clone());
+    pub(crate) fn get_or_add(&mut self, name: &str) -> Option<Tool> {
+        if let Some(tool) = self.tools.get(name) {
+            return Some(tool.clone());
         }
         if self.tools.len() >= MAX_TOOLS || name.len() > MAX_NAME {
             return None;
@@ -91,11 +91,9 @@ impl Names {
             None => self.registry.register(spec.clone()),
             Some(_) => (self.registry).register_tool(Remote::new(spec.clone(), &self.held)),
         };
-        let registered = spec.name();
-        let tool = (self.held).hold(&self.registry, registered, holder, link, register)?;
-        let handle = tool.handle.clone();
-        self.tools.insert(name.into(), tool);
-        Some(handle)
+        let tool = (self.held).hold(&self.registry, spec.name(), &holder, link, register)?;
+        self.tools.insert(name.into(), tool.clone());
+        Some(tool)
     }
 
     /// Follows a list of all tools.
@@ -105,7 +103,7 @@ impl Names {
         // again.
         let registry = &self.registry;
         let is_gone = |name: &str, tool: &Tool| {
-            !listed.contains(name) || registry.tool(tool.handle.name()).is_none()
+            !listed.contains(name) || registry.tool(tool.name()).is_none()
         };
         let gone: Vec<_> = self
             .tools
@@ -132,23 +130,20 @@ impl Names {
 
     /// Releases a tool that was removed from `tools`.
     fn release(&self, name: Box<str>, tool: &Tool) {
-        if tool.is_held {
-            let holder = (self.connection, name);
-            self.held
-                .release(&self.registry, tool.handle.name(), &holder);
-        }
+        let holder = (self.connection, name);
+        self.held.release(&self.registry, tool.name(), &holder);
     }
 }
 
 impl Drop for Names {
     fn drop(&mut self) {
-        let tools = std::mem::take(&mut self.tools);
-        for (name, tool) in tools.into_iter().filter(|(_, tool)| tool.is_held) {
-            let holder = (self.connection, name);
-            let registered = tool.handle.name();
+        for (name, tool) in std::mem::take(&mut self.tools) {
             match self.link {
-                Some(_) => self.held.release(&self.registry, registered, &holder),
-                None => self.held.leave(&self.registry, registered, &holder),
+                Some(_) => self.release(name, &tool),
+                None => {
+                    let holder = (self.connection, name);
+                    self.held.leave(&self.registry, tool.name(), &holder);
+                }
             }
         }
     }
@@ -157,6 +152,11 @@ impl Drop for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use toolmeter::ToolHandle;
+
+    fn handle(names: &Names, name: &str) -> ToolHandle {
+        names.get(name).unwrap().handle(&names.registry).unwrap()
+    }
 
     #[test]
     fn tools_that_go_and_come_keep_their_counts() {
@@ -169,12 +169,12 @@ mod tests {
                 left_out: 0
             }
         );
-        names.get("read").unwrap().start().succeed();
+        handle(&names, "read").start().succeed();
         names.follow(["list"]);
         assert!(names.get("read").is_none() && registry.get("read").is_none());
         assert_eq!(registry.metrics().tools["read"].success(), 1);
         names.follow(["read", "list"]);
-        names.get("read").unwrap().start().succeed();
+        handle(&names, "read").start().succeed();
         let metrics = registry.metrics();
         assert_eq!(metrics.tools["read"].success(), 2);
         assert!(!metrics.tools["read"].retired);
@@ -186,7 +186,7 @@ mod tests {
         let own = registry.register("read").unwrap();
         let mut names = Names::new(&registry, None, None);
         names.follow(["read"]);
-        names.get("read").unwrap().start().succeed();
+        handle(&names, "read").start().succeed();
         names.follow([]);
         assert!(registry.get("read").is_some());
         own.start().succeed();
@@ -207,10 +207,10 @@ mod tests {
                 left_out: 1
             }
         );
-        assert_eq!(names.get("").unwrap().name(), "a\\u{2f}b/");
-        assert!(!names.get("\u{1b}[2J").unwrap().name().contains('\u{1b}'));
-        let shared = names.get(&one).unwrap();
-        assert_eq!(shared.id(), names.get(&two).unwrap().id());
+        assert_eq!(handle(&names, "").name(), "a\\u{2f}b/");
+        assert!(!handle(&names, "\u{1b}[2J").name().contains('\u{1b}'));
+        let shared = handle(&names, &one);
+        assert_eq!(shared.id(), handle(&names, &two).id());
         assert!(shared.name().len() <= 256);
         // One of the two is removed, and the other is still registered by the shared name.
         names.follow([&*two]);

@@ -201,11 +201,12 @@ impl<H: ServerHandler> Metered<H> {
     /// Returns the tool of this name, if the server has it and the registry has room for it.
     async fn tool(&self, name: &str, context: &RequestContext<RoleServer>) -> Option<ToolHandle> {
         if let Ok(Some(_)) = contained(|| self.handler.get_tool(name)) {
-            return self.names().get_or_add(name);
+            let tool = self.names().get_or_add(name);
+            return tool?.handle(&self.registry);
         }
         let known = self.names().get(name);
-        if known.is_some() {
-            return known;
+        if let Some(handle) = known.and_then(|tool| tool.handle(&self.registry)) {
+            return Some(handle);
         }
         let mut listed = self.listed.lock().await;
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
@@ -216,7 +217,8 @@ impl<H: ServerHandler> Metered<H> {
             }
             *listed = Some(Instant::now());
         }
-        self.names().get(name)
+        let tool = self.names().get(name);
+        tool?.handle(&self.registry)
     }
 
     /// Asks the handler for the names of its tools. `None` if it does not return all of them.

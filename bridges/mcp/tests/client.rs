@@ -299,3 +299,110 @@ async fn what_the_host_put_into_meta_is_sent_as_it_is() {
     peer.call_tool(params).await.unwrap();
     assert_eq!(seen.meta.lock().unwrap().get_traceparent(), Some(PARENT));
 }
+
+/// Serves one connection by hand: opens it, lists the tool `ok`, and then reads no more.
+async fn serve_until_listed(far: tokio::io::DuplexStream) -> tokio::io::DuplexStream {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let mut stream = BufReader::new(far);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        let request: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let is_list = request["method"] == "tools/list";
+        let result = if is_list {
+            serde_json::json!({ "tools": [support::tool("ok")] })
+        } else {
+            serde_json::json!({
+                "protocolVersion": "2025-06-18",
+                "capabilities": { "tools": {} },
+                "serverInfo": { "name": "half", "version": "1" },
+            })
+        };
+        if let Some(id) = request.get("id") {
+            let answer = serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result });
+            stream
+                .write_all(format!("{answer}\n").as_bytes())
+                .await
+                .unwrap();
+        }
+        if is_list {
+            return stream.into_inner();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_holds_no_client_up() {
+    let registry = registry();
+    let (near, far) = tokio::io::duplex(1_024);
+    let server = tokio::spawn(serve_until_listed(near));
+    let client = MeteredClient::new((), &registry)
+        .server("half")
+        .serve(far)
+        .await
+        .unwrap();
+    let peer = client.service().peer().clone();
+    let _unread = server.await.unwrap();
+    let mut large = call("ok");
+    let text = serde_json::Value::from("x".repeat(10_000));
+    large.arguments = Some(std::iter::once(("text".to_owned(), text)).collect());
+    let late = peer.call_tool(large).within(Duration::from_secs(1)).await;
+    assert!(
+        matches!(late, Err(ServiceError::Timeout { .. })),
+        "{late:?}"
+    );
+
+    let hangs = tokio::spawn({
+        let peer = peer.clone();
+        async move { peer.call_tool(call("ok")).await }
+    });
+    tokio::task::yield_now().await;
+    let begun = tokio::time::Instant::now();
+    client.cancel().await.unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(15), "{begun:?}");
+    let lost = hangs.await.unwrap();
+    assert!(
+        matches!(lost, Err(ServiceError::TransportClosed)),
+        "{lost:?}"
+    );
+    let gone = invoke(&registry, "half/ok").await;
+    assert!(gone.is_err());
+    assert!(matches!(
+        peer.refresh().await,
+        Err(ServiceError::TransportClosed)
+    ));
+    let metrics = registry.metrics();
+    let failures = &metrics.tools["half/ok"].failures_by_kind;
+    assert_eq!(
+        (failures[&ErrorKind::Timeout], failures[&ErrorKind::Network]),
+        (1, 2)
+    );
+    drop(peer);
+    assert!(registry.get("half/ok").is_none());
+}
+
+#[tokio::test]
+async fn a_hosts_tool_around_a_client_goes_when_it_is_deregistered() {
+    let registry = registry();
+    let weak = registry.downgrade();
+    let (near, far) = tokio::io::duplex(64 * 1_024);
+    let server = tokio::spawn(Tools::new().serve(near));
+    let client = MeteredClient::new((), &registry).server("files");
+    let peer = client.peer().clone();
+    let wrapper = toolmeter::async_tool("files/ok", move |_| {
+        let peer = peer.clone();
+        async move {
+            let answer = peer.call_tool(call("ok")).await;
+            Ok(serde_json::Value::from(answer.is_ok()))
+        }
+    });
+    registry.register_tool(wrapper).unwrap();
+    let client = client.serve(far).await.unwrap();
+    let server = server.await.unwrap().unwrap();
+    assert_eq!(invoke(&registry, "files/ok").await.unwrap(), true);
+    client.cancel().await.unwrap();
+    server.cancel().await.unwrap();
+    registry.deregister("files/ok").unwrap();
+    drop(registry);
+    assert!(weak.upgrade().is_none());
+}

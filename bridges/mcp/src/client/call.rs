@@ -70,7 +70,7 @@ impl<'a> IntoFuture for PeerCall<'a> {
                 context = context.label("mcp.server", &**server);
             }
             let tool = inner.names().get(&self.params.name);
-            let Some(tool) = tool else {
+            let Some(tool) = tool.and_then(|tool| tool.handle(&inner.registry)) else {
                 let asked = inner.registry.unknown_call(&self.params.name);
                 asked.attempt(self.attempt).context(context).count();
                 let sent = inner.link.send(self.params);
