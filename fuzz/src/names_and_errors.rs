@@ -91,8 +91,9 @@ static UNSEEN: LazyLock<Set> = LazyLock::new(|| {
 
 /// The characters that alone do not make a name: white space, marks that combine with a letter, and
 /// formats.
-static BLANK: LazyLock<Set> =
-    LazyLock::new(|| Set::new(r"[\p{White_Space}\x{2800}\x{13441}\x{13442}\x{1D159}\p{Grapheme_Extend}\p{Cf}\p{Zs}]"));
+static BLANK: LazyLock<Set> = LazyLock::new(|| {
+    Set::new(r"[\p{White_Space}\x{2800}\x{13441}\x{13442}\x{1D159}\p{Grapheme_Extend}\p{Cf}\p{Zs}]")
+});
 
 /// The code points that are not characters, or not yet in this edition of Unicode.
 static UNASSIGNED: LazyLock<Set> = LazyLock::new(|| Set::new(r"\p{Cn}"));
@@ -107,7 +108,10 @@ pub(crate) fn is_unseen(character: char) -> bool {
 
 /// Returns whether a name needs more than such characters.
 pub(crate) fn is_blank(character: char) -> bool {
-    let is_without_ink = matches!(character, '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{1D159}');
+    let is_without_ink = matches!(
+        character,
+        '\u{2800}' | '\u{13441}' | '\u{13442}' | '\u{1D159}'
+    );
     let is_hidden = is_unseen(character) && !character.is_whitespace() && !is_without_ink;
     // std may have a newer edition, so it decides on those.
     let is_unassigned =

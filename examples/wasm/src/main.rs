@@ -69,6 +69,10 @@ fn meter() -> Result<Vec<bool>, Box<dyn Error>> {
         kinds(EventKind::Succeeded) == 2,
         kinds(EventKind::Failed) == 1,
         kinds(EventKind::Cancelled) == 1,
-        (accounting.offered, accounting.lost_in_rings, accounting.drained) == (8, 0, 8),
+        (
+            accounting.offered,
+            accounting.lost_in_rings,
+            accounting.drained,
+        ) == (8, 0, 8),
     ])
 }

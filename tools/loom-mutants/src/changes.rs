@@ -570,10 +570,7 @@ pub(crate) const CHANGES: [Change; 64] = [
     seen(
         "the calls that run are listed youngest first",
         "src/running_calls.rs",
-        [
-            "(Reverse(call.age), call.call)",
-            "(call.age, call.call)",
-        ],
+        ["(Reverse(call.age), call.call)", "(call.age, call.call)"],
         In::Tests("running_calls"),
         "the_calls_that_run_are_listed_oldest_first",
     ),
