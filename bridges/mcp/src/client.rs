@@ -24,7 +24,7 @@ pub use call::PeerCall;
 
 use crate::link::Link;
 use crate::names::{Listed, MAX_TOOLS, Names};
-use crate::transport::LinkedTransport;
+use crate::transport::MeteredTransport;
 use rmcp::model::*;
 use rmcp::service::{ClientInitializeError, Peer, RunningService};
 use rmcp::transport::IntoTransport;
@@ -118,7 +118,7 @@ impl<H: ClientHandler> MeteredClient<H> {
         E: std::error::Error + Send + Sync + 'static,
     {
         let peer = self.peer.clone();
-        let transport = LinkedTransport::new(transport.into_transport(), &peer.0.link);
+        let transport = MeteredTransport::new(transport.into_transport(), peer.0.link.clone());
         let running = serve_client(self, transport).await?;
         peer.attach(running.peer());
         let _ = peer.refresh().await;

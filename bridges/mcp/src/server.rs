@@ -182,7 +182,7 @@ impl<H: ServerHandler> Metered<H> {
     /// Without it, a lost connection also cancels the calls, but only when rmcp cancels their
     /// tasks: after 5 seconds, and possibly after `waiting` has returned.
     pub fn transport<T: Transport<RoleServer>>(&self, transport: T) -> MeteredTransport<T> {
-        MeteredTransport::new(transport, Arc::clone(&self.connection))
+        MeteredTransport::new(transport, self.connection.clone())
     }
 
     /// Returns a handle that ends the calls of this server, for a host that is about to exit.
