@@ -242,7 +242,8 @@ impl<H: ServerHandler> Metered<H> {
     /// Returns the context of a call.
     fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
         let client = context.client_info().map(|client| visible(&client.name));
-        let session = http_session(context).unwrap_or_else(|| match &client {
+        let http_session = http_session(context);
+        let session = http_session.clone().unwrap_or_else(|| match &client {
             Some(client) => format!("{client}#{}", self.number),
             None => format!("#{}", self.number),
         });
@@ -258,7 +259,7 @@ impl<H: ServerHandler> Metered<H> {
         if let Some(version) = context.protocol_version() {
             call = call.label(crate::attribute::PROTOCOL, visible(version.as_str()));
         }
-        if let Some(session) = http_session(context) {
+        if let Some(session) = http_session {
             call = call.label(crate::attribute::SESSION, session);
         }
         with_trace(call, &context.meta)
